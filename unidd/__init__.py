@@ -1,0 +1,21 @@
+"""UniDD: dataset distillation understood, and done, through spectral filters.
+
+A map of the modules; each imports only from those above it:
+
+    filters       f(λ) on the spectrum of the FFC: all-pass, linear, ridge, residual, Landweber, band-pass, polynomial
+    schedules     β over the rounds of a distillation, absolute or relative to a layer's spectrum
+    datasets      images by name, from a folder, or from any torch Dataset
+    models        ConvNet, ResNet-18 for small images, torchvision models; which layers are matched
+    augment       crop, flip, roll and CutMix for whole batches
+    results       records of runs as JSON, their provenance, and the table made from them
+    statistics    FFC and FLC of a network's layers, streaming; the moving update
+    objectives    the filter and the signal term
+    training      the one training loop, and the store of teachers
+    synthetic     a distilled set with everything it depends on
+    distillation  the engine: CFM and its variants
+    evaluation    students, hard and soft labels
+    configs       recipes, budgets, and one cell of a results table
+    plots         figures
+    widgets       explorers
+    cli           the command `unidd`
+"""

@@ -1,0 +1,78 @@
+"""Augmentation of whole batches on their device, each image with its own draw.
+
+Every function takes images (B, C, H, W) and a `torch.Generator` on the CPU: random numbers do not depend on the device.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+
+def random_resized_crop(
+    images: Tensor,
+    generator: Generator,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Tensor:
+    """A random rectangle (area `scale`, aspect `ratio`, log-uniform) of each image, resized to the full size."""
+    n = len(images)
+    area = _uniform(n, generator, *scale)
+    aspect = torch.exp(_uniform(n, generator, math.log(ratio[0]), math.log(ratio[1])))
+    height, width = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
+    # an affine map of [-1, 1]²: half-sizes on the diagonal, centre in the last column
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = width, height
+    theta[:, 0, 2] = (1 - width) * _uniform(n, generator, -1, 1)
+    theta[:, 1, 2] = (1 - height) * _uniform(n, generator, -1, 1)
+    grid = F.affine_grid(theta.to(images), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def flip(images: Tensor, generator: Generator) -> Tensor:
+    """Mirror each image left to right with probability ½."""
+    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(mirrored.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
+
+
+def roll(images: Tensor, generator: Generator, pixels: int = 4) -> Tensor:
+    """Shift the batch cyclically by up to `pixels` in each direction, one draw for the batch."""
+    shifts = torch.randint(-pixels, pixels + 1, (2,), generator=generator).tolist()
+    return images.roll(shifts, (-2, -1))
+
+
+def random_crop(images: Tensor, generator: Generator, padding: int = 4) -> Tensor:
+    """Pad with zeros by `padding` and crop each image back to its size at a random place."""
+    n, _, h, w = images.shape
+    padded = F.pad(images, [padding] * 4)
+    top, left = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator).to(images.device)
+    rows = (top + torch.arange(h, device=images.device)).view(n, 1, h, 1)
+    columns = (left + torch.arange(w, device=images.device)).view(n, 1, 1, w)
+    index = torch.arange(n, device=images.device).view(n, 1, 1, 1)
+    return padded.movedim(1, -1)[index, rows, columns].squeeze(1).movedim(-1, 1)
+
+
+def cutmix(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor, float]:
+    """Paste one rectangle of a shuffled copy of the batch into every image (area 1 − λ, λ uniform).
+
+    Returns:
+        The mixed images, the permutation (B,) the rectangles came from, and the share λ each image keeps of its own.
+    Source: Yun et al. (2019), CutMix.
+    """
+    n, _, h, w = images.shape
+    permutation = torch.randperm(n, generator=generator).to(images.device)
+    side = (1 - torch.rand((), generator=generator).item()) ** 0.5
+    (top, bottom), (left, right) = (_interval(length, side, generator) for length in (h, w))
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images[permutation, :, top:bottom, left:right]
+    return mixed, permutation, 1 - (bottom - top) * (right - left) / (h * w)
+
+
+def _interval(length: int, share: float, generator: Generator) -> tuple[int, int]:
+    centre, half = torch.randint(0, length, (), generator=generator).item(), int(length * share) // 2
+    return max(0, centre - half), min(length, centre + half)
+
+
+def _uniform(n: int, generator: Generator, low: float, high: float) -> Tensor:
+    return low + (high - low) * torch.rand(n, generator=generator)

@@ -1,0 +1,322 @@
+"""Image data sets as tensors on one device, by name, from a folder, or from any torch `Dataset`.
+
+`load(name)` is the one way in. Images are uint8 (n, C, H, W); `ImageData.normalise` turns a batch into the network's
+input. Mean and standard deviation are always worked out from the training images, never typed.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PHOTOS = (
+    "astronaut", "brick", "camera", "chelsea", "coffee", "grass", "gravel",
+    "hubble_deep_field", "immunohistochemistry", "moon",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 (n, C, H, W) with labels int64 (n,), on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> "Split":
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A training and a test split with what is needed to use them: class names and the training images' mean and std.
+
+    Attributes:
+        mean, std: per channel, of pixel values in [0, 1].
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+
+    def __post_init__(self):
+        if len(self.train) == 0 or len(self.test) == 0:
+            raise ValueError(f"data set {self.name!r} has an empty training or test split")
+        present = self.train.labels.unique()
+        if present.min() < 0 or len(present) != len(self.class_names) or present.max() >= len(self.class_names):
+            raise ValueError(
+                f"data set {self.name!r}: labels must be 0 … {len(self.class_names) - 1}, every class present"
+            )
+
+    @cached_property
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        # exact: counts of the 256 values of a channel, no floating-point sum over pixels
+        values = torch.arange(256, dtype=torch.float64) / 255
+        means, stds = [], []
+        for channel in self.train.images.unbind(1):
+            share = torch.bincount(channel.flatten().int(), minlength=256).cpu().double() / channel.numel()
+            mean = float(share @ values)
+            deviation = float((share @ (values - mean) ** 2).sqrt())
+            means.append(mean)
+            stds.append(deviation if deviation > 0 else 1.0)
+        return tuple(means), tuple(stds)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        return self._moments[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        return self._moments[1]
+
+    @property
+    def channels(self) -> int:
+        return self.train.images.shape[1]
+
+    @property
+    def size(self) -> int:
+        return self.train.images.shape[-1]
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.images.device
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Network input, zero mean and unit variance, from uint8 or from floats in [0, 1]: (n, C, H, W)."""
+        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+        return (pixels - self._channel(self.mean, pixels)) / self._channel(self.std, pixels)
+
+    def denormalise(self, images: Tensor) -> Tensor:
+        """Pixels in [0, 1] from network input: (n, C, H, W)."""
+        return images * self._channel(self.std, images) + self._channel(self.mean, images)
+
+    def _channel(self, values: tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+
+    def split_validation(self, fraction: float = 0.1, seed: int = 0) -> "ImageData":
+        """The same classes with part of the *training* images held out as the test split: for every choice one makes.
+
+        Raises:
+            ValueError: the fraction leaves a class without a training or a validation image.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        kept, held = [], []
+        for k in range(self.classes):
+            index = (self.train.labels == k).nonzero().flatten()
+            index = index[torch.randperm(len(index), generator=generator).to(index.device)]
+            cut = round(fraction * len(index))
+            if not 0 < cut < len(index):
+                raise ValueError(f"a fraction of {fraction} leaves class {self.class_names[k]!r} an empty split")
+            held.append(index[:cut])
+            kept.append(index[cut:])
+        train, test = (self.train.take(torch.cat(i).sort().values) for i in (kept, held))
+        return replace(self, name=f"{self.name}-validation", train=train, test=test)
+
+    def to(self, device: str | torch.device) -> "ImageData":
+        moved = (Split(s.images.to(device), s.labels.to(device)) for s in (self.train, self.test))
+        return replace(self, train=next(moved), test=next(moved))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over images and labels of both splits: the same data, whatever their name, have the same."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
+            digest.update(repr(tuple(tensor.shape)).encode())
+            digest.update(tensor.cpu().contiguous().numpy())
+        return digest.hexdigest()
+
+
+def load(name: str, root: str | Path | None = None, device: str | torch.device = "cpu") -> ImageData:
+    """A data set by name, or an image folder by path.
+
+    Args:
+        name: one of `NAMES`, or the path of a folder with train/ and test/ (or val/), one folder a class in each.
+        root: where downloads lie or go; by default the environment variable UNIDD_DATA, else ~/.cache/unidd/data.
+        device: where the tensors are put.
+    Raises:
+        ValueError: no such data set.
+        FileNotFoundError: its files are missing and cannot be fetched; the message says what to put where.
+
+    >>> load("digits").class_names[:3]
+    ('0', '1', '2')
+    """
+    root = Path(root or os.environ.get("UNIDD_DATA") or "~/.cache/unidd/data").expanduser()
+    if name in _LOADERS:
+        data = _LOADERS[name](root)
+    elif Path(name).is_dir():
+        data = from_folder(name)
+    else:
+        raise ValueError(
+            f"unknown data set {name!r}: choose one of {', '.join(NAMES)}, or give the path of an image folder"
+        )
+    return data.to(device)
+
+
+def from_torch(train, test, class_names: tuple[str, ...] | None = None, name: str = "custom") -> ImageData:
+    """From any two map-style torch `Dataset`s of (image, label).
+
+    Args:
+        train, test: items are (PIL image, uint8 tensor (C, H, W), or float tensor in [0, 1]; integer label).
+        class_names: by default the training set's `classes`, else "0", "1", ….
+    Raises:
+        ValueError: an image is not in a usable format, or images differ in size.
+    """
+    splits = [_stack([train[i] for i in range(len(train))]), _stack([test[i] for i in range(len(test))])]
+    names = class_names or getattr(train, "classes", None) or range(int(splits[0].labels.max()) + 1)
+    return ImageData(name, *splits, tuple(str(n) for n in names))
+
+
+def from_folder(path: str | Path, size: int | None = None) -> ImageData:
+    """From train/<class>/* and test/<class>/* (or val/).
+
+    Args:
+        size: side of the square images; by default the images' own if they agree, else their median shorter side
+            (a multiple of 8, at most 224). Others are resized (shorter side) and cropped at the centre.
+    Raises:
+        FileNotFoundError: train/ or test/ is missing, or has no class folders with images.
+        ValueError: the test classes are not the training classes.
+    """
+    from torchvision.datasets import ImageFolder
+
+    path = Path(path).expanduser()
+    held_out = path / ("test" if (path / "test").is_dir() else "val")
+    try:
+        train, test = ImageFolder(path / "train"), ImageFolder(held_out)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path} is not an image folder ({error}): put images in {path}/train/<class>/ and {path}/test/<class>/"
+        ) from None
+    if train.classes != test.classes:
+        raise ValueError(f"{path}: train/ has the classes {train.classes}, {held_out.name}/ has {test.classes}")
+    size = size or _common_size(train)
+    train.transform = test.transform = _resize(size)
+    return from_torch(train, test, name=path.resolve().name)
+
+
+def _common_size(folder) -> int:
+    from PIL import Image
+
+    sizes = set()
+    for path, _ in folder.samples:
+        with Image.open(path) as image:
+            sizes.add(image.size)
+    if len(sizes) == 1 and len(set(*sizes)) == 1:
+        return sizes.pop()[0]
+    return int(min(224, max(8, np.median([min(s) for s in sizes]) // 8 * 8)))
+
+
+def _resize(size: int) -> Callable:
+    from torchvision.transforms import v2
+
+    return v2.Compose([v2.RGB(), v2.Resize(size, antialias=True), v2.CenterCrop(size)])
+
+
+def _stack(items: list) -> Split:
+    if not items:
+        raise ValueError("the data set is empty")
+    images = [_as_uint8(image) for image, _ in items]
+    if len({image.shape for image in images}) > 1:
+        raise ValueError("images differ in size: resize them in the data set's transform, or use an image folder")
+    return Split(torch.stack(images), torch.tensor([int(label) for _, label in items]))
+
+
+def _as_uint8(image) -> Tensor:
+    if not isinstance(image, Tensor):
+        array = np.asarray(image)
+        image = torch.from_numpy(array.copy()).view(*array.shape[:2], -1).permute(2, 0, 1)
+    if image.is_floating_point():
+        if not (image.min() >= 0 and image.max() <= 1):
+            raise ValueError("float images must lie in [0, 1]: leave normalisation to unidd")
+        image = (image * 255).round().to(torch.uint8)
+    if image.dtype != torch.uint8 or image.ndim != 3:
+        raise ValueError(
+            f"images must be PIL, uint8 or float tensors (C, H, W), not {image.dtype} {tuple(image.shape)}"
+        )
+    return image
+
+
+def _photos(root: Path, size: int = 32, per_class: tuple[int, int] = (500, 100)) -> ImageData:
+    """Patches of the ten photographs that scikit-image ships: test patches lie in the right fifth of each photograph,
+    training patches in the rest, so no pixel is in both splits.
+    """
+    import skimage.data
+
+    rng = np.random.default_rng(0)
+    splits: tuple[list, list] = ([], [])
+    for label, photo in enumerate(PHOTOS):
+        picture = getattr(skimage.data, photo)()
+        picture = np.stack([picture] * 3, -1) if picture.ndim == 2 else picture[..., :3]
+        border = picture.shape[1] * 4 // 5
+        for split, region, count in zip(splits, (picture[:, :border], picture[:, border:]), per_class, strict=True):
+            for _ in range(count):
+                top, left = (rng.integers(0, length - size + 1) for length in region.shape[:2])
+                patch = region[top : top + size, left : left + size]
+                split.append((torch.from_numpy(patch.copy()).permute(2, 0, 1), label))
+    train, test = splits
+    return from_torch(train, test, PHOTOS, "photos")
+
+
+def _digits(root: Path) -> ImageData:
+    """scikit-learn's 8×8 digits; every fifth image is a test image."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    items = [(torch.from_numpy(i / 16)[None], int(k)) for i, k in zip(digits.images, digits.target, strict=True)]
+    return from_torch([x for i, x in enumerate(items) if i % 5], items[::5], tuple("0123456789"), "digits")
+
+
+_FILES = {
+    "FashionMNIST": "FashionMNIST/raw/{train-images-idx3,train-labels-idx1,t10k-images-idx3,t10k-labels-idx1}-ubyte.gz",
+    "CIFAR10": "cifar-10-python.tar.gz",
+    "CIFAR100": "cifar-100-python.tar.gz",
+}
+
+
+def _torchvision(name: str, what: str) -> Callable[[Path], ImageData]:
+    """A torchvision data set: what lies in `root` is used as it is, and only what is missing is fetched."""
+
+    def loader(root: Path) -> ImageData:
+        import torchvision.datasets
+        from torchvision.datasets.utils import extract_archive
+
+        for archive in (root / what / "raw").glob("*.gz"):  # IDX files: torchvision looks for them extracted
+            if not archive.with_suffix("").exists():
+                extract_archive(archive)
+        dataset = getattr(torchvision.datasets, what)
+        try:
+            splits = [dataset(root, train=t) for t in (True, False)]
+        except RuntimeError:  # torchvision's word for "not there, or not whole"
+            try:
+                splits = [dataset(root, train=t, download=True) for t in (True, False)]
+            except (OSError, RuntimeError) as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise FileNotFoundError(
+                    f"{name} is not in {root} and cannot be fetched ({reason}): put {_FILES[what]} there, "
+                    "or set UNIDD_DATA to the folder that holds it"
+                ) from None
+        return from_torch(*splits, name=name)
+
+    return loader
+
+
+_LOADERS: dict[str, Callable[[Path], ImageData]] = {
+    "photos": _photos,
+    "digits": _digits,
+    "fashion-mnist": _torchvision("fashion-mnist", "FashionMNIST"),
+    "cifar10": _torchvision("cifar10", "CIFAR10"),
+    "cifar100": _torchvision("cifar100", "CIFAR100"),
+}
+NAMES = tuple(_LOADERS)

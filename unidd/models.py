@@ -1,0 +1,102 @@
+"""Networks: the ConvNet of the distillation literature, ResNet-18 for small images, any torchvision model by name."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What to build; the data decide channels, image size and number of classes.
+
+    Args:
+        name: "convnet", "resnet18" (3×3 stride-1 stem and no max-pool up to 64 pixels), or any torchvision model.
+        width: channels of every ConvNet layer.
+        depth: ConvNet blocks; None takes 3 for images up to 32 pixels, 4 up to 64, and one more per doubling.
+        norm: "batch", "instance" or "none" (ConvNet).
+        pooling: "avg" or "max" (ConvNet).
+    """
+
+    name: str = "convnet"
+    width: int = 128
+    depth: int | None = None
+    norm: str = "batch"
+    pooling: str = "avg"
+
+
+_NORMS = {
+    "batch": nn.BatchNorm2d,
+    "instance": lambda width: nn.GroupNorm(width, width),
+    "none": lambda width: nn.Identity(),
+}
+_POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
+
+
+class ConvNet(nn.Module):
+    """`depth` blocks of 3×3 convolution, norm, ReLU and 2×2 pooling, then a linear head.
+
+    Input (B, channels, size, size), output (B, classes).
+
+    Raises:
+        ValueError: unknown norm or pooling, or more blocks than the image can be halved.
+    Source: UniDD, appendix (teachers); Gidaris & Komodakis (2018) for the architecture.
+    """
+
+    def __init__(self, channels: int, size: int, classes: int, width=128, depth=3, norm="batch", pooling="avg"):
+        super().__init__()
+        if norm not in _NORMS or pooling not in _POOLINGS:
+            raise ValueError(f"norm must be one of {', '.join(_NORMS)} and pooling one of {', '.join(_POOLINGS)}")
+        if width < 1 or depth < 1 or size >> depth < 1:
+            raise ValueError(f"a ConvNet of width {width} and depth {depth} does not fit {size}×{size} images")
+        layers: list[nn.Module] = []
+        for block in range(depth):
+            layers += [nn.Conv2d(width if block else channels, width, 3, padding=1), _NORMS[norm](width)]
+            layers += [nn.ReLU(inplace=True), _POOLINGS[pooling](2)]
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(width * (size >> depth) ** 2, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).flatten(1))
+
+
+def build(config: ModelConfig, channels: int, size: int, classes: int, seed: int = 0) -> nn.Module:
+    """A freshly initialised network; the same seed gives the same weights, whatever else used random numbers.
+
+    Weights are stored channels-last, which makes convolutions on a CPU much faster and changes no result.
+
+    Raises:
+        ValueError: unknown model, or one that does not fit the images.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if config.name == "convnet":
+            depth = config.depth or max(3, (size - 1).bit_length() - 2)
+            model = ConvNet(channels, size, classes, config.width, depth, config.norm, config.pooling)
+        else:
+            model = _torchvision(config.name, channels, size, classes)
+        return model.to(memory_format=torch.channels_last)
+
+
+def _torchvision(name: str, channels: int, size: int, classes: int) -> nn.Module:
+    import torchvision.models
+
+    if name not in torchvision.models.list_models(torchvision.models):
+        raise ValueError(f"unknown model {name!r}: choose convnet, resnet18 or another torchvision model")
+    model = torchvision.models.get_model(name, num_classes=classes)
+    stem = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    small = name.startswith("resnet") and size <= 64
+    if small:
+        model.conv1 = nn.Conv2d(channels, stem.out_channels, 3, padding=1, bias=False)
+        model.maxpool = nn.Identity()
+    elif channels != stem.in_channels:
+        raise ValueError(f"{name} takes images of {stem.in_channels} channels, these have {channels}")
+    return model
+
+
+def tapped_layers(model: nn.Module) -> list[str]:
+    """Names of the convolutions whose inputs are matched: all but those on residual shortcuts.
+
+    Source: UniDD, §4 (CFM).
+    """
+    return [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and "downsample" not in n]

@@ -1,0 +1,164 @@
+"""Feature–feature (FFC, Ψ) and feature–label (FLC, Φ) correlations of a network's layers.
+
+A convolutional feature map (B, C, H, W) gives one row of C features for every position of every image. `Moments`
+accumulate in float64, merge in any order, and so stream over data of any size; `FeatureTap` is the only place where
+the package hooks into a network.
+
+Source: UniDD (arXiv 2503.01212), §2 and §4; the chapter "Correlation matrices and their spectrum".
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SIGNALS = ("mean", "class", "mix")
+
+
+def rows(features: Tensor) -> Tensor:
+    """Features (B, C, H, W) as rows (B·H·W, C); (B, C) stays as it is."""
+    return features.movedim(1, -1).reshape(-1, features.shape[1])
+
+
+def covariance(x: Tensor) -> Tensor:
+    """The FFC Ψ of rows (n, d): their covariance, centred and divided by n (the "stabilised" FFC): (d, d)."""
+    centred = x - x.mean(0)
+    return centred.T @ centred / len(x)
+
+
+def flc(x: Tensor, targets: Tensor) -> Tensor:
+    """The FLC Φ = Xᵀ Y / n of rows (n, d) and targets (n, k), not centred: (d, k)."""
+    return x.T @ targets / len(x)
+
+
+def signal_targets(kind: str, labels: Tensor, logits: Tensor) -> Tensor:
+    """What the FLC correlates features with, one row an image.
+
+    Args:
+        kind: "mean": ones (B, 1), so Φ is the channel mean, the default of the released code; "class": one-hot labels
+            (B, c); "mix": the teacher's softmax (B, c).
+        labels: (B,).
+        logits: the teacher's, (B, c).
+    Raises:
+        ValueError: unknown kind.
+    """
+    if kind == "mean":
+        return logits.new_ones(len(labels), 1)
+    if kind == "class":
+        return F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    if kind == "mix":
+        return logits.softmax(1)
+    raise ValueError(f"unknown signal {kind!r}: choose one of {', '.join(SIGNALS)}")
+
+
+def correlations(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """FFC (d, d) and FLC (d, k) of one batch of features (B, C, H, W) and targets (B, k), differentiable."""
+    x = rows(features)
+    return covariance(x), flc(x, per_position(targets, features))
+
+
+def per_position(targets: Tensor, features: Tensor) -> Tensor:
+    """Each image's target row repeated for every position of its feature map: (B·H·W, k)."""
+    return targets.repeat_interleave(features[0, 0].numel(), 0)
+
+
+def emu(previous: Tensor | None, current: Tensor, b: int) -> Tensor:
+    """Exponential moving update Ψ_b = (1 − 1/b) Ψ_{b−1} + (1/b) Ψ(batch b), b counted from 1: a cumulative mean.
+
+    Gradient flows through the current batch only.
+    """
+    return current if previous is None or b == 1 else (1 - 1 / b) * previous.detach() + current / b
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean, scatter and feature–target sums of rows seen so far, in float64; merging is order-free.
+
+    Attributes:
+        count: rows n.
+        mean: (d,).
+        scatter: Σ (x − mean)(x − mean)ᵀ, (d, d).
+        cross: Σ x yᵀ, (d, k).
+    Source: Chan, Golub & LeVeque (1983) for the merge, which does not cancel where sums of squares do.
+    """
+
+    count: int
+    mean: Tensor
+    scatter: Tensor
+    cross: Tensor
+
+    @staticmethod
+    def of(features: Tensor, targets: Tensor) -> "Moments":
+        """Moments of one batch of features (B, C, H, W) or (B, C) and targets (B, k)."""
+        x = rows(features).double()
+        mean = x.mean(0)
+        centred = x - mean
+        return Moments(len(x), mean, centred.T @ centred, x.T @ per_position(targets, features).double())
+
+    def merge(self, other: "Moments") -> "Moments":
+        count = self.count + other.count
+        gap = other.mean - self.mean
+        scatter = self.scatter + other.scatter + torch.outer(gap, gap) * (self.count * other.count / count)
+        return Moments(count, self.mean + gap * (other.count / count), scatter, self.cross + other.cross)
+
+    @property
+    def ffc(self) -> Tensor:
+        return self.scatter / self.count
+
+    @property
+    def flc(self) -> Tensor:
+        return self.cross / self.count
+
+
+class FeatureTap:
+    """Collects the *inputs* of named layers during a forward pass; hooks are gone when the context ends.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3))
+    >>> with FeatureTap(net, ["1"]) as tap:
+    ...     out = net(torch.zeros(1, 3, 8, 8))
+    >>> tap.features["1"].shape
+    torch.Size([1, 4, 6, 6])
+    """
+
+    def __init__(self, model: nn.Module, layers: list[str]):
+        known = dict(model.named_modules())
+        missing = [name for name in layers if name not in known]
+        if missing:
+            raise ValueError(f"the model has no layer {', '.join(missing)}")
+        self.features: dict[str, Tensor] = {}
+        self._modules = {name: known[name] for name in layers}
+
+    def __enter__(self) -> "FeatureTap":
+        self._handles = [
+            module.register_forward_pre_hook(lambda _, inputs, name=name: self.features.__setitem__(name, inputs[0]))
+            for name, module in self._modules.items()
+        ]
+        return self
+
+    def __exit__(self, *_) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def real_statistics(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], layers: list[str], signal: str = "mean"
+) -> dict[str, Moments]:
+    """One pass over the real data.
+
+    Args:
+        model: the teacher, in eval mode.
+        batches: (network input (B, C, H, W), labels (B,)).
+        layers: names of the layers whose inputs are measured.
+        signal: see `signal_targets`.
+    """
+    statistics: dict[str, Moments] = {}
+    with FeatureTap(model, layers) as tap:
+        for images, labels in batches:
+            targets = signal_targets(signal, labels, model(images))
+            for name in layers:
+                moments = Moments.of(tap.features[name], targets)
+                statistics[name] = statistics[name].merge(moments) if name in statistics else moments
+    return statistics
