@@ -1,0 +1,180 @@
+"""The command `unidd`: distil, evaluate and train teachers from the shell; options are fields of the configurations."""
+
+import sys
+from dataclasses import field, fields, make_dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated, Literal
+
+import docstring_parser
+import torch
+import tyro
+
+from .configs import BUDGETS, METHODS, Benchmark
+from .datasets import load
+from .distillation import DistillConfig
+from .evaluation import PROTOCOLS, check_fits, evaluate
+from .results import Record, check_writable, provenance, save_record
+from .synthetic import SyntheticSet
+
+_HELP = {p.arg_name: p.description for p in docstring_parser.parse(DistillConfig.__doc__).params}
+_FIXED = ("method", "ipc", "seed")  # options of their own, not changes to a recipe
+
+Settings = make_dataclass(
+    "Settings",
+    [
+        (
+            f.name,
+            Annotated[f.type | None, tyro.conf.arg(help=f"{_HELP[f.name]} None keeps the recipe's.")],
+            field(default=None),
+        )
+        for f in fields(DistillConfig)
+        if f.name not in _FIXED
+    ],
+)
+Method = Literal[tuple(METHODS)]
+Budget = Literal[tuple(BUDGETS)]
+
+
+def distil(
+    dataset: str = "photos",
+    method: Method = "cfm",
+    ipc: int = 1,
+    seed: int = 0,
+    model: str = "convnet",
+    budget: Budget = "embedded",
+    out: Path = Path("distilled"),
+    overwrite: bool = False,
+    root: Path | None = None,
+    device: str = "cpu",
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = Settings(),  # noqa: B008  tyro reads the default
+) -> None:
+    """Distil a data set to a few images a class, with the teacher it needs.
+
+    Args:
+        dataset: photos, digits, fashion-mnist, cifar10, cifar100, or a folder with train/<class>/ and test/<class>/.
+        method: the recipe.
+        ipc: images per class.
+        seed: of the starting images and the augmentation.
+        model: architecture of the teacher: convnet, resnet18, or a torchvision model.
+        budget: widths, steps and epochs.
+        out: folder for images.safetensors, card.json and preview.png.
+        overwrite: replace a set that stands in that folder.
+        root: where downloads lie (default: UNIDD_DATA).
+        device: cpu, cuda or mps.
+    """
+    changes = {k: v for k, v in vars(settings).items() if v is not None}
+    benchmark = Benchmark(dataset, model, method, ipc, (seed,), budget, settings=changes)
+    if (out / "card.json").exists() and not overwrite:
+        raise ValueError(f"{out} already holds a synthetic set: choose another --out, or add --overwrite")
+    data = load(dataset, root, device)
+    benchmark.check(data)
+    check_writable(out)
+    teacher = benchmark.teacher(data)
+    print(f"teacher: {model}, {teacher.accuracy:.1f} % on the {data.name} test images")
+    result = benchmark.distil(seed, data, teacher)
+    result.save(out)
+    result.preview().save(out / "preview.png")
+    print(f"{len(result)} images in {out}; next: unidd evaluate {out}")
+
+
+def assess(
+    folder: Annotated[Path, tyro.conf.Positional],
+    labels: Literal["hard", "soft", "both"] = "both",
+    seeds: tuple[int, ...] = (0, 1, 2),
+    model: str | None = None,
+    dataset: str | None = None,
+    budget: Budget | None = None,
+    baseline: bool = True,
+    record: Path | None = None,
+    root: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Train students on a synthetic set from scratch and test them on real images, beside random real images.
+
+    Args:
+        folder: what `unidd distill` wrote.
+        labels: hard labels, the teacher's soft labels, or both.
+        seeds: one student each.
+        model: the student's architecture (default: the teacher's).
+        dataset: where it was distilled from (default: as its card says).
+        budget: epochs of the students (default: as its card says).
+        baseline: also train on random real images under the same protocol.
+        record: write a result record to this file.
+        root: where downloads lie (default: UNIDD_DATA).
+        device: cpu, cuda or mps.
+    """
+    synthetic = SyntheticSet.load(folder)
+    card = synthetic.config.get("benchmark", {})
+    ipc = max(1, len(synthetic) // len(synthetic.class_names))
+    names = {"dataset": dataset or card.get("dataset", "photos"), "budget": budget or card.get("budget", "embedded")}
+    made = Benchmark(**names, model=card.get("model", "convnet"), ipc=ipc, seeds=seeds)
+    student = Benchmark(**names, model=model or made.model, ipc=ipc, seeds=seeds)
+    if record:
+        check_writable(record.parent)
+    data = load(made.dataset, root, device)
+    check_fits(synthetic, data)
+    protocols = PROTOCOLS if labels == "both" else (labels,)
+    teacher = made.teacher(data) if "soft" in protocols else None
+    if teacher and synthetic.teacher and teacher.hash != synthetic.teacher["hash"]:
+        print("note: soft labels come from another teacher than the set was distilled with", file=sys.stderr)
+
+    def accuracies(images, classes, seeds) -> dict[str, list[float]]:
+        models = {"hard": None, "soft": teacher and teacher.model}
+        task = (images, classes, data, student.network(), student.student(data), seeds)
+        return {p: evaluate(*task, teacher=models[p]) for p in protocols}
+
+    ours = accuracies(synthetic.images, synthetic.labels, seeds)
+    _print(synthetic.config.get("method", "this set"), ours)
+    if baseline:
+        real = [SyntheticSet.from_real(data, ipc, seed) for seed in seeds]
+        runs = [accuracies(s.images, s.labels, [seed]) for s, seed in zip(real, seeds, strict=True)]
+        _print("random real", {p: [run[p][0] for run in runs] for p in protocols})
+    if record:
+        method = synthetic.config.get("method", folder.name)
+        made_by = teacher.card() if teacher else synthetic.teacher
+        save_record(
+            Record("local", data.name, student.model, method, ipc, list(seeds), ours, synthetic.config, made_by,
+                   provenance=provenance(device)), record
+        )  # fmt: skip
+
+
+def _print(name: str, accuracies: dict[str, list[float]]) -> None:
+    for protocol, values in accuracies.items():
+        spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+        each = ", ".join(f"{v:.1f}" for v in values)
+        print(f"{name:>16}, {protocol} labels: {mean(values):.1f}{spread} %  (n = {len(values)}: {each})")
+
+
+def teach(
+    dataset: str = "photos",
+    model: str = "convnet",
+    budget: Budget = "embedded",
+    root: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Train a teacher, or find the one trained before.
+
+    Args:
+        dataset: a name or an image folder.
+        model: convnet, resnet18, or a torchvision model.
+        budget: width and epochs.
+        root: where downloads lie (default: UNIDD_DATA).
+        device: cpu, cuda or mps.
+    """
+    data = load(dataset, root, device)
+    found = Benchmark(dataset, model, budget=budget).teacher(data)
+    print(f"teacher {found.hash}: {model}, {found.accuracy:.1f} % on the {data.name} test images")
+
+
+def main() -> None:
+    """Run the command line; a mistake in the input is one line on standard error and exit code 2."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {"distill": distil, "evaluate": assess, "teach": teach},
+            prog="unidd",
+            description="Dataset distillation through spectral filters.",
+        )
+    except (ValueError, OSError, torch.linalg.LinAlgError) as error:
+        print(f"unidd: error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,196 @@
+"""Recipes: functions that return a configuration, each variant a few fields away from the published CFM; budgets, from
+a test of the pipeline to the paper's; and `Benchmark`, one cell of a results table.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from .datasets import NAMES, ImageData
+from .distillation import DistillConfig, distill
+from .evaluation import PROTOCOLS, evaluate
+from .models import ModelConfig, build
+from .synthetic import SyntheticSet
+from .training import Teacher, TrainConfig, teacher
+
+
+def cfm(**changes) -> DistillConfig:
+    """Curriculum frequency matching as published: ridge filter, β falling on a cosine."""
+    return DistillConfig(**changes)
+
+
+def hfm(**changes) -> DistillConfig:
+    """High-frequency matching: the ridge filter at fixed β."""
+    return DistillConfig(**{"method": "hfm", "schedule": "constant"} | changes)
+
+
+def lfm(**changes) -> DistillConfig:
+    """Low-frequency matching: f(λ) = λ."""
+    return DistillConfig(**{"method": "lfm", "filter": "linear"} | changes)
+
+
+def relative(**changes) -> DistillConfig:
+    """High-frequency matching on each layer's own scale: β is its mean eigenvalue, and the terms are normalised."""
+    scale = {"beta": 1.0, "beta_unit": "mean", "normalised": True}
+    return hfm(**{"method": "relative"} | scale | changes)
+
+
+def classification(**changes) -> DistillConfig:
+    """The teacher's cross-entropy alone: nothing is matched."""
+    return DistillConfig(**{"method": "classification", "filter": "none", "eta": 0.0} | changes)
+
+
+def random(**changes) -> DistillConfig:
+    """Random real images: the start of every distillation, and the baseline to beat."""
+    return classification(**{"method": "random", "steps": 0} | changes)
+
+
+METHODS: dict[str, Callable[..., DistillConfig]] = {
+    f.__name__: f for f in (random, classification, lfm, hfm, cfm, relative)
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much computing a benchmark spends.
+
+    Attributes:
+        width: of the ConvNet.
+        steps: of a round of distillation.
+        teacher, student, full: epochs of the teacher, of a student, and of a full-data student.
+    """
+
+    width: int
+    steps: int
+    teacher: int
+    student: int
+    full: int
+
+
+BUDGETS = {
+    "smoke": Budget(width=8, steps=2, teacher=1, student=2, full=1),
+    "embedded": Budget(width=32, steps=100, teacher=10, student=300, full=12),
+    "paper": Budget(width=128, steps=1000, teacher=200, student=1000, full=200),
+}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One cell of a results table: a method at one IPC on one data set, over several seeds.
+
+    Args:
+        dataset: a name or folder for `unidd.datasets.load`.
+        model: architecture of teacher and students.
+        method: a recipe, or "full" for training on all real images.
+        ipc: images per class; None for "full".
+        seeds: each is a whole repetition: other starting images, another distillation, another student.
+        budget: "smoke", "embedded" or "paper".
+        suite: heading under which the record is kept.
+        settings: changes to the recipe, by field of `DistillConfig`.
+    Raises:
+        ValueError: unknown name, or no seeds; the message says what is allowed.
+    """
+
+    dataset: str = "photos"
+    model: str = "convnet"
+    method: str = "cfm"
+    ipc: int | None = 1
+    seeds: tuple[int, ...] = (0, 1, 2)
+    budget: str = "embedded"
+    suite: str = "local"
+    settings: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name, choices in (("method", (*METHODS, "full")), ("budget", tuple(BUDGETS))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(choices)}")
+        if self.dataset not in NAMES and not Path(self.dataset).is_dir():
+            raise ValueError(f"unknown data set {self.dataset!r}: choose one of {', '.join(NAMES)}, or a folder")
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        if not self.seeds or not all(isinstance(s, int) and s >= 0 for s in self.seeds):
+            raise ValueError(f"seeds must be whole numbers from 0, at least one, not {self.seeds}")
+        if (self.ipc is None) != (self.method == "full"):
+            raise ValueError("ipc must be given for every method but 'full', which uses all images")
+        if self.ipc is not None:
+            self.distillation(self.seeds[0])
+
+    @classmethod
+    def from_namespace(cls, namespace: dict, beside: tuple[str, ...] = ()) -> "Benchmark":
+        """From a notebook's variables: call it in the cell after the parameters, before other values have names.
+
+        Args:
+            namespace: the notebook's `globals()`.
+            beside: parameters of the notebook that are not the benchmark's.
+
+        Raises:
+            ValueError: a variable is not a parameter (papermill itself would only warn), or has a wrong value.
+        """
+        plain = (str, int, float, list, tuple, dict, type(None))
+        return cls.from_parameters(
+            {
+                name: value
+                for name, value in namespace.items()
+                if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out", *beside)
+            }
+        )
+
+    @classmethod
+    def from_parameters(cls, given: dict) -> "Benchmark":
+        """From a dict of parameters, as in a suite file; an unknown one is a ValueError."""
+        _check_known(given, cls)
+        return cls(**given)
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        return ("hard",) if self.method == "full" else PROTOCOLS
+
+    def check(self, data: ImageData) -> None:
+        """Raise now, as a ValueError, what would otherwise fail after long work: the model, the size of the classes."""
+        build(self.network(), data.channels, data.size, data.classes)
+        if self.ipc is not None:
+            SyntheticSet.from_real(data, self.ipc)
+
+    def network(self) -> ModelConfig:
+        return ModelConfig(self.model, BUDGETS[self.budget].width)
+
+    def distillation(self, seed: int, data: ImageData | None = None) -> DistillConfig:
+        """The recipe at this budget; larger images take a smaller step, as published."""
+        steps = {} if self.method == "random" else {"steps": BUDGETS[self.budget].steps}
+        lr = {"lr": 0.1} if data and data.size > 32 else {}
+        _check_known(self.settings, DistillConfig)
+        return METHODS[self.method](**{"ipc": self.ipc, "seed": seed} | steps | lr | self.settings)
+
+    def distil(self, seed: int, data: ImageData, teacher: Teacher, **options) -> SyntheticSet:
+        """One distillation, its card naming this benchmark; all training images for "full"."""
+        if self.method == "full":
+            images = data.train.images.float() / 255
+            return SyntheticSet(images, data.train.labels, data.class_names, data.mean, data.std)
+        result = distill(self.distillation(seed, data), data, teacher, **options)
+        return replace(result, config=result.config | {"benchmark": asdict(self)})
+
+    def teacher(self, data: ImageData, **options) -> Teacher:
+        return teacher(data, self.network(), TrainConfig(epochs=BUDGETS[self.budget].teacher), **options)
+
+    def accuracies(
+        self, synthetic: SyntheticSet, data: ImageData, teacher: Teacher, seed: int, **options
+    ) -> dict[str, float]:
+        """Test accuracy in % of one student under each protocol."""
+        task = (synthetic.images, synthetic.labels, data, self.network(), self.student(data), [seed])
+        models = {"hard": None, "soft": teacher.model}
+        return {p: evaluate(*task, teacher=models[p], **options)[0] for p in self.protocols}
+
+    def student(self, data: ImageData) -> TrainConfig:
+        """The student's training, the same for every method: AdamW, RandomResizedCrop, flip and CutMix."""
+        budget = BUDGETS[self.budget]
+        config = TrainConfig(optimizer="adamw", lr=1e-3, weight_decay=1e-2, period=2.0, crop="resized", cutmix=True)
+        if self.method == "full":
+            return replace(config, epochs=budget.full, batch=128)
+        batch = {1: 10, 10: 50}.get(self.ipc, 100) * (1 if data.classes <= 10 else 2)
+        return replace(config, epochs=budget.student, batch=min(batch, self.ipc * data.classes))
+
+
+def _check_known(given: dict, config: type) -> None:
+    known = [f.name for f in fields(config)]
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ValueError(f"unknown parameter {', '.join(unknown)}: choose from {', '.join(known)}")

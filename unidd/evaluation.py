@@ -1,0 +1,61 @@
+"""How good are some images? Students trained on them from scratch, tested on real images at the last epoch.
+
+Synthetic sets, random real images and the full data all go through `evaluate`, under the same protocol.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .datasets import ImageData
+from .models import ModelConfig, build
+from .synthetic import SyntheticSet
+from .training import TrainConfig, accuracy, train
+
+PROTOCOLS = ("hard", "soft")
+_STUDENT = 1000  # students never start from a teacher's initial weights, whatever its seed
+
+
+def evaluate(
+    images: Tensor,
+    labels: Tensor,
+    data: ImageData,
+    model: ModelConfig,
+    config: TrainConfig,
+    seeds: Sequence[int],
+    *,
+    teacher: nn.Module | None = None,
+    progress: bool = True,
+) -> list[float]:
+    """Test accuracy in % of one student a seed, at the last epoch.
+
+    Args:
+        images: pixels, uint8 or float in [0, 1], (n, C, H, W).
+        labels: (n,).
+        data: gives the normalisation and the test split.
+        model: the student; it may differ from the teacher.
+        seeds: of the student's weights, the order of images and the augmentation.
+        teacher: soft-label protocol if given, hard-label if not.
+    Raises:
+        ValueError: the images do not fit the data set.
+    """
+    expected = (data.channels, data.size, data.size)
+    if tuple(images.shape[1:]) != expected or labels.max() >= data.classes:
+        raise ValueError(f"{data.name} has {data.classes} classes of images {expected}, not {tuple(images.shape[1:])}")
+    inputs, labels = data.normalise(images.to(data.device)), labels.to(data.device)
+    accuracies = []
+    for seed in seeds:
+        student = build(model, data.channels, data.size, data.classes, _STUDENT + seed).to(data.device)
+        title = f"{'soft' if teacher else 'hard'}-label student {seed}" if progress else None
+        train(student, inputs, labels, config, seed=seed, teacher=teacher, progress=title)
+        accuracies.append(accuracy(student, data))
+    return accuracies
+
+
+def check_fits(synthetic: SyntheticSet, data: ImageData) -> None:
+    """Raise a ValueError unless class names, shape and normalisation of a synthetic set are those of `data`."""
+    if synthetic.class_names != data.class_names:
+        raise ValueError(f"the set's classes {synthetic.class_names} are not those of {data.name}, {data.class_names}")
+    differences = [abs(a - b) for a, b in zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=True)]
+    if max(differences) > 1e-3:
+        raise ValueError(f"the set was made for another normalisation than {data.name}'s: check the data set")

@@ -1,0 +1,212 @@
+"""Result records: one JSON file a run, the only source of the numbers the book shows.
+
+Records made on the reader's machine lie in `_runs/` (ignored by git), the published ones in `results/`; both have the
+same form and are read together.
+"""
+
+import json
+import os
+import platform
+import tempfile
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, stdev
+
+import pandas as pd
+import torch
+
+SCHEMA = 1
+_KEYS = ["suite", "dataset", "model", "protocol", "ipc"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: a method at one IPC, evaluated under one or more protocols.
+
+    Attributes:
+        accuracy: protocol ("hard", "soft") → test accuracy in % at the last epoch, one entry a seed, in seed order.
+        seconds: wall-clock time by phase.
+        provenance: device and versions, see `provenance`.
+    """
+
+    suite: str
+    dataset: str
+    model: str
+    method: str
+    ipc: int | None
+    seeds: list[int]
+    accuracy: dict[str, list[float]]
+    config: dict
+    teacher: dict
+    seconds: dict[str, float] = field(default_factory=dict)
+    provenance: dict = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+def provenance(device: str | torch.device = "cpu") -> dict:
+    """Device, versions and date of a run: what a number needs beside it."""
+    device = torch.device(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "device": f"{device.type} ({name})",
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    return {package: version(package) for package in ("unidd", "torch", "torchvision")}
+
+
+@contextmanager
+def atomic(path: str | Path):
+    """A temporary path beside `path` that takes its place only if the block succeeds: nothing is left half-written.
+
+    Raises:
+        OSError: the folder cannot be written (at once, before any long work in the block).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        os.replace(temporary, path)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raise an OSError now if files could not be written to the folder later; makes the folder.
+
+    Raises:
+        OSError: it cannot be made or written; the message names it.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write to {folder} ({error.strerror}): choose another folder") from None
+
+
+def save_json(content: dict, path: str | Path) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def save_record(record: Record, path: str | Path) -> None:
+    save_json(asdict(record), path)
+
+
+def load_record(path: str | Path) -> Record:
+    """Read one record back.
+
+    Raises:
+        ValueError: the file is not a record of this schema.
+    """
+    try:
+        record = Record(**json.loads(Path(path).read_text()))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ValueError(f"{path} is not a result record: {error}") from None
+    if record.schema != SCHEMA:
+        raise ValueError(f"{path} has record schema {record.schema}, this version reads {SCHEMA}")
+    return record
+
+
+def load_records(*folders: str | Path) -> list[Record]:
+    """All records <folder>/<suite>/*.json, in the order of their paths; a folder that does not exist has none."""
+    return [load_record(p) for folder in folders for p in sorted(Path(folder).glob("*/*.json"))]
+
+
+def table(records: list[Record]) -> pd.DataFrame:
+    """One row for each (suite, data set, model, protocol, IPC, method): mean ± std over n seeds, HLR and IOR.
+
+    Columns: suite, dataset, model, protocol, ipc, method, mean, std, n, hlr, ior, ior_std. Accuracies in %.
+
+    hlr: full-data accuracy (hard labels) − hard-label accuracy; lower is better; hard-label rows only.
+    ior: accuracy − that of random real images under the same protocol; the seeds are paired, so `ior_std` is the
+    standard deviation of the paired differences.
+    Both are empty where the suite has no such baseline. Source: DD-Ranking (fair evaluation).
+    """
+    runs = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
+    lines = []
+    for (suite, dataset, model, method, ipc), record in runs.items():
+        full = runs.get((suite, dataset, model, "full", None))
+        random = runs.get((suite, dataset, model, "random", ipc))
+        for protocol, values in record.accuracy.items():
+            line = {"suite": suite, "dataset": dataset, "model": model, "protocol": protocol, "ipc": ipc}
+            line |= {"method": method, "mean": mean(values), "std": _std(values), "n": len(values)}
+            if full and ipc and protocol == "hard":
+                line["hlr"] = mean(full.accuracy["hard"]) - line["mean"]
+            if random and method != "random" and random.seeds == record.seeds:
+                gain = [a - b for a, b in zip(values, random.accuracy[protocol], strict=True)]
+                line |= {"ior": mean(gain), "ior_std": _std(gain)}
+            lines.append(line)
+    columns = [*_KEYS, "method", "mean", "std", "n", "hlr", "ior", "ior_std"]
+    frame = pd.DataFrame(lines, columns=columns)
+    return frame.sort_values(_KEYS, kind="stable", ignore_index=True)
+
+
+def _std(values: list[float]) -> float:
+    return stdev(values) if len(values) > 1 else float("nan")
+
+
+def pretty(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table for people: mean ± std in one column, one decimal, a dash where a number does not exist."""
+
+    def number(value: float, spread: float = float("nan")) -> str:
+        return "–" if pd.isna(value) else f"{value:.1f}" + ("" if pd.isna(spread) else f" ± {spread:.1f}")
+
+    shown = frame[["dataset", "protocol", "ipc", "method", "n"]]
+    shown = shown.rename(columns={"dataset": "data", "protocol": "labels"})
+    shown["ipc"] = ["all" if pd.isna(ipc) else f"{ipc:.0f}" for ipc in frame["ipc"]]
+    shown["accuracy (%)"] = [number(*pair) for pair in zip(frame["mean"], frame["std"], strict=True)]
+    shown["HLR"] = [number(value) for value in frame["hlr"]]
+    shown["IOR"] = [number(*pair) for pair in zip(frame["ior"], frame["ior_std"], strict=True)]
+    return shown.rename(columns={"ipc": "IPC"}).set_index(["data", "labels", "IPC", "method"])
+
+
+def runs(records: list[Record]) -> pd.DataFrame:
+    """Where each number comes from: seeds, time, device and versions of every record."""
+    return pd.DataFrame(
+        {
+            "run": f"{r.suite}: {r.method}" + (f", IPC {r.ipc}" if r.ipc else ""),
+            "seeds": ", ".join(map(str, r.seeds)),
+            "seconds": round(sum(r.seconds.values())),
+            "teacher (%)": round(r.teacher.get("accuracy", float("nan")), 1),
+            **{key: r.provenance.get(key, "") for key in ("device", "threads", "torch", "unidd", "date")},
+        }
+        for r in records
+    ).set_index("run")
+
+
+def verdicts(frame: pd.DataFrame) -> list[str]:
+    """Sentences worked out from a table: each method against random real images, protocol by protocol and IPC by IPC.
+
+    A difference counts as outside the error bars when mean ± std of the two do not overlap.
+    """
+    sentences = []
+    for (_, dataset, _, protocol, ipc), group in frame.dropna(subset="ipc").groupby(_KEYS, sort=False):
+        random = group[group.method == "random"]
+        others = group[~group.method.isin(["random", "full"])]
+        if random.empty or others.empty:
+            continue
+        base = random.iloc[0]
+        sides: dict[str, list[str]] = {"above it": [], "within the error bars": [], "below it": []}
+        for row in others.sort_values("mean", ascending=False).itertuples():
+            gap, reach = row.mean - base["mean"], row.std + base["std"]
+            side = "within the error bars" if not abs(gap) > reach else "above it" if gap > 0 else "below it"
+            sides[side].append(f"{row.method} ({gap:+.1f})")
+        places = "; ".join(f"{side}: {_join(names)}" for side, names in sides.items() if names)
+        sentences.append(
+            f"On {dataset} with {protocol} labels at IPC {ipc:.0f}, random real images reach "
+            f"{base['mean']:.1f} ± {base['std']:.1f} % (n = {base['n']}); {places}."
+        )
+    return sentences
+
+
+def _join(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

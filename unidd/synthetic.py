@@ -1,0 +1,186 @@
+"""A synthetic data set that can be used without asking anyone: pixels, labels, and everything they depend on.
+
+On disk it is a folder with `images.safetensors` and `card.json`; the card carries class names, mean and std,
+configuration, teacher, versions, and the checksum that ties it to the tensors.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as dump_tensors
+from torch import Tensor
+
+from .datasets import ImageData
+from .results import atomic, versions
+
+_META = ("class_names", "mean", "std", "config", "teacher", "history", "versions")
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """Distilled (or chosen) images.
+
+    Attributes:
+        images: pixels, float32 (n, C, H, W) in [0, 1].
+        labels: int64 (n,), indices into `class_names`.
+        class_names: in the order of the data set's labels.
+        mean, std: per channel, for the network's input: (images − mean) / std.
+        config: what made the images.
+        teacher: {"hash", "accuracy"} of the network they were distilled with; empty if none.
+        history: one entry a round: b, β and the last loss terms.
+        versions: of the software that made them.
+    Raises:
+        ValueError: shapes do not fit together, or a pixel is NaN or outside [0, 1].
+    """
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    config: dict = field(default_factory=dict)
+    teacher: dict = field(default_factory=dict)
+    history: list[dict] = field(default_factory=list)
+    versions: dict = field(default_factory=versions)
+
+    def __post_init__(self):
+        if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1] or len(self.labels) == 0:
+            shapes = f"{tuple(self.images.shape)} and {tuple(self.labels.shape)}"
+            raise ValueError(f"images must be (n, C, H, W) and labels (n,), not {shapes}")
+        channels = self.images.shape[1]
+        if not (len(self.mean) == len(self.std) == channels):
+            raise ValueError(f"images of {channels} channels need as many means and stds")
+        if self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
+            raise ValueError("a label has no class name")
+        if not self.images.isfinite().all():
+            raise ValueError("the images contain NaN or infinite pixels")
+        if self.images.min() < 0 or self.images.max() > 1:
+            raise ValueError("pixels must lie in [0, 1]")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @staticmethod
+    def from_real(data: ImageData, ipc: int, seed: int = 0, config: dict | None = None) -> "SyntheticSet":
+        """`ipc` random training images of each class, in rounds: all classes' first, all classes' second, ….
+
+        The start of every distillation with that seed, and by itself the random-real baseline.
+
+        Raises:
+            ValueError: ipc is below 1 or above the size of a class.
+        """
+        smallest = int(torch.bincount(data.train.labels).min())
+        if not 1 <= ipc <= smallest:
+            raise ValueError(f"ipc must be 1 … {smallest}, the size of the smallest class of {data.name}, not {ipc}")
+        generator = torch.Generator().manual_seed(seed)
+        chosen = []
+        for k in range(data.classes):
+            index = (data.train.labels == k).nonzero().flatten().cpu()
+            chosen.append(index[torch.randperm(len(index), generator=generator)[:ipc]])
+        split = data.train.take(torch.stack(chosen, 1).flatten().to(data.device))
+        return SyntheticSet(
+            split.images.float() / 255, split.labels, data.class_names, data.mean, data.std, config or {}
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `images.safetensors` and `card.json`; what stood there stays whole if writing fails."""
+        folder = Path(folder)
+        payload = dump_tensors({"images": self.images.cpu().contiguous(), "labels": self.labels.cpu()})
+        card = {name: getattr(self, name) for name in _META}
+        card |= {"format": 1, "shape": list(self.images.shape), "sha256": hashlib.sha256(payload).hexdigest()}
+        with atomic(folder / "images.safetensors") as temporary:
+            temporary.write_bytes(payload)
+        with atomic(folder / "card.json") as temporary:
+            temporary.write_text(json.dumps(card, indent=1) + "\n")
+        return folder
+
+    @staticmethod
+    def load(folder: str | Path) -> "SyntheticSet":
+        """Read a saved set and check that card and tensors belong together.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is damaged, or the card belongs to other tensors.
+        """
+        folder = Path(folder)
+        for name in ("images.safetensors", "card.json"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder} is not a synthetic set: {name} is missing")
+        payload = (folder / "images.safetensors").read_bytes()
+        try:
+            tensors = load_tensors(payload)
+            images, labels = tensors["images"], tensors["labels"]
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(f"{folder}/images.safetensors is damaged ({error}): distil or copy it again") from None
+        card = _read_card(folder)
+        if card.get("sha256") != hashlib.sha256(payload).hexdigest():
+            raise ValueError(f"{folder}: card.json does not belong to images.safetensors (checksum differs)")
+        return SyntheticSet(images, labels, **_metadata(card))
+
+    def to_imagefolder(self, folder: str | Path) -> Path:
+        """Export as <folder>/<class>/<number>.png, 8 bits a pixel, with the card beside them."""
+        from torchvision.transforms.functional import to_pil_image
+
+        folder = Path(folder)
+        for i, (image, label) in enumerate(zip(self.images, self.labels.tolist(), strict=True)):
+            path = folder / self.class_names[label].replace("/", "-") / f"{i:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            to_pil_image((image * 255).round().to(torch.uint8).cpu()).save(path)
+        with atomic(folder / "card.json") as temporary:
+            temporary.write_text(json.dumps({name: getattr(self, name) for name in _META}, indent=1) + "\n")
+        return folder
+
+    @staticmethod
+    def from_imagefolder(folder: str | Path) -> "SyntheticSet":
+        """Read such a folder back, in the original order.
+
+        Raises:
+            FileNotFoundError: the card or the images are missing.
+        """
+        from torchvision.io import decode_image
+
+        folder = Path(folder)
+        if not (folder / "card.json").is_file():
+            raise FileNotFoundError(f"{folder} is not an exported set: card.json is missing")
+        metadata = _metadata(_read_card(folder))
+        index = {name.replace("/", "-"): k for k, name in enumerate(metadata["class_names"])}
+        paths = sorted((p for p in folder.glob("*/*.png") if p.parent.name in index), key=lambda p: p.name)
+        if not paths:
+            raise FileNotFoundError(f"{folder} has no images in folders named after its classes")
+        images = torch.stack([decode_image(str(p)) for p in paths]).float() / 255
+        return SyntheticSet(images, torch.tensor([index[p.parent.name] for p in paths]), **metadata)
+
+    def preview(self, columns: int = 10, scale: int = 3):
+        """A PIL image of the images, one class a row, at most `columns` of each, enlarged without smoothing."""
+        from PIL import Image
+        from torchvision.transforms.functional import to_pil_image
+        from torchvision.utils import make_grid
+
+        rows = [self.images[self.labels == k][:columns].cpu() for k in range(len(self.class_names))]
+        width = max(len(row) for row in rows)
+        if width == 1:  # one image a class: let them stand side by side
+            width, rows = min(columns, len(self)), [self.images.cpu()]
+        blank = [torch.ones(-len(row) % width, *self.images.shape[1:]) for row in rows]
+        cells = torch.cat([x for pair in zip(rows, blank, strict=True) for x in pair])
+        grid = to_pil_image(make_grid(cells, nrow=width, padding=1, pad_value=1.0))
+        return grid.resize((grid.width * scale, grid.height * scale), Image.Resampling.NEAREST)
+
+
+def _read_card(folder: Path) -> dict:
+    try:
+        return json.loads((folder / "card.json").read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder}/card.json is damaged: {error}") from None
+
+
+def _metadata(card: dict) -> dict:
+    missing = [name for name in _META if name not in card]
+    if missing:
+        raise ValueError(f"the card lacks {', '.join(missing)}")
+    tuples = {f.name for f in fields(SyntheticSet) if str(f.type).startswith("tuple")}
+    return {name: tuple(card[name]) if name in tuples else card[name] for name in _META}

@@ -1,0 +1,165 @@
+"""The one training loop: teachers and students, hard labels or a teacher's soft ones; and the store of teachers."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Generator, Tensor, nn
+from tqdm.auto import tqdm
+
+from . import augment
+from .datasets import ImageData
+from .models import ModelConfig, build
+from .results import atomic, save_json
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a network is trained.
+
+    Args:
+        epochs, batch: passes over the images, images a step.
+        optimizer: "sgd" (momentum 0.9) or "adamw".
+        lr, weight_decay: of the optimiser.
+        period: length of the cosine schedule in units of the training; at 1 the rate ends at 0, at 2 at half.
+        crop: "pad" (random crop after padding by 4) or "resized" (RandomResizedCrop); both with a horizontal flip.
+        cutmix: mix images of a batch by CutMix.
+        temperature: of the soft labels; unused with hard ones.
+    """
+
+    epochs: int = 200
+    batch: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.1
+    weight_decay: float = 5e-4
+    period: float = 1.0
+    crop: Literal["pad", "resized"] = "pad"
+    cutmix: bool = False
+    temperature: float = 20.0
+
+    def __post_init__(self):
+        for name in ("epochs", "batch", "lr", "period", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network in eval mode, its test accuracy in %, and the hash of its configuration and data."""
+
+    model: nn.Module
+    accuracy: float
+    hash: str
+
+    def card(self) -> dict:
+        return {"hash": self.hash, "accuracy": self.accuracy}
+
+
+def train(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    config: TrainConfig,
+    *,
+    seed: int = 0,
+    teacher: nn.Module | None = None,
+    progress: str | None = None,
+) -> nn.Module:
+    """Train `model` in place and return it in eval mode.
+
+    Args:
+        images: network input (n, C, H, W), on the model's device.
+        labels: (n,).
+        seed: of the order of images and of the augmentation.
+        teacher: if given, its soft labels on the augmented images are learnt, else `labels`.
+        progress: title of a progress bar; None shows none.
+    Source: UniDD, appendix (student: KL to the teacher's online soft labels).
+    """
+    generator = Generator().manual_seed(seed)
+    optimizer = _optimizer(model, config)
+    batches = -(-len(images) // config.batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * batches * config.period)
+    model.train()
+    with tqdm(total=config.epochs, desc=progress, disable=progress is None, leave=False) as bar:
+        for _ in range(config.epochs):
+            order = torch.randperm(len(images), generator=generator).to(images.device)
+            for index in order.tensor_split(batches):
+                loss = _loss(model, images[index], labels[index], config, teacher, generator)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            bar.update()
+    return model.eval()
+
+
+def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(model.parameters(), config.lr, momentum=0.9, weight_decay=config.weight_decay)
+
+
+def _loss(model, images, labels, config: TrainConfig, teacher, generator) -> Tensor:
+    crop = augment.random_crop if config.crop == "pad" else augment.random_resized_crop
+    images = augment.flip(crop(images, generator), generator)
+    share, other = 1.0, labels
+    if config.cutmix:
+        images, permutation, share = augment.cutmix(images, generator)
+        other = labels[permutation]
+    logits = model(images)
+    if teacher is None:
+        return share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, other)
+    t = config.temperature
+    with torch.no_grad():
+        soft = (teacher(images) / t).softmax(1)
+    return F.kl_div((logits / t).log_softmax(1), soft, reduction="batchmean") * t**2
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, data: ImageData, batch: int = 500) -> float:
+    """Test accuracy in %."""
+    correct = 0
+    for images, labels in zip(data.test.images.split(batch), data.test.labels.split(batch), strict=True):
+        correct += int((model(data.normalise(images)).argmax(1) == labels).sum())
+    return 100 * correct / len(data.test)
+
+
+def teacher(
+    data: ImageData,
+    model: ModelConfig,
+    config: TrainConfig,
+    *,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> Teacher:
+    """The teacher of a data set: found by the hash of configuration and data, else trained and kept.
+
+    Args:
+        cache: folder of teachers; by default the environment variable UNIDD_CACHE, else ~/.cache/unidd, + /teachers.
+    Raises:
+        OSError: the folder cannot be written (before training).
+    """
+    identity = {"data": data.fingerprint, "model": asdict(model), "training": asdict(config), "seed": seed}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    network = build(model, data.channels, data.size, data.classes, seed).to(data.device)
+    folder = cache_folder(cache) / "teachers" / digest
+    if not (folder / "card.json").exists():
+        with atomic(folder / "model.safetensors") as temporary:
+            images = data.normalise(data.train.images)
+            train(network, images, data.train.labels, config, seed=seed, progress="teacher" if progress else None)
+            save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
+        save_json({"accuracy": accuracy(network, data), "name": data.name, **identity}, folder / "card.json")
+    network.load_state_dict(load_file(folder / "model.safetensors", device=str(data.device)))
+    card = json.loads((folder / "card.json").read_text())
+    return Teacher(network.eval().requires_grad_(False), card["accuracy"], digest)
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    return Path(cache or os.environ.get("UNIDD_CACHE") or "~/.cache/unidd").expanduser()
