@@ -14,6 +14,7 @@ A map of the modules; each imports only from those above it:
     synthetic     a distilled set with everything it depends on
     distillation  the engine: CFM and its variants
     evaluation    students, hard and soft labels
+    analysis      spectra, what filters do to them, power spectra and diversity of images
     configs       recipes, budgets, and one cell of a results table
     plots         figures
     widgets       explorers

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PHOTOS = (
-    "astronaut", "brick", "camera", "chelsea", "coffee", "grass", "gravel",
-    "hubble_deep_field", "immunohistochemistry", "moon",
-)  # fmt: skip
+PHOTOS = tuple(
+    "astronaut brick camera chelsea coffee grass gravel hubble_deep_field immunohistochemistry moon".split()  # noqa: SIM905
+)
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,14 @@ from tqdm.auto import tqdm
 
 from . import augment
 from .datasets import ImageData
-from .filters import Filter, Linear, Ridge, Scaled
+from .filters import AllPass, Filter, Landweber, Linear, Residual, Ridge, Scaled
 from .models import tapped_layers
 from .schedules import SCHEDULES, relative_beta
 from .statistics import FeatureTap, Moments, correlations, emu, real_statistics, signal_targets
 from .synthetic import SyntheticSet
 from .training import Teacher
+
+_MOST_STEPS = 200  # of gradient descent in the Landweber and residual filters, each a (d, d) product
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class DistillConfig:
         method: the recipe's name, kept in records.
         ipc: images per class; also the number of rounds B.
         seed: of the starting images and the augmentation.
-        filter: "ridge" 1/(λ + β), "linear" λ, or "none" (classification only).
+        filter: "ridge" 1/(λ + β), "linear" λ, "all-pass" 1, "landweber" or "residual" with 1/(αt) = β and α at a quarter
+            of the layer's 1/λ_max, or "none" (classification only).
         beta: β of the first round; above 0.
         beta_unit: "absolute" (as published), or "mean": a fraction of each layer's mean eigenvalue.
         schedule: how β moves over the rounds, see `unidd.schedules`.
@@ -56,7 +59,7 @@ class DistillConfig:
     method: str = "cfm"
     ipc: int = 10
     seed: int = 0
-    filter: Literal["ridge", "linear", "none"] = "ridge"
+    filter: Literal["ridge", "linear", "all-pass", "landweber", "residual", "none"] = "ridge"
     beta: float = 0.1
     beta_unit: Literal["absolute", "mean"] = "absolute"
     schedule: Literal["constant", "cosine", "linear", "log", "reverse"] = "cosine"
@@ -75,9 +78,9 @@ class DistillConfig:
         if not (math.isfinite(self.beta) and self.beta > 0):
             raise ValueError(f"beta must be a finite number above 0, not {self.beta}")
         for name in ("steps", "eta", "shift", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if not self.lr > 0 or not 0 < self.scale <= 1:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a finite number from 0, not {getattr(self, name)}")
+        if not 0 < self.lr < math.inf or not 0 < self.scale <= 1:
             raise ValueError(f"lr must be above 0 and scale in (0, 1], not {self.lr} and {self.scale}")
         for name in ("filter", "beta_unit", "schedule", "signal"):
             choices = self.__dataclass_fields__[name].type.__args__
@@ -113,16 +116,25 @@ def make_targets(
     targets = {}
     for layer, moments in statistics.items():
         ffc, flc = moments.ffc, moments.flc
-        filter: Filter = Linear()
-        if config.filter == "ridge":
-            beta = beta_at(config, b)
-            beta = relative_beta(beta, ffc) if config.beta_unit == "mean" else beta
-            filter = Scaled(Ridge(beta), beta) if config.normalised else Ridge(beta)
+        filter = layer_filter(config, b, ffc)
         matrix = filter.matrix(ffc)
         sides = (matrix, matrix @ flc)
         weights = tuple(1 / float(side.norm()) for side in sides) if config.normalised else (1.0, 1.0)
         targets[layer] = Target(filter, *(side.to(dtype) for side in sides), weights)
     return targets
+
+
+def layer_filter(config: DistillConfig, b: int, ffc: Tensor) -> Filter:
+    """The filter of one layer with real FFC (d, d) in round b."""
+    if config.filter in ("linear", "all-pass"):
+        return Linear() if config.filter == "linear" else AllPass()
+    beta = beta_at(config, b)
+    beta = relative_beta(beta, ffc) if config.beta_unit == "mean" else beta
+    if config.filter == "ridge":
+        return Scaled(Ridge(beta), beta) if config.normalised else Ridge(beta)
+    rate = 0.25 / float(torch.linalg.matrix_norm(ffc, 2))  # synthetic eigenvalues may exceed the real ones eightfold
+    steps = min(max(1, round(1 / (rate * beta))), _MOST_STEPS)
+    return Landweber(rate, steps) if config.filter == "landweber" else Residual(rate, steps)
 
 
 def beta_at(config: DistillConfig, b: int) -> float:
@@ -215,7 +227,11 @@ def _real_side(config: DistillConfig, data: ImageData, teacher: nn.Module, batch
         return {}
     batches = zip(data.train.images.split(batch), data.train.labels.split(batch), strict=True)
     normalised = ((data.normalise(images), labels) for images, labels in batches)
-    return real_statistics(teacher, normalised, tapped_layers(teacher), config.signal)
+    statistics = real_statistics(teacher, normalised, tapped_layers(teacher), config.signal)
+    for layer, moments in statistics.items():
+        if not (moments.scatter.isfinite().all() and moments.cross.isfinite().all()):
+            raise ValueError(f"the teacher's features before layer {layer} are not finite: train it again")
+    return statistics
 
 
 def _round(config, data, teacher, pixels, labels, targets, previous, b, generator, bar) -> tuple[Tensor, Loss]:
@@ -227,7 +243,10 @@ def _round(config, data, teacher, pixels, labels, targets, previous, b, generato
     for step in range(config.steps):
         augmented = augment.random_resized_crop(x, generator, (config.scale, 1.0))
         augmented = augment.roll(augment.flip(augmented, generator), generator, config.shift)
-        loss = step_loss(teacher, augmented, labels, targets, previous, b + 1, config)
+        try:
+            loss = step_loss(teacher, augmented, labels, targets, previous, b + 1, config)
+        except torch.linalg.LinAlgError as error:
+            raise ValueError(f"round {b}, step {step}: no finite loss ({error}): lower lr, or raise beta") from None
         (x.grad,) = torch.autograd.grad(loss.total, x)
         optimizer.step()
         schedule.step()
@@ -241,7 +260,7 @@ def _round(config, data, teacher, pixels, labels, targets, previous, b, generato
 def _report(loss: Loss, config: DistillConfig, b: int, bar: tqdm, steps: int) -> None:
     terms = _terms(loss)
     if not all(map(math.isfinite, terms.values())):
-        raise ValueError(f"the loss is not finite in round {b} ({terms}): lower lr, or raise beta")
+        raise ValueError(f"round {b}: the loss is not finite ({terms}): lower lr, or raise beta")
     bar.set_postfix(beta=f"{beta_at(config, b):.3g}", **{k: f"{v:.3g}" for k, v in terms.items()}, refresh=False)
     bar.update(steps)
 

@@ -19,6 +19,8 @@ import pandas as pd
 import torch
 
 SCHEMA = 1
+_BASELINES = {"random": "a random choice of real images", "classification": "classification alone"}
+_ORDER = ["random", "classification", "lfm", "hfm", "cfm"]  # then the others, by name
 _KEYS = ["suite", "dataset", "model", "protocol", "ipc"]
 
 
@@ -133,7 +135,7 @@ def table(records: list[Record]) -> pd.DataFrame:
     """
     runs = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
     lines = []
-    for (suite, dataset, model, method, ipc), record in runs.items():
+    for (suite, dataset, model, method, ipc), record in sorted(runs.items(), key=lambda run: _place(run[0][3])):
         full = runs.get((suite, dataset, model, "full", None))
         random = runs.get((suite, dataset, model, "random", ipc))
         for protocol, values in record.accuracy.items():
@@ -152,6 +154,10 @@ def table(records: list[Record]) -> pd.DataFrame:
 
 def _std(values: list[float]) -> float:
     return stdev(values) if len(values) > 1 else float("nan")
+
+
+def _place(method: str) -> tuple[int, str]:
+    return (_ORDER.index(method) if method in _ORDER else len(_ORDER), method)
 
 
 def pretty(frame: pd.DataFrame) -> pd.DataFrame:
@@ -183,18 +189,21 @@ def runs(records: list[Record]) -> pd.DataFrame:
     ).set_index("run")
 
 
-def verdicts(frame: pd.DataFrame) -> list[str]:
-    """Sentences worked out from a table: each method against random real images, protocol by protocol and IPC by IPC.
+def verdicts(frame: pd.DataFrame, baseline: str = "random") -> list[str]:
+    """Sentences worked out from a table: each method against a baseline, for every protocol and IPC.
+
+    Args:
+        frame: from `table`.
+        baseline: the method the others are compared with.
 
     A difference counts as outside the error bars when mean ± std of the two do not overlap.
     """
     sentences = []
     for (_, dataset, _, protocol, ipc), group in frame.dropna(subset="ipc").groupby(_KEYS, sort=False):
-        random = group[group.method == "random"]
-        others = group[~group.method.isin(["random", "full"])]
-        if random.empty or others.empty:
+        others = group[~group.method.isin(["random", baseline])]
+        if baseline not in set(group.method) or others.empty:
             continue
-        base = random.iloc[0]
+        base = group[group.method == baseline].iloc[0]
         sides: dict[str, list[str]] = {"above it": [], "within the error bars": [], "below it": []}
         for row in others.sort_values("mean", ascending=False).itertuples():
             gap, reach = row.mean - base["mean"], row.std + base["std"]
@@ -202,7 +211,7 @@ def verdicts(frame: pd.DataFrame) -> list[str]:
             sides[side].append(f"{row.method} ({gap:+.1f})")
         places = "; ".join(f"{side}: {_join(names)}" for side, names in sides.items() if names)
         sentences.append(
-            f"On {dataset} with {protocol} labels at IPC {ipc:.0f}, random real images reach "
+            f"On {dataset} with {protocol} labels at IPC {ipc:.0f}, {_BASELINES.get(baseline, baseline)} reaches "
             f"{base['mean']:.1f} ± {base['std']:.1f} % (n = {base['n']}); {places}."
         )
     return sentences

@@ -1,0 +1,81 @@
+# UniDD. `make` lists what can be made; `make reproduce` makes all of it.
+
+PYTHON ?= python3
+VENV   ?= .venv
+SUITE  ?= embedded
+CORES  ?= 2
+# More options for Snakemake, such as SNAKEMAKE_OPTIONS="--dry-run" or "--forceall" (run finished jobs again)
+SNAKEMAKE_OPTIONS ?=
+# Which notebooks `make notebooks` refreshes
+NOTEBOOKS ?= $(wildcard notebooks/*.py)
+
+BIN       := $(VENV)/bin
+INSTALLED := $(VENV)/.unidd-installed
+BOOK      := _build/.book-built
+SOURCES   := $(wildcard _config.yml _toc.yml book/*.* book/*/*.* notebooks/*.py notebooks/*.ipynb unidd/*.* \
+               unidd/*/*.py results/*.json results/*/*.json _runs/*/*.json)
+
+# Teachers are shared by batch, book and notebook tests. Progress bars have no place in a page or a log.
+export UNIDD_CACHE ?= $(CURDIR)/_cache
+quiet := TQDM_DISABLE=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup reproduce batch book test lint notebooks pins clean distclean chromium
+
+help: ## list what can be made
+	@echo "UniDD: dataset distillation through spectral filters. Targets:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) SUITE=$(SUITE) CORES=$(CORES) SNAKEMAKE_OPTIONS=… NOTEBOOKS=…"
+
+setup: $(INSTALLED) ## make the virtual environment (once; some GB with torch)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: UniDD needs Python 3.11 or newer, and '$(PYTHON)' is not: try make setup PYTHON=python3.11" >&2; \
+	  exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[book,test,batch]"
+	@touch $@
+
+reproduce: setup ## set up, run the batch on embedded photographs, build the book from it
+	$(MAKE) batch
+	$(MAKE) book
+	@echo "Open _build/html/index.html"
+
+batch: setup ## run the jobs of SUITE that are not done yet; records go to _runs/
+	$(BIN)/snakemake --snakefile workflow/Snakefile --config suite=$(SUITE) --cores $(CORES) \
+	  --rerun-triggers params --rerun-incomplete --keep-going --nolock --quiet host reason $(SNAKEMAKE_OPTIONS)
+
+book: setup ## build the book afresh, every notebook executed, warnings as errors
+	rm -rf _build/html _build/.doctrees $(BOOK)
+	$(quiet) $(BIN)/jupyter-book build . -W -n --keep-going
+	@touch $(BOOK)
+
+$(BOOK): $(SOURCES)
+	$(MAKE) book
+
+test: setup chromium lint $(BOOK) ## lint, all tests and doctests, then every notebook
+	$(quiet) $(BIN)/python -m pytest tests unidd
+	$(quiet) $(BIN)/python -m pytest -o addopts=-ra --nbval-lax notebooks/*.ipynb
+
+chromium:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	  echo "error: the tests open the book in a browser: install Chromium and its driver" >&2; \
+	  echo "       (Debian: apt-get install chromium chromium-driver)" >&2; exit 1; }
+
+lint: setup ## check the style
+	$(BIN)/ruff check .
+
+notebooks: setup ## update the .ipynb from their .py and execute them
+	$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
+	$(quiet) $(BIN)/python workflow/execute_notebooks.py $(NOTEBOOKS:.py=.ipynb)
+
+pins: setup ## write constraints.txt and environment.yml from what is installed
+	$(BIN)/python workflow/pins.py
+
+clean: ## remove the built book and the tools' caches; keep records, teachers and data
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+
+distclean: clean ## also remove records, teachers and the virtual environment
+	rm -rf _runs _cache .snakemake $(VENV) unidd.egg-info

@@ -1,0 +1,34 @@
+"""Settings all tests share: a store of teachers of their own, repeatable property tests, browser tests skipped
+where there is no browser."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+from hypothesis import settings
+
+# Derandomised: a failure here is a failure everywhere. No deadline: the first call of a torch kernel is slow.
+settings.register_profile("unidd", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("unidd")
+
+_CACHE = pytest.StashKey[str]()
+
+
+def pytest_configure(config):
+    # Before any test module is imported, and inherited by the processes that tests start.
+    config.stash[_CACHE] = os.environ["UNIDD_CACHE"] = tempfile.mkdtemp(prefix="unidd-tests-")
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items):
+    """Without a browser the tests that need one are skipped, and say why; `make test` insists on it."""
+    if shutil.which("chromium") and shutil.which("chromedriver"):
+        return
+    reason = "needs Chromium and its driver (Debian: apt-get install chromium chromium-driver)"
+    for item in items:
+        if item.get_closest_marker("browser") or item.path.parent.name == "browser":
+            item.add_marker(pytest.mark.skip(reason=reason))

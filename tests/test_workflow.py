@@ -1,0 +1,257 @@
+"""The batch: jobs, errors before anything runs, finished jobs stay finished, a killed batch continues.
+
+A small notebook stands in for the benchmark: it logs its method, fails (random) or waits (cfm) while a file tells
+it to, and writes its record.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "workflow"))
+import jobs  # noqa: E402
+
+PARAMETERS = """
+suite = "local"
+dataset = "photos"
+model = "convnet"
+method = "cfm"
+ipc = 1
+seeds = [0]
+budget = "embedded"
+out = "record.json"
+"""
+WORK = """
+import json, time
+from pathlib import Path
+with Path("log").open("a") as log:
+    print(method, ipc, file=log)
+assert not (method == "random" and Path("fail").exists()), "told to fail"
+while method == "cfm" and Path("hold").exists():
+    time.sleep(0.1)
+Path(out).write_text(json.dumps({"method": method, "ipc": ipc}))
+"""
+SUITE = {"dataset": "digits", "methods": ["random", "cfm"], "ipcs": [1], "seeds": [0], "budget": "smoke"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A working folder with the stand-in notebook, a suite, and the mark of a trained teacher."""
+    new_cell = nbformat.v4.new_code_cell
+    cells = [new_cell(PARAMETERS, metadata={"tags": ["parameters"]}), new_cell(WORK)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "fake.ipynb")
+    write_suite(tmp_path)
+    (tmp_path / "_runs" / "tiny").mkdir(parents=True)
+    (tmp_path / "_runs" / "tiny" / "teacher.txt").write_text("trained\n")
+    return tmp_path
+
+
+def write_suite(folder, **changes):
+    content = {"notebook": str(folder / "fake.ipynb"), **SUITE, **changes}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(content))
+
+
+def command(folder, *options):
+    """As the Makefile calls it."""
+    recipe = (ROOT / "Makefile").read_text()
+    chosen = re.search(r"(--rerun-triggers .*?) --quiet", recipe).group(1).split()
+    snakefile, suite = ROOT / "workflow" / "Snakefile", folder / "tiny.yaml"
+    where = ["--snakefile", str(snakefile), "--directory", str(folder), "--config", f"suite={suite}"]
+    return [sys.executable, "-m", "snakemake", *where, "--cores", "2", *chosen, *options]
+
+
+def snakemake(folder, *options):
+    return subprocess.run(command(folder, *options), capture_output=True, text=True, timeout=100)
+
+
+def planned(run):
+    """What a dry run would make."""
+    return sorted(re.findall(r"output: _runs/tiny/(\S+)", run.stdout + run.stderr))
+
+
+def done(folder):
+    return sorted(p.stem for p in (folder / "_runs" / "tiny").glob("*.json"))
+
+
+def log(folder):
+    path = folder / "log"
+    return sorted(path.read_text().splitlines()) if path.exists() else []
+
+
+def test_jobs_of_the_embedded_suite():
+    shared, found, _ = jobs.load(jobs.suite_path("embedded"))
+    methods = {"random", "classification", "lfm", "hfm", "cfm"}
+    assert set(found) >= {f"{m}-ipc{i}" for m in methods for i in (1, 10)} | {"full"}
+    assert found["full"]["ipc"] is None
+    assert len(shared["seeds"]) >= 3
+    assert all(parameters["dataset"] == "photos" for parameters in found.values())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "suites").glob("*.yaml")), ids=lambda p: p.stem)
+def test_suites_name_known_values(path, tmp_path, monkeypatch):
+    folder = yaml.safe_load(path.read_text())["dataset"]
+    monkeypatch.chdir(tmp_path)
+    if folder.startswith("_data/"):  # an image folder the reader brings
+        Path(folder).mkdir(parents=True)
+    assert jobs.load(path)[1]
+
+
+def test_dry_run_lists_the_jobs_and_runs_none(folder):
+    (folder / "_runs" / "tiny" / "teacher.txt").unlink()
+    write_suite(folder, methods=["random", "cfm", "full"], ipcs=[1, 10])
+    run = snakemake(folder, "--dry-run")
+    assert run.returncode == 0, run.stderr
+    records = [f"{job}.json" for job in ("cfm-ipc1", "cfm-ipc10", "full", "random-ipc1", "random-ipc10")]
+    assert planned(run) == [*records, "teacher.txt"]
+    assert not log(folder)
+    assert not done(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ["sorcery"]}, "unknown method 'sorcery'"),
+        ({"dataset": "nowhere"}, "unknown data set 'nowhere'"),
+        ({"model": "gnome"}, "unknown model 'gnome'"),
+        ({"ipcs": [0]}, "ipc must be at least 1"),
+        ({"ipsc": [1]}, "unknown parameter ipsc"),
+        ({"seeds": 3}, "tiny.yaml"),
+        ({"ipcs": []}, "the suite has no job"),
+        ({"methods": "cfm"}, "a suite needs the lists methods and ipcs"),
+        ({"notebook": "missing.ipynb"}, "there is no notebook"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_wrong_suite_fails_before_any_job(folder, changes, message):
+    write_suite(folder, **changes)
+    with pytest.raises(ValueError, match=message):
+        jobs.load(folder / "tiny.yaml")
+
+
+def test_snakemake_reports_a_wrong_suite_and_stops(folder):
+    write_suite(folder, methods=["random", "sorcery"])
+    run = snakemake(folder)
+    assert run.returncode != 0
+    assert "unknown method 'sorcery'" in run.stderr
+    assert not log(folder)
+    assert not done(folder)
+
+
+def test_unknown_setting_on_the_command_line(folder):
+    run = snakemake(folder, "--config", "budgte=smoke", f"suite={folder / 'tiny.yaml'}")
+    assert run.returncode != 0
+    assert "unknown setting budgte" in run.stderr
+
+
+def run_notebook(folder, **parameters):
+    script = [sys.executable, str(ROOT / "workflow" / "run_notebook.py"), "fake.ipynb", "copies/copy.ipynb"]
+    return subprocess.run(
+        [*script, json.dumps(parameters)], cwd=folder, capture_output=True, text=True, timeout=100
+    )
+
+
+def test_unknown_notebook_parameter_is_an_error_before_anything_runs(folder):
+    run = run_notebook(folder, methd="cfm", out="record.json")
+    assert run.returncode == 2
+    assert "error: fake.ipynb has no parameter methd; it has suite" in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert not log(folder)
+    assert not (folder / "copies").exists()
+
+
+def test_executed_copy_is_kept_and_of_a_failed_run_under_another_name(folder):
+    run = run_notebook(folder, method="random", ipc=None)
+    assert run.returncode == 0, run.stderr
+    assert json.loads((folder / "record.json").read_text()) == {"method": "random", "ipc": None}
+    assert [p.name for p in (folder / "copies").iterdir()] == ["copy.ipynb"]
+
+    (folder / "copies" / "copy.ipynb").unlink()
+    (folder / "fail").touch()
+    run = run_notebook(folder, method="random")
+    assert run.returncode == 1
+    assert "AssertionError: told to fail" in run.stderr.strip().splitlines()[-1]
+    assert [p.name for p in (folder / "copies").iterdir()] == ["copy.failed.ipynb"]
+
+
+def test_finished_jobs_are_not_run_again(folder):
+    assert snakemake(folder).returncode == 0
+    assert done(folder) == ["cfm-ipc1", "random-ipc1"]
+    assert log(folder) == ["cfm 1", "random 1"]
+
+    earlier = time.time() - 3600  # as if notebook, suite and teacher were touched after the records were made
+    for job in done(folder):
+        os.utime(folder / "_runs" / "tiny" / f"{job}.json", (earlier, earlier))
+    run = snakemake(folder)
+    assert run.returncode == 0
+    assert "Nothing to be done" in run.stdout + run.stderr
+    assert log(folder) == ["cfm 1", "random 1"]
+
+    write_suite(folder, ipcs=[1, 2])  # a wider suite runs what is new
+    assert planned(snakemake(folder, "--dry-run")) == ["cfm-ipc2.json", "random-ipc2.json"]
+
+    write_suite(folder, seeds=[1])  # another parameter is another job
+    run = snakemake(folder, "--dry-run")
+    assert "Params have changed since last execution" in run.stdout + run.stderr
+    assert planned(run) == ["cfm-ipc1.json", "random-ipc1.json"]
+
+
+def test_a_killed_batch_continues(folder):
+    (folder / "hold").touch()
+    batch = subprocess.Popen(
+        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        # random is finished and taken note of, cfm has begun
+        while done(folder) != ["random-ipc1"] or log(folder) != ["cfm 1", "random 1"]:
+            assert batch.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(3)
+    finally:
+        os.killpg(batch.pid, signal.SIGKILL)
+        batch.wait()
+    assert done(folder) == ["random-ipc1"]
+
+    (folder / "hold").unlink()
+    run = snakemake(folder)
+    assert run.returncode == 0, run.stderr
+    assert done(folder) == ["cfm-ipc1", "random-ipc1"]
+    assert log(folder) == ["cfm 1", "cfm 1", "random 1"]
+
+
+def test_a_failed_job_leaves_no_record_and_the_others_run(folder):
+    write_suite(folder, methods=["random", "cfm"], ipcs=[1, 2])
+    (folder / "fail").touch()
+    run = snakemake(folder)
+    assert run.returncode != 0
+    assert "told to fail" in run.stderr + run.stdout
+    assert done(folder) == ["cfm-ipc1", "cfm-ipc2"]
+
+
+def test_code_version_ignores_docstrings_comments_and_outputs(tmp_path):
+    package, notebook = tmp_path / "unidd", tmp_path / "nb.ipynb"
+    package.mkdir()
+
+    def version(source, output="", presentation=""):
+        (package / "filters.py").write_text(source)
+        (package / "plots.py").write_text(presentation)
+        cell = {"cell_type": "code", "source": ["x = 1"], "outputs": [output]}
+        notebook.write_text(json.dumps({"cells": [cell, {"cell_type": "markdown", "source": [output]}]}))
+        return jobs.code_version(notebook, package)
+
+    first = version('def f():\n    """One."""\n    return 1\n')
+    assert version('"""Module."""\ndef f():\n    """Two."""\n    return 1  # why\n', "out", "y = 2") == first
+    assert version('def f():\n    """One."""\n    return 2\n') != first

@@ -1,0 +1,111 @@
+"""Sphinx and myst-nb glue: how a notebook's figures and explorers reach a page that asks no other host.
+
+Two MIME types get a renderer (entry point group `myst_nb.mime_renderers`): plotly figures and our explorers.
+Each becomes a labelled <div> with its JSON beside it; `unidd-book.js` draws them. plotly.js, MathJax and the
+explorers' module are copied from the installed packages into `_static`, and a page loads only those it uses.
+"""
+
+import html
+import json
+import shutil
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+from .widgets import EXPLORER
+
+PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+# MathJax: one component with its fonts, the TeX extensions it loads on demand, and its English speech rules.
+MATHJAX = (
+    "tex-chtml.js",
+    "output/chtml/fonts/woff-v2/*",
+    "input/tex/extensions/*.js",
+    "a11y/*.js",
+    "sre/mathmaps/base.json",
+    "sre/mathmaps/en.json",
+)
+
+
+def figure_html(content: dict) -> str:
+    """The element `unidd-book.js` turns into a plotly figure; its label is `layout.meta["alt"]`.
+
+    Raises:
+        ValueError: the figure has no alt text.
+    """
+    layout = content.get("layout", {})
+    alt = (layout.get("meta") or {}).get("alt")
+    if not alt:
+        raise ValueError('a figure has no alt text: set layout.meta = {"alt": "…"}')
+    figure = {"data": content["data"], "layout": layout}
+    return _element("unidd-plotly", figure, f'role="img" style="height:{layout.get("height", 420)}px"', alt)
+
+
+def explorer_html(state: dict) -> str:
+    """The element `unidd-book.js` turns into an explorer, from the state of a `unidd.widgets` widget."""
+    return _element("unidd-explorer-host", state, 'role="group"', state["label"])
+
+
+def _element(name: str, content: dict, attributes: str, label: str) -> str:
+    label = html.escape(label, quote=True)
+    data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
+    return (
+        f'<div class="{name}" {attributes} aria-label="{label}"><noscript>{label}</noscript></div>'
+        f'<script type="application/json" class="{name}-data">{data}</script>'
+    )
+
+
+class Renderer:
+    """myst-nb's plugin interface (`MimeRenderPlugin`) for figures and explorers."""
+
+    mime_priority_overrides = (("*", EXPLORER, 1), ("*", PLOTLY, 2), ("*", WIDGET, 3))
+
+    @staticmethod
+    def handle_mime(renderer, data, inline: bool):
+        from docutils import nodes
+
+        if data.mime_type == WIDGET:  # a progress bar: nothing to see once it is done
+            return [nodes.raw(text="", format="html")]
+        if data.mime_type not in (PLOTLY, EXPLORER):
+            return None
+        if data.mime_type == PLOTLY:
+            renderer.add_js_file("plotly", "plotly.min.js", {"loading_method": "defer"})
+        # The default priority is 500: after plotly, which it calls.
+        renderer.add_js_file("unidd", "unidd-book.js", {"type": "module", "priority": 600})
+        try:
+            text = figure_html(data.content) if data.mime_type == PLOTLY else explorer_html(data.content)
+        except ValueError as error:
+            renderer.logger.warning(str(error), subtype="alt", line=data.line)
+            text = ""
+        return [nodes.raw(text=text, format="html")]
+
+
+def copy_assets(app) -> None:
+    """Copy the browser files of plotly, MathJax and the explorers to the built book's `_static`."""
+    if app.builder.format != "html":
+        return
+    static = Path(app.outdir, "_static")
+    mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+    for pattern in MATHJAX:
+        for path in mathjax.glob(pattern):
+            _copy(path, static / "mathjax" / path.relative_to(mathjax))
+    _copy(Path(str(files("plotly") / "package_data" / "plotly.min.js")), static / "plotly.min.js")
+    _copy(Path(__file__).with_name("explorer.js"), static / "explorer.js")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def drop_widget_state(app, pagename, templatename, context, doctree) -> None:
+    """Leave out the widget manager's state: a page has no manager, and explorers carry their own."""
+    scripts = context.get("script_files", [])
+    context["script_files"] = [s for s in scripts if getattr(s, "attributes", {}).get("type") != WIDGET_STATE]
+
+
+def setup(app) -> dict:
+    app.connect("builder-inited", copy_assets)
+    app.connect("html-page-context", drop_widget_state, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,121 @@
+"""Measurements: spectra of layers, what a filter does to them, and what distillation writes into images.
+
+Source: the chapters "Correlation matrices and their spectrum" and "What a filter writes into an image".
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .filters import Filter
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues (d,), largest (lowest frequency) first, none below 0, and eigenvectors as columns (d, d)."""
+
+    eigenvalues: Tensor
+    basis: Tensor
+
+
+def spectrum(ffc: Tensor) -> Spectrum:
+    """Eigendecomposition of an FFC (d, d), in float64."""
+    eigenvalues, basis = torch.linalg.eigh(ffc.double())
+    return Spectrum(eigenvalues.clamp_min(0).flip(0), basis.flip(1))
+
+
+def condition_number(eigenvalues: Tensor, beta: float = 0.0) -> float:
+    """(λ_max + β) / (λ_min + β); infinite for a dead channel without β."""
+    low = float(eigenvalues.min()) + beta
+    return (float(eigenvalues.max()) + beta) / low if low > 0 else math.inf
+
+
+def effective_dimension(eigenvalues: Tensor, beta: float) -> float:
+    """Σ λ/(λ + β): how many eigendirections ridge keeps. Source: Hastie, Tibshirani & Friedman, §3.4."""
+    return float((eigenvalues / (eigenvalues + beta)).sum())
+
+
+def effective_beta(filter: Filter, eigenvalues: Tensor, points: int = 400) -> float:
+    """The β whose ridge response, up to a factor, is nearest to the filter's over a spectrum (log scale, least squares).
+
+    For Landweber it lies near 1/(αt). Found on a grid of `points` from λ_min/100 to 100 λ_max.
+
+    Args:
+        eigenvalues: (d,); those at 0 do not count.
+        points: of the grid.
+    Raises:
+        ValueError: no eigenvalue is above 0.
+    """
+    positive = eigenvalues[eigenvalues > 1e-12 * eigenvalues.max()].double()
+    if len(positive) == 0:
+        raise ValueError("no eigenvalue is above 0")
+    wanted = filter.response(positive).abs().clamp_min(1e-300).log()
+    low, high = float(positive.min()) / 100, float(positive.max()) * 100
+    grid = torch.logspace(math.log10(low), math.log10(high), points, dtype=torch.float64)
+    difference = wanted + (positive + grid[:, None]).log()  # wanted − log 1/(λ + β)
+    return float(grid[difference.var(1, correction=0).argmin()])
+
+
+def participation(basis: Tensor, flc: Tensor) -> Tensor:
+    """Share of each eigendirection in the class signal, ‖u_iᵀΦ‖²/‖Φ‖², for a basis (d, d) and an FLC (d, k): (d,)."""
+    energy = (basis.T @ flc.to(basis)).square().sum(1)
+    return energy / energy.sum()
+
+
+def band_energy(found: Spectrum, flc: Tensor, edges: Tensor) -> Tensor:
+    """Share of the FLC's energy in each band of eigenvalues [edge_i, edge_{i+1}), edges (b + 1,) ascending: (b,)."""
+    share = participation(found.basis, flc)
+    band = torch.bucketize(found.eigenvalues, edges.to(found.eigenvalues), right=True) - 1
+    return torch.stack([share[band == i].sum() for i in range(len(edges) - 1)])
+
+
+def class_signal(flc: Tensor) -> Tensor:
+    """The FLC of one-hot labels without what all classes share: Φ less its row mean, (d, c)."""
+    return flc - flc.mean(1, keepdim=True)
+
+
+def radial_power(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Radially averaged power spectral density of images (n, C, H, W).
+
+    Each image and channel has its mean removed and a Hann window applied, so that borders do not look like detail.
+
+    Returns:
+        Frequencies (f,) in cycles a pixel, up to ½, and the power at each, over directions and channels, (n, f).
+    """
+    size = images.shape[-1]
+    window = torch.hann_window(size, periodic=False, dtype=torch.float64)
+    window = window[:, None] * window
+    centred = images.double() - images.double().mean((-2, -1), keepdim=True)
+    power = torch.fft.fft2(centred * window).abs().square() / window.square().sum()
+    axis = torch.fft.fftfreq(size, dtype=torch.float64)
+    ring = (size * (axis[:, None] ** 2 + axis**2).sqrt()).round().long()
+    rings = size // 2
+    mean = torch.stack([power[..., ring == r].mean((-2, -1)) for r in range(1, rings + 1)], -1)
+    return torch.arange(1, rings + 1) / size, mean
+
+
+def high_frequency_share(images: Tensor, cutoff: float = 0.25) -> Tensor:
+    """Share of the power above `cutoff` cycles a pixel, each ring weighted by its circumference: (n,)."""
+    frequency, power = radial_power(images)
+    energy = power * frequency
+    return energy[:, frequency > cutoff].sum(1) / energy.sum(1)
+
+
+def consistency(features: Tensor, labels: Tensor) -> float:
+    """Intra-class similarity: mean cosine of pairs of one class, over features (n, d), averaged over classes.
+
+    Diversity is 1 − consistency.
+
+    Raises:
+        ValueError: a class has fewer than two images.
+    """
+    unit = torch.nn.functional.normalize(features.flatten(1).double(), dim=1)
+    values = []
+    for k in labels.unique():
+        group = unit[labels == k]
+        if len(group) < 2:
+            raise ValueError(f"class {int(k)} has one image: similarity needs at least two (IPC 2)")
+        n = len(group)
+        values.append((group.sum(0).square().sum() - n) / (n * (n - 1)))
+    return float(torch.stack(values).mean())

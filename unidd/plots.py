@@ -1,0 +1,252 @@
+"""plotly figures of the book: accuracy, image grids, filters over a spectrum.
+
+Every figure carries a one-sentence description in `layout.meta["alt"]`, which the book gives to screen readers,
+a transparent background, and colours that stay apart for colour-blind readers; the book sets the colours of text
+and grid to those of its light or dark theme.
+"""
+
+import base64
+import io
+import itertools
+import math
+
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .filters import Filter
+
+# Mid-tones with a contrast of at least 3:1 on white and on near-black, apart with any colour vision; each
+# comes with a marker and a dash, so that no meaning hangs on colour alone.
+COLOURS = ("#1f78c8", "#d1700a", "#179a72", "#b84d92", "#7d8794", "#a08a00", "#d5484a")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "pentagon")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
+TEXT = "#7d8794"
+
+_AXIS = {
+    "gridcolor": "rgba(125,135,148,0.25)",
+    "linecolor": TEXT,
+    "zeroline": False,
+    "ticks": "outside",
+    "automargin": True,
+    "title": {"font": {"size": 14}},
+}
+TEMPLATE = go.layout.Template(
+    layout={
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "colorway": COLOURS,
+        "font": {"family": "system-ui, -apple-system, Segoe UI, sans-serif", "size": 13, "color": TEXT},
+        "margin": {"l": 8, "r": 8, "t": 40, "b": 8},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "bgcolor": "rgba(0,0,0,0)"},
+        "hoverlabel": {"align": "left"},
+    }
+)
+
+
+def figure(traces, alt: str, height: int = 420, **layout) -> go.Figure:
+    """A figure in the book's look.
+
+    Raises:
+        ValueError: `alt` is empty.
+    """
+    if not alt.strip():
+        raise ValueError("a figure needs alt text: one sentence that says what it shows")
+    return go.Figure(traces, {"template": TEMPLATE, "height": height, "meta": {"alt": alt}} | layout)
+
+
+def accuracy(table: pd.DataFrame, dataset: str | None = None, protocol: str | None = None) -> go.Figure:
+    """Test accuracy against images per class, a line per method, error bars of one standard deviation.
+
+    A row without `ipc` (training on the full data) becomes a horizontal line.
+
+    Args:
+        table: from `results.table`: columns dataset, protocol, method, ipc, mean, std, n; accuracies in %.
+        dataset, protocol: show only these rows; needed if the table holds several.
+    Raises:
+        ValueError: rows of several data sets or protocols would be mixed.
+    """
+    for column, value in (("dataset", dataset), ("protocol", protocol)):
+        if value is not None:
+            table = table[table[column] == value]
+        if table[column].nunique() > 1:
+            values = ", ".join(sorted(table[column].unique()))
+            raise ValueError(f"rows of several values of {column} ({values}): choose one")
+    full, table = table[table["ipc"].isna()], table[table["ipc"].notna()]
+    if table.empty:
+        note = {"text": "no results yet", "showarrow": False, "font": {"size": 18}}
+        hidden = {"visible": False}
+        return figure([], "No results yet.", height=120, annotations=[note], xaxis=hidden, yaxis=hidden)
+    ipcs = sorted(int(i) for i in table["ipc"].unique())
+    methods = list(table["method"].unique())
+    traces = [_accuracy_trace(table[table["method"] == m], m, ipcs, i, len(methods)) for i, m in enumerate(methods)]
+    best = table.loc[table["mean"].idxmax()]
+    alt = (
+        f"Test accuracy on {best['dataset']} with {best['protocol']} labels, of {', '.join(methods)}, at "
+        f"{' and '.join(map(str, ipcs))} images per class; the highest is {best['method']} with "
+        f"{_plus_minus(best)} at {int(best['ipc'])}."
+    )
+    chart = figure(
+        traces,
+        alt,
+        xaxis={
+            "tickvals": list(range(len(ipcs))),
+            "ticktext": [str(i) for i in ipcs],
+            "title": "images per class",
+            "range": [-0.45, len(ipcs) - 0.55],
+        },
+        yaxis={"title": "test accuracy (%)"},
+    )
+    for row in full.itertuples():
+        chart.add_hline(
+            row.mean,
+            line={"color": TEXT, "dash": "dot", "width": 1.5},
+            annotation={"text": f"{row.method}: {row.mean:.1f} %", "font": {"size": 12}},
+            annotation_position="top left",
+        )
+    return chart
+
+
+def _plus_minus(row) -> str:
+    spread = f" ± {row['std']:.1f}" if row["std"] == row["std"] else ""  # one run has no spread (NaN)
+    return f"{row['mean']:.1f}{spread} %"
+
+
+def _accuracy_trace(rows: pd.DataFrame, method: str, ipcs: list[int], i: int, methods: int) -> go.Scatter:
+    # Side by side, so that error bars do not cover each other.
+    shift = 0.36 * (i - (methods - 1) / 2) / max(methods - 1, 1)
+    text = [f"<b>{method}</b>, {int(r['ipc'])} a class<br>{_plus_minus(r)} (n = {r['n']})" for _, r in rows.iterrows()]
+    colour = COLOURS[i % len(COLOURS)]
+    return go.Scatter(
+        x=[ipcs.index(int(ipc)) + shift for ipc in rows["ipc"]],
+        y=rows["mean"].round(3).tolist(),
+        error_y={"array": rows["std"].fillna(0).round(3).tolist(), "thickness": 1.5, "width": 4},
+        name=method,
+        mode="lines+markers",
+        text=text,
+        hovertemplate="%{text}<extra></extra>",
+        line={"color": colour, "width": 1.5, "dash": DASHES[i % len(DASHES)]},
+        marker={"color": colour, "size": 9, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+    )
+
+
+def image_grid(
+    images: Tensor,
+    labels: Tensor,
+    class_names: tuple[str, ...],
+    alt: str | None = None,
+    columns: int = 10,
+    pixel: int = 2,
+) -> go.Figure:
+    """Images as one pixelated picture: a row per class, at most `columns` images in it.
+
+    Args:
+        images: (n, C, H, W), float in [0, 1]; C is 1 or 3.
+        labels: (n,) class indices.
+        class_names: name of each class.
+        alt: one sentence; worked out if left out.
+        columns: images shown of each class.
+        pixel: screen pixels for one pixel of an image (the picture shrinks to fit a narrow page).
+    Raises:
+        ValueError: shapes do not fit or there is no image.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) != len(labels) or len(images) == 0:
+        raise ValueError(f"images must be (n, 1 or 3, H, W), with n labels: {tuple(images.shape)}, {len(labels)}")
+    classes = sorted(set(labels.tolist()))
+    rows = [images[labels == c][:columns] for c in classes]
+    across = max(len(row) for row in rows)
+    high, wide = images.shape[-2] + 2, images.shape[-1] + 2  # a gap of two pixels
+    canvas = torch.zeros(4, len(rows) * high - 2, across * wide - 2)  # RGBA: gaps stay transparent
+    for r, c in itertools.product(range(len(rows)), range(across)):
+        if c < len(rows[r]):
+            tile = canvas[:, r * high : r * high + high - 2, c * wide : c * wide + wide - 2]
+            tile[:3], tile[3] = rows[r][c].detach().float().cpu().clamp(0, 1), 1.0
+    names = [class_names[c] for c in classes]
+    if alt is None:
+        alt = f"{sum(map(len, rows))} images of {len(rows)} classes, a row each: {', '.join(names)}."
+    across_axis = {"range": [-0.5, canvas.shape[2] - 0.5], "visible": False, "constraintoward": "left"}
+    down_axis = {
+        "range": [canvas.shape[1] - 0.5, -0.5],
+        "scaleanchor": "x",
+        "constraintoward": "top",
+        "tickvals": [r * high + (high - 3) / 2 for r in range(len(rows))],
+        "ticktext": names,
+        "ticks": "",
+        "tickfont": {"size": 12},
+        "showgrid": False,
+    }
+    fixed = {"fixedrange": True, "constrain": "domain"}
+    size = [pixel * n for n in canvas.shape[:0:-1]]
+    return figure(
+        go.Image(source=_data_uri(canvas), hoverinfo="skip", zsmooth=False),
+        alt,
+        height=max(90, size[1] + 16),
+        meta={"alt": alt, "picture": size},  # the book keeps this shape on a narrow page
+        xaxis=across_axis | fixed,
+        yaxis=down_axis | fixed,
+        dragmode=False,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+    )
+
+
+def _data_uri(canvas: Tensor) -> str:
+    """(4, H, W) in [0, 1] as a data URI: lossless PNG if small, else WebP: a page of grids stays light."""
+    picture = Image.fromarray((canvas.permute(1, 2, 0) * 255).round().byte().numpy(), "RGBA")
+    for form, options in (("png", {"optimize": True}), ("webp", {"quality": 90, "method": 6})):
+        buffer = io.BytesIO()
+        picture.save(buffer, form, **options)
+        if buffer.tell() < 60_000:
+            break
+    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def filters(
+    curves: dict[str, Filter],
+    eigenvalues: Tensor,
+    layer: str = "layer",
+    together: int = 1,
+    decades: float = 5,
+) -> go.Figure:
+    """|f(λ)| relative to its maximum over the eigenvalues of one layer, which are ticks below the curves.
+
+    Args:
+        curves: name → filter.
+        eigenvalues: (d,), of the layer's FFC.
+        layer: its name, for the description.
+        together: so many neighbouring curves share a colour, and differ in dash.
+        decades: how far below the largest eigenvalue to draw.
+    Raises:
+        ValueError: no eigenvalue is above 0, or no filter is given.
+    """
+    eigenvalues = eigenvalues.double().cpu()
+    if not curves or not float(eigenvalues.max()) > 0:
+        raise ValueError("filter curves need a filter and an eigenvalue above 0")
+    top = math.log10(float(eigenvalues.max()))
+    shown = eigenvalues[eigenvalues >= 10 ** (top - decades)]
+    lam = torch.logspace(math.log10(float(shown.min())) - 0.1, top, 200, dtype=torch.float64)
+    ticks = {"symbol": "line-ns-open", "size": 9, "color": TEXT}
+    hover = "λ = %{x:.3g}<extra></extra>"
+    below = {"x": _digits(shown), "y": [-0.05] * len(shown), "name": "eigenvalues", "hovertemplate": hover}
+    traces = [go.Scatter(below, mode="markers", marker=ticks)]
+    for i, (name, f) in enumerate(curves.items()):
+        y = f.response(lam).abs() / f.response(eigenvalues).abs().max().clamp_min(1e-300)
+        dash = DASHES[(i if together == 1 else i % together) % len(DASHES)]
+        line = {"width": 2.5, "color": COLOURS[i // together % len(COLOURS)], "dash": dash}
+        hover = "λ = %{x:.3g}<br>%{y:.2f} of the maximum<extra>" + name + "</extra>"
+        traces.append(go.Scatter(x=_digits(lam), y=_digits(y), name=name, line=line, hovertemplate=hover))
+    alt = (
+        f"Response of {', '.join(curves)} over the {len(eigenvalues)} eigenvalues of {layer}, each relative to "
+        "its maximum; large eigenvalues, low frequencies, are on the right."
+    )
+    across = {"type": "log", "title": "λ (large = low frequency)", "exponentformat": "power", "dtick": 1}
+    down = {"title": "|f(λ)|, relative", "range": [-0.1, 1.08]}
+    return figure(traces, alt, xaxis=across, yaxis=down)
+
+
+def _digits(values: Tensor) -> list[float]:
+    """Five significant digits: enough for a screen, a third of the bytes."""
+    return [float(f"{v:.5g}") for v in values.tolist()]

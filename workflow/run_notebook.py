@@ -1,0 +1,43 @@
+"""Run one notebook with parameters: `run_notebook.py NOTEBOOK COPY '{"name": value}'`.
+
+An unknown parameter is an error before anything runs (papermill alone only warns), and the executed copy
+appears at COPY only once it is whole; that of a failed run stays beside it (.failed.ipynb), with the traceback.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import papermill
+from jobs import check_names
+
+
+def run(notebook: Path, copy: Path, parameters: dict) -> None:
+    """Execute `notebook` in the current folder, and keep the executed notebook as `copy`.
+
+    Raises:
+        ValueError: the notebook has no such parameter.
+        papermill.PapermillExecutionError: a cell failed.
+    """
+    check_names(notebook, parameters)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    failed = copy.with_suffix(".failed.ipynb")
+    papermill.execute_notebook(notebook, failed, parameters, progress_bar=False, log_output=True)
+    failed.replace(copy)
+
+
+def main() -> int:
+    notebook, copy, parameters = sys.argv[1:]
+    try:
+        run(Path(notebook), Path(copy), json.loads(parameters))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except papermill.PapermillExecutionError as error:
+        print(f"error: cell {error.exec_count} of {notebook}: {error.ename}: {error.evalue}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
