@@ -187,6 +187,14 @@ def test_limits_that_connect_the_filters():
     torch.testing.assert_close(Residual(0.5, 6).response(lam), 1 - lam * Landweber(0.5, 6).response(lam))
 
 
+def test_a_band_holds_its_lower_edge_and_not_its_upper_one():
+    edges = torch.tensor([0.125, 0.5, 2.0])
+    assert BandPass(0.125, 0.5).response(edges).tolist() == [1, 0, 0]
+    assert BandPass(0.5).response(edges).tolist() == [0, 1, 1]
+    halves = BandPass(0.0, 0.5).response(edges) + BandPass(0.5).response(edges)
+    assert halves.tolist() == [1, 1, 1], "neighbouring bands share no frequency and lose none"
+
+
 def test_primal_and_dual_ridge_agree():
     """X_t X_sᵀ (X_s X_sᵀ + mβI)⁻¹ Y_s = X_t (Ψ_s + βI)⁻¹ Φ_s with Ψ_s = X_sᵀX_s/m and Φ_s = X_sᵀY_s/m."""
     x_t, x_s, y_s, m = randn(5, 4), randn(7, 4, seed=2), randn(7, 3, seed=3), 7
@@ -204,6 +212,7 @@ BAD = {
     "residual rate nan": (lambda: Residual(math.nan, 3), "rate"),
     "residual steps negative": (lambda: Residual(0.1, -1), "steps"),
     "residual steps half": (lambda: Residual(0.1, 1.5), "steps"),
+    "residual steps float": (lambda: Residual(0.1, 2.0), "steps"),
     "residual steps inf": (lambda: Residual(0.1, math.inf), "steps"),
     "landweber rate negative": (lambda: Landweber(-0.1, 3), "rate"),
     "landweber rate inf": (lambda: Landweber(math.inf, 3), "rate"),
@@ -289,5 +298,5 @@ def test_relative_beta_needs_a_scale():
 
 @pytest.mark.parametrize("fraction", [0.0, -1.0, math.nan])
 def test_relative_beta_needs_a_positive_fraction(fraction):
-    with pytest.raises(ValueError, match="fraction"):
+    with pytest.raises(ValueError, match="beta"):
         relative_beta(fraction, torch.eye(3))

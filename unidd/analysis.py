@@ -37,7 +37,7 @@ def effective_dimension(eigenvalues: Tensor, beta: float) -> float:
 
 
 def effective_beta(filter: Filter, eigenvalues: Tensor, points: int = 400) -> float:
-    """The β whose ridge response, up to a factor, is nearest to the filter's over a spectrum (log scale, least squares).
+    """The β whose ridge response, up to a factor, is nearest to the filter's over a spectrum (log least squares).
 
     For Landweber it lies near 1/(αt). Found on a grid of `points` from λ_min/100 to 100 λ_max.
 

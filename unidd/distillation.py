@@ -39,8 +39,8 @@ class DistillConfig:
         method: the recipe's name, kept in records.
         ipc: images per class; also the number of rounds B.
         seed: of the starting images and the augmentation.
-        filter: "ridge" 1/(λ + β), "linear" λ, "all-pass" 1, "landweber" or "residual" with 1/(αt) = β and α at a quarter
-            of the layer's 1/λ_max, or "none" (classification only).
+        filter: "ridge" 1/(λ + β), "linear" λ, "all-pass" 1, "landweber" or "residual" with 1/(αt) = β, α at a quarter
+            of the layer's 1/λ_max, or "none": classification only.
         beta: β of the first round; above 0.
         beta_unit: "absolute" (as published), or "mean": a fraction of each layer's mean eigenvalue.
         schedule: how β moves over the rounds, see `unidd.schedules`.

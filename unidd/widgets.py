@@ -93,4 +93,4 @@ class FilterExplorer(Explorer):
 def _rounded(values: Tensor | list[float]) -> list[float]:
     """Five significant digits, largest first; a rounding error below 0 counts as 0."""
     values = values.tolist() if isinstance(values, Tensor) else values
-    return sorted((float(f"{v if v > 0 or v < -1e-6 else 0.0:.5g}") for v in values), reverse=True)
+    return sorted((0.0 if -1e-6 <= v <= 0 else float(f"{v:.5g}") for v in values), reverse=True)
