@@ -44,7 +44,8 @@ class DistillConfig:
         beta: β of the first round; above 0.
         beta_unit: "absolute" (as published), or "mean": a fraction of each layer's mean eigenvalue.
         schedule: how β moves over the rounds, see `unidd.schedules`.
-        normalised: scale ridge to β/(λ + β), and divide each term by the norm of its real side.
+        normalised: scale ridge to β/(λ + β), divide the filter term by ‖f(Ψ)‖_F, and the signal term by the root of
+            ‖f(Ψ)Φ‖² + tr f(Ψ)Ψf(Ψ), the size of a filtered feature.
         signal: what the FLC correlates with: "mean", "class" or "mix".
         eta: weight η of the matching terms.
         emu: carry synthetic statistics over rounds.
@@ -119,7 +120,10 @@ def make_targets(
         filter = layer_filter(config, b, ffc)
         matrix = filter.matrix(ffc)
         sides = (matrix, matrix @ flc)
-        weights = tuple(1 / float(side.norm()) for side in sides) if config.normalised else (1.0, 1.0)
+        weights = (1.0, 1.0)
+        if config.normalised:  # f(Ψ)Φ itself may be 0: the input's channel means are
+            spread = (matrix @ ffc * matrix).sum()
+            weights = (1 / float(matrix.norm()), 1 / float((sides[1].square().sum() + spread).sqrt()))
         targets[layer] = Target(filter, *(side.to(dtype) for side in sides), weights)
     return targets
 
