@@ -56,7 +56,7 @@ $(BOOK): $(SOURCES)
 	$(MAKE) book
 
 test: setup chromium lint $(BOOK) ## lint, all tests and doctests, then every notebook
-	$(quiet) $(BIN)/python -m pytest tests unidd
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests unidd
 	$(quiet) $(BIN)/python -m pytest -o addopts=-ra --nbval-lax notebooks/*.ipynb
 
 chromium:

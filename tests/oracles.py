@@ -175,7 +175,7 @@ def step(
 
     `images` are what the teacher sees, after augmentation; `previous` holds the EMU after b − 1 batches;
     `filter="none"` leaves the classification term alone. `beta` may differ between layers; `normalised` divides
-    each layer's term by the norm of its real side, in which a constant factor of the filter cancels.
+    the filter term by ‖f(Ψ)‖ and the signal term by √(‖f(Ψ)Φ‖² + tr f(Ψ)Ψf(Ψ)): no factor of f matters.
     """
     assert images.dtype == torch.float64
     assert not teacher.training
@@ -195,8 +195,10 @@ def step(
             by_filter = filter_term(filter, real_ffc, ffc, layer_beta)
             by_signal = signal_term(filter, real_ffc, real_flc, ffc, phi, layer_beta)
             if normalised:
-                by_filter = by_filter / norm(filtered(filter, real_ffc, layer_beta))
-                by_signal = by_signal / norm(filtered(filter, real_ffc, layer_beta) @ real_flc)
+                matrix = filtered(filter, real_ffc, layer_beta)
+                spread = torch.trace(matrix @ real_ffc @ matrix)
+                by_filter = by_filter / norm(matrix)
+                by_signal = by_signal / torch.sqrt(norm(matrix @ real_flc) ** 2 + spread)
             filter_sum, signal_sum = filter_sum + by_filter, signal_sum + by_signal
     loss = classification + eta * (filter_sum + signal_sum)
     (gradient,) = torch.autograd.grad(loss, images)

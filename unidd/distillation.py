@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from . import augment
 from .datasets import ImageData
-from .filters import AllPass, Filter, Landweber, Linear, Residual, Ridge, Scaled
+from .filters import AllPass, Filter, Landweber, Linear, Residual, Ridge
 from .models import tapped_layers
 from .schedules import SCHEDULES, relative_beta
 from .statistics import FeatureTap, Moments, correlations, emu, real_statistics, signal_targets
@@ -44,11 +44,11 @@ class DistillConfig:
         beta: β of the first round; above 0.
         beta_unit: "absolute" (as published), or "mean": a fraction of each layer's mean eigenvalue.
         schedule: how β moves over the rounds, see `unidd.schedules`.
-        normalised: scale ridge to β/(λ + β), divide the filter term by ‖f(Ψ)‖_F, and the signal term by the root of
-            ‖f(Ψ)Φ‖² + tr f(Ψ)Ψf(Ψ), the size of a filtered feature.
+        normalised: divide the filter term by ‖f(Ψ)‖_F, and the signal term by the root of ‖f(Ψ)Φ‖² + tr f(Ψ)Ψf(Ψ), the
+            size of a filtered feature: then no constant factor of f matters.
         signal: what the FLC correlates with: "mean", "class" or "mix".
         eta: weight η of the matching terms.
-        emu: carry synthetic statistics over rounds.
+        emu: carry synthetic statistics over rounds: those of the last augmented batch of each.
         steps: steps of a round; 0 leaves the random real images as they are.
         lr: peak learning rate of Adam (0.5, 0.9), on normalised pixels, cosine to 0 in each round.
         shift: images roll by up to so many pixels.
@@ -135,7 +135,7 @@ def layer_filter(config: DistillConfig, b: int, ffc: Tensor) -> Filter:
     beta = beta_at(config, b)
     beta = relative_beta(beta, ffc) if config.beta_unit == "mean" else beta
     if config.filter == "ridge":
-        return Scaled(Ridge(beta), beta) if config.normalised else Ridge(beta)
+        return Ridge(beta)
     rate = 0.25 / float(torch.linalg.matrix_norm(ffc, 2))  # synthetic eigenvalues may exceed the real ones eightfold
     steps = min(max(1, round(1 / (rate * beta))), _MOST_STEPS)
     return Landweber(rate, steps) if config.filter == "landweber" else Residual(rate, steps)

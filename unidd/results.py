@@ -177,7 +177,7 @@ def pretty(frame: pd.DataFrame) -> pd.DataFrame:
 
 def runs(records: list[Record]) -> pd.DataFrame:
     """Where each number comes from: seeds, time, device and versions of every record."""
-    return pd.DataFrame(
+    lines = [
         {
             "run": f"{r.suite}: {r.method}" + (f", IPC {r.ipc}" if r.ipc else ""),
             "seeds": ", ".join(map(str, r.seeds)),
@@ -186,7 +186,8 @@ def runs(records: list[Record]) -> pd.DataFrame:
             **{key: r.provenance.get(key, "") for key in ("device", "threads", "torch", "unidd", "date")},
         }
         for r in records
-    ).set_index("run")
+    ]
+    return pd.DataFrame(lines, columns=None if lines else ["run"]).set_index("run")
 
 
 def verdicts(frame: pd.DataFrame, baseline: str = "random") -> list[str]:

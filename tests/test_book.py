@@ -1,0 +1,219 @@
+"""The book's glue, its figures, and what its pages promise; the built pages are tested in tests/browser."""
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from unidd import _book, datasets, plots
+from unidd.filters import Linear, Ridge
+
+ROOT = Path(__file__).parents[1]
+BOOK = ROOT / "book"
+
+
+def contrast(one: str, other: str) -> float:
+    def luminance(colour):
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+# ---- table of contents and pages
+
+
+def toc_files(node) -> list[str]:
+    if isinstance(node, dict):
+        own = [node[key] for key in ("root", "file") if key in node]
+        return own + [name for value in node.values() for name in toc_files(value)]
+    return [name for item in node for name in toc_files(item)] if isinstance(node, list) else []
+
+
+def test_every_page_of_the_contents_exists_and_every_notebook_is_in_them():
+    listed = toc_files(yaml.safe_load((ROOT / "_toc.yml").read_text()))
+    for name in listed:
+        assert any((ROOT / f"{name}{suffix}").exists() for suffix in (".md", ".ipynb")), name
+    notebooks = {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.py")}
+    assert notebooks <= set(listed)
+
+
+def test_data_page_names_every_photograph_and_data_set():
+    page = (BOOK / "data.md").read_text()
+    assert [name for name in (*datasets.PHOTOS, *datasets.NAMES) if f"`{name}`" not in page] == []
+
+
+def test_glossary_is_sorted_and_has_the_standard_terms():
+    body = (BOOK / "glossary.md").read_text().split("```{glossary}\n")[1].split("```")[0]
+    terms = re.findall(r"^(\S.*)$", body, re.M)
+    assert terms == sorted(terms, key=str.lower)
+    assert {"CFM", "EMU", "FFC", "FLC", "HFM", "HLR", "IOR", "IPC", "LFM", "student", "teacher"} <= set(terms)
+
+
+def test_landing_picture_is_small_and_self_contained():
+    picture = (BOOK / "images" / "landing.svg").read_text()
+    assert len(picture) < 100_000
+    assert all(link.startswith("data:") for link in re.findall(r'href="([^"]*)"', picture))
+
+
+def test_chapters_have_labelled_equations():
+    page = (ROOT / "notebooks" / "02_filters.py").read_text()
+    assert set(re.findall(r"\{eq\}`([^`]+)`", page)) <= set(re.findall(r"\$\$ \((eq-[a-z]+)\)", page))
+
+
+# ---- MIME renderer
+
+
+class Page:
+    """What myst-nb hands to a renderer, reduced to what ours uses."""
+
+    def __init__(self):
+        self.scripts, self.warnings = {}, []
+        self.logger = SimpleNamespace(warning=lambda message, **_: self.warnings.append(message))
+
+    def add_js_file(self, key, uri, kwargs):
+        self.scripts[uri] = kwargs
+
+    def render(self, mime_type, content):
+        return _book.Renderer.handle_mime(self, SimpleNamespace(mime_type=mime_type, content=content, line=1), False)
+
+
+def embedded(html: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json"[^>]*>(.*)</script>', html, re.S)[1])
+
+
+def test_figure_becomes_a_labelled_element_with_its_data():
+    page, chart = Page(), plots.figure([], 'A "chart" </script> of nothing')
+    (node,) = page.render(_book.PLOTLY, json.loads(chart.to_json()))
+    assert 'aria-label="A &quot;chart&quot; &lt;/script&gt; of nothing"' in node.astext()
+    assert node.astext().count("</script>") == 1
+    assert embedded(node.astext())["layout"]["height"] == 420
+    assert list(page.scripts) == ["plotly.min.js", "unidd-book.js"]
+
+
+def test_figure_without_description_is_a_warning_that_fails_the_strict_build():
+    page = Page()
+    page.render(_book.PLOTLY, {"data": [], "layout": {}})
+    assert "alt text" in page.warnings[0]
+
+
+def test_explorer_needs_no_plotly():
+    page = Page()
+    (node,) = page.render(_book.EXPLORER, {"kind": "filters", "label": "Explorer: a test", "beta": 0.1})
+    assert embedded(node.astext())["beta"] == 0.1
+    assert list(page.scripts) == ["unidd-book.js"]
+
+
+def test_progress_bars_leave_nothing_and_other_output_is_left_alone():
+    page = Page()
+    assert [node.astext() for node in page.render(_book.WIDGET, {})] == [""]
+    assert page.render("text/html", "<b>") is None
+    assert page.scripts == {}
+
+
+# ---- figures
+
+
+def table(**changes) -> pd.DataFrame:
+    rows = [("photos", "soft", ipc, method, 50.0 + ipc + i, 1.5, 3)
+            for i, method in enumerate(("random", "cfm")) for ipc in (1, 10)]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["dataset", "protocol", "ipc", "method", "mean", "std", "n"])
+    return frame.assign(**changes)
+
+
+def test_accuracy_draws_means_and_error_bars_and_describes_the_best():
+    chart = plots.accuracy(table())
+    assert [trace.name for trace in chart.data] == ["random", "cfm"]
+    assert list(chart.data[1].y) == [52.0, 61.0]
+    assert list(chart.data[0].error_y.array) == [1.5, 1.5]
+    assert "highest is cfm with 61.0 ± 1.5 % at 10" in chart.layout.meta["alt"]
+
+
+def test_accuracy_of_full_data_is_a_line_across():
+    full = {"dataset": "photos", "protocol": "soft", "ipc": None, "method": "full", "mean": 97.0, "std": 0.3, "n": 3}
+    chart = plots.accuracy(pd.concat([table(), pd.DataFrame([full])], ignore_index=True))
+    assert len(chart.data) == 2
+    assert chart.layout.shapes[0].y0 == 97.0
+
+
+def test_accuracy_of_one_seed_claims_no_spread():
+    chart = plots.accuracy(table(std=float("nan"), n=1))
+    assert "±" not in chart.layout.meta["alt"]
+
+
+def test_accuracy_refuses_to_mix_protocols_and_picks_one():
+    both = pd.concat([table(), table(protocol="hard")])
+    with pytest.raises(ValueError, match="several values of protocol"):
+        plots.accuracy(both)
+    assert "hard labels" in plots.accuracy(both, protocol="hard").layout.meta["alt"]
+
+
+def test_accuracy_without_results_says_so():
+    assert plots.accuracy(table().iloc[:0]).layout.meta["alt"] == "No results yet."
+
+
+def decoded(chart) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(chart.data[0].source.split(",")[1])))
+
+
+def test_image_grid_puts_each_image_in_its_class_row():
+    images, labels = torch.zeros(3, 1, 4, 4), torch.tensor([1, 0, 1])
+    for i, value in enumerate((0.2, 0.4, 0.6)):
+        images[i] = value
+    picture = decoded(plots.image_grid(images, labels, ("a", "b")))
+    assert picture.size == (10, 10)
+    corners = [picture.getpixel(at) for at in ((0, 0), (6, 0), (0, 6), (6, 6), (5, 5))]
+    assert [c[3] for c in corners] == [255, 0, 255, 255, 0]
+    assert [round(corners[i][0] / 255, 1) for i in (0, 2, 3)] == [0.4, 0.2, 0.6]
+
+
+def test_image_grid_of_a_hundred_noise_images_stays_light():
+    images = torch.rand(100, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    chart = plots.image_grid(images, torch.arange(10).repeat(10), tuple("abcdefghij"))
+    assert len(chart.to_json()) < 250_000
+    assert "100 images of 10 classes" in chart.layout.meta["alt"]
+
+
+def test_image_grid_refuses_what_it_cannot_show():
+    for images, labels in (
+        (torch.zeros(2, 3, 4), [0, 0]),
+        (torch.zeros(1, 2, 4, 4), [0]),
+        (torch.zeros(0, 3, 4, 4), []),
+    ):
+        with pytest.raises(ValueError, match="images must be"):
+            plots.image_grid(images, torch.tensor(labels), ("a",))
+
+
+def test_filter_curves_are_relative_to_their_maximum():
+    lam = torch.tensor([2.0, 0.2, 0.02, 0.0])
+    chart = plots.filters({"ridge": Ridge(0.1), "linear": Linear()}, lam, "a layer")
+    ridge, linear = chart.data[1:]
+    assert ridge.y[-1] == pytest.approx(0.1 / 2.1, rel=1e-3)
+    assert linear.y[-1] == pytest.approx(1)
+    assert len(chart.data[0].x) == 3  # an eigenvalue of 0 has no place on a logarithmic axis
+    assert "4 eigenvalues of a layer" in chart.layout.meta["alt"]
+
+
+def test_filter_curves_need_something_to_draw():
+    with pytest.raises(ValueError, match="above 0"):
+        plots.filters({"linear": Linear()}, torch.zeros(3))
+
+
+def test_a_figure_needs_a_description():
+    with pytest.raises(ValueError, match="alt text"):
+        plots.figure([], " ")
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#121212"], ids=["light", "dark"])
+def test_colours_stand_out_on_both_themes(background):
+    assert min(contrast(colour, background) for colour in plots.COLOURS) >= 3
