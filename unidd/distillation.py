@@ -111,9 +111,9 @@ class Loss:
 
 
 def make_targets(
-    config: DistillConfig, statistics: dict[str, Moments], b: int, dtype=torch.float32
+    config: DistillConfig, statistics: dict[str, Moments], b: int, dtype=torch.float32, device=None
 ) -> dict[str, Target]:
-    """The real side of round b = 0 … B − 1, worked out in float64 once for all its steps."""
+    """The real side of round b = 0 … B − 1, worked out in float64 once for all its steps, as `dtype` on `device`."""
     targets = {}
     for layer, moments in statistics.items():
         ffc, flc = moments.ffc, moments.flc
@@ -124,7 +124,7 @@ def make_targets(
         if config.normalised:  # f(Ψ)Φ itself may be 0: the input's channel means are
             spread = (matrix @ ffc * matrix).sum()
             weights = (1 / float(matrix.norm()), 1 / float((sides[1].square().sum() + spread).sqrt()))
-        targets[layer] = Target(filter, *(side.to(dtype) for side in sides), weights)
+        targets[layer] = Target(filter, *(side.to(device, dtype) for side in sides), weights)
     return targets
 
 
@@ -214,7 +214,7 @@ def distill(
         for b, (pixels, labels) in enumerate(
             zip(start.images.split(data.classes), start.labels.split(data.classes), strict=True)
         ):
-            targets = make_targets(config, statistics, b)
+            targets = make_targets(config, statistics, b, device=data.device)
             x, loss = _round(config, data, teacher.model, pixels, labels, targets, previous, b, generator, bar)
             previous = loss.statistics if config.emu else {}
             history.append({"b": b, "beta": beta_at(config, b), **_terms(loss)})

@@ -92,10 +92,13 @@ class Moments:
     @staticmethod
     def of(features: Tensor, targets: Tensor) -> "Moments":
         """Moments of one batch of features (B, C, H, W) or (B, C) and targets (B, k)."""
-        x = rows(features).double()
+        x, y = rows(features), per_position(targets, features)
+        if x.device.type == "mps":  # has no float64
+            x, y = x.cpu(), y.cpu()
+        x, y = x.double(), y.double()
         mean = x.mean(0)
         centred = x - mean
-        return Moments(len(x), mean, centred.T @ centred, x.T @ per_position(targets, features).double())
+        return Moments(len(x), mean, centred.T @ centred, x.T @ y)
 
     def merge(self, other: "Moments") -> "Moments":
         count = self.count + other.count
