@@ -53,6 +53,14 @@ def test_data_page_names_every_photograph_and_data_set():
     assert [name for name in (*datasets.PHOTOS, *datasets.NAMES) if f"`{name}`" not in page] == []
 
 
+@pytest.mark.parametrize("name", ["photos", "digits"])
+def test_data_page_states_the_sizes_of_the_embedded_sets(name):
+    data = datasets.load(name)
+    (row,) = re.findall(rf"^\| `{name}` \|.*$", (BOOK / "data.md").read_text(), re.M)
+    assert f"{data.size}×{data.size}" in row
+    assert f"{len(data.train):,} / {len(data.test):,}" in row
+
+
 def test_glossary_is_sorted_and_has_the_standard_terms():
     body = (BOOK / "glossary.md").read_text().split("```{glossary}\n")[1].split("```")[0]
     terms = re.findall(r"^(\S.*)$", body, re.M)
@@ -143,7 +151,7 @@ def test_accuracy_of_full_data_is_a_line_across():
     full = {"dataset": "photos", "protocol": "soft", "ipc": None, "method": "full", "mean": 97.0, "std": 0.3, "n": 3}
     chart = plots.accuracy(pd.concat([table(), pd.DataFrame([full])], ignore_index=True))
     assert len(chart.data) == 2
-    assert chart.layout.shapes[0].y0 == 97.0
+    assert [shape.y0 for shape in chart.layout.shapes] == [51.0, 60.0, 97.0]  # the baseline's, then the full data's
 
 
 def test_accuracy_of_one_seed_claims_no_spread():

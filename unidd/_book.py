@@ -12,6 +12,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
+from ._equations import fill
 from .widgets import EXPLORER
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -105,7 +106,20 @@ def drop_widget_state(app, pagename, templatename, context, doctree) -> None:
     context["script_files"] = [s for s in scripts if getattr(s, "attributes", {}).get("type") != WIDGET_STATE]
 
 
+def write_front_door(app, exception) -> None:
+    """index.html, which leads on to the first page; unlike the toc's own it names an icon, so none is missed."""
+    if exception is not None or app.builder.format != "html" or app.config.root_doc == "index":
+        return
+    first, title = app.builder.get_relative_uri("index", app.config.root_doc), app.config.html_title
+    icon = f'<link rel="icon" href="_static/{Path(app.config.html_favicon).name}">'
+    head = f'<meta charset="utf-8"><title>{title}</title>{icon}<meta http-equiv="refresh" content="0; url={first}">'
+    page = f'<!DOCTYPE html><html lang="en">{head}<a href="{first}">{title}</a></html>\n'
+    Path(app.outdir, "index.html").write_text(page)
+
+
 def setup(app) -> dict:
     app.connect("builder-inited", copy_assets)
+    app.connect("build-finished", write_front_door, priority=900)
+    app.connect("source-read", fill)
     app.connect("html-page-context", drop_widget_state, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -59,14 +59,18 @@ def figure(traces, alt: str, height: int = 420, **layout) -> go.Figure:
     return go.Figure(traces, {"template": TEMPLATE, "height": height, "meta": {"alt": alt}} | layout)
 
 
-def accuracy(table: pd.DataFrame, dataset: str | None = None, protocol: str | None = None) -> go.Figure:
-    """Test accuracy against images per class, a line per method, error bars of one standard deviation.
+def accuracy(
+    table: pd.DataFrame, dataset: str | None = None, protocol: str | None = None, baseline: str = "random"
+) -> go.Figure:
+    """Test accuracy at each number of images per class, a marker per method, error bars of one standard deviation.
 
-    A row without `ipc` (training on the full data) becomes a horizontal line.
+    A short dotted line at the baseline's mean shows which methods beat it; training on the full data (a row without
+    `ipc`) is a line across.
 
     Args:
         table: from `results.table`: columns dataset, protocol, method, ipc, mean, std, n; accuracies in %.
         dataset, protocol: show only these rows; needed if the table holds several.
+        baseline: method the dotted lines belong to.
     Raises:
         ValueError: rows of several data sets or protocols would be mixed.
     """
@@ -82,32 +86,25 @@ def accuracy(table: pd.DataFrame, dataset: str | None = None, protocol: str | No
         hidden = {"visible": False}
         return figure([], "No results yet.", height=120, annotations=[note], xaxis=hidden, yaxis=hidden)
     ipcs = sorted(int(i) for i in table["ipc"].unique())
-    methods = list(table["method"].unique())
-    traces = [_accuracy_trace(table[table["method"] == m], m, ipcs, i, len(methods)) for i, m in enumerate(methods)]
+    groups = {method: table[table["method"] == method] for method in table["method"].unique()}
+    shifts = [0.64 * ((i + 0.5) / len(groups) - 0.5) for i in range(len(groups))]
+    traces = [_accuracy_trace(groups[m], m, ipcs, i, shifts[i]) for i, m in enumerate(groups)]
     best = table.loc[table["mean"].idxmax()]
     alt = (
-        f"Test accuracy on {best['dataset']} with {best['protocol']} labels, of {', '.join(methods)}, at "
+        f"Test accuracy on {best['dataset']} with {best['protocol']} labels, of {', '.join(groups)}, at "
         f"{' and '.join(map(str, ipcs))} images per class; the highest is {best['method']} with "
         f"{_plus_minus(best)} at {int(best['ipc'])}."
     )
-    chart = figure(
-        traces,
-        alt,
-        xaxis={
-            "tickvals": list(range(len(ipcs))),
-            "ticktext": [str(i) for i in ipcs],
-            "title": "images per class",
-            "range": [-0.45, len(ipcs) - 0.55],
-        },
-        yaxis={"title": "test accuracy (%)"},
-    )
+    across = {"tickvals": list(range(len(ipcs))), "ticktext": [str(i) for i in ipcs], "showgrid": False}
+    across |= {"title": "images per class", "range": [-0.5, len(ipcs) - 0.5]}
+    chart = figure(traces, alt, xaxis=across, yaxis={"title": "test accuracy (%)"})
+    dotted = {"color": TEXT, "dash": "dot", "width": 1.5}
+    for row in groups.get(baseline, table[:0]).itertuples():
+        x = ipcs.index(int(row.ipc))
+        chart.add_shape(type="line", x0=x - 0.42, x1=x + 0.42, y0=row.mean, y1=row.mean, line=dotted, layer="below")
     for row in full.itertuples():
-        chart.add_hline(
-            row.mean,
-            line={"color": TEXT, "dash": "dot", "width": 1.5},
-            annotation={"text": f"{row.method}: {row.mean:.1f} %", "font": {"size": 12}},
-            annotation_position="top left",
-        )
+        text = {"text": f"{row.method} data: {row.mean:.1f} %", "font": {"size": 12}}
+        chart.add_hline(row.mean, line=dotted, annotation=text, annotation_position="top left")
     return chart
 
 
@@ -116,21 +113,19 @@ def _plus_minus(row) -> str:
     return f"{row['mean']:.1f}{spread} %"
 
 
-def _accuracy_trace(rows: pd.DataFrame, method: str, ipcs: list[int], i: int, methods: int) -> go.Scatter:
-    # Side by side, so that error bars do not cover each other.
-    shift = 0.36 * (i - (methods - 1) / 2) / max(methods - 1, 1)
+def _accuracy_trace(rows: pd.DataFrame, method: str, ipcs: list[int], i: int, shift: float) -> go.Scatter:
+    """Side by side with the other methods, so that error bars do not cover each other."""
     text = [f"<b>{method}</b>, {int(r['ipc'])} a class<br>{_plus_minus(r)} (n = {r['n']})" for _, r in rows.iterrows()]
     colour = COLOURS[i % len(COLOURS)]
     return go.Scatter(
         x=[ipcs.index(int(ipc)) + shift for ipc in rows["ipc"]],
         y=rows["mean"].round(3).tolist(),
-        error_y={"array": rows["std"].fillna(0).round(3).tolist(), "thickness": 1.5, "width": 4},
+        error_y={"array": rows["std"].fillna(0).round(3).tolist(), "thickness": 1.8, "width": 5},
         name=method,
-        mode="lines+markers",
+        mode="markers",
         text=text,
         hovertemplate="%{text}<extra></extra>",
-        line={"color": colour, "width": 1.5, "dash": DASHES[i % len(DASHES)]},
-        marker={"color": colour, "size": 9, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+        marker={"color": colour, "size": 10, "symbol": SYMBOLS[i % len(SYMBOLS)]},
     )
 
 

@@ -1,0 +1,95 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Results
+#
+# Every number on this page is read from a result record: the published ones in `results/`, and those of your own
+# machine in `_runs/`, which `make reproduce` fills. A suite that was not run shows no number.
+
+# %%
+from pathlib import Path
+
+from IPython.display import Markdown, display
+
+from unidd import plots, results
+
+root = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "_toc.yml").exists())
+published = results.load_records(root / "results")
+own = results.load_records(root / "_runs")
+print(f"{len(published)} published records, {len(own)} of this machine")
+
+# %% [markdown]
+# ## On this machine
+#
+# The embedded suite distils `photos`, patches of ten photographs, in a few minutes on two CPU cores. Each seed is a
+# whole repetition: other starting images, another distillation, another student.
+
+# %%
+table = results.table([record for record in own or published if record.suite == "embedded"])
+results.pretty(table)
+
+# %% [markdown]
+# Accuracy is that of the *last* epoch on the test images, mean ± standard deviation over n seeds. **HLR**, hard-label
+# recovery, is what is missing to training on all images with hard labels: lower is better. **IOR**, improvement over
+# random, is the gain over random real images under the same protocol, paired by seed: below 0, the method does worse
+# than choosing images blindly. In words, worked out from the numbers (the difference in brackets; error bars are one
+# standard deviation, and count as apart when they do not overlap):
+
+# %%
+for baseline in ("random", "classification"):
+    display(Markdown("\n".join(f"- {sentence}" for sentence in results.verdicts(table, baseline))))
+
+# %%
+plots.accuracy(table, protocol="hard")
+
+# %%
+plots.accuracy(table, protocol="soft")
+
+# %% [markdown]
+# ## What the images look like
+#
+# One image per class, a row for each method, from the last seed. `random` is where the others started.
+
+# %%
+import torch
+
+from unidd.synthetic import SyntheticSet
+
+cards = sorted((root / "_runs" / "embedded").glob("*-ipc1/card.json"))
+sets = {card.parent.name.removesuffix("-ipc1"): SyntheticSet.load(card.parent) for card in cards}
+if sets:
+    rows = torch.arange(len(sets)).repeat_interleave(len(data_names := next(iter(sets.values())).class_names))
+    images = torch.cat([one.images for one in sets.values()])
+    classes = ", ".join(data_names)
+    display(plots.image_grid(images, rows, tuple(sets), alt=f"Images of {classes} by {', '.join(sets)}"))
+else:
+    display(Markdown("No images on this machine yet: run `make reproduce`."))
+
+# %% [markdown]
+# ## Published runs
+#
+# The same table from the records kept with the project, every suite that was run so far.
+
+# %%
+published_table = results.table(published)
+results.pretty(published_table)
+
+# %%
+display(Markdown("\n".join(f"- {sentence}" for sentence in results.verdicts(published_table))))
+
+# %% [markdown]
+# ## Where and with what
+
+# %%
+results.runs([*own, *published])
