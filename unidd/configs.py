@@ -69,7 +69,7 @@ class Budget:
 
 BUDGETS = {
     "smoke": Budget(width=8, steps=2, teacher=1, student=2, full=1),
-    "embedded": Budget(width=32, steps=100, teacher=10, student=300, full=12),
+    "embedded": Budget(width=32, steps=100, teacher=10, student=200, full=10),
     "paper": Budget(width=128, steps=1000, teacher=200, student=1000, full=200),
 }
 
@@ -83,10 +83,10 @@ class Benchmark:
         model: architecture of teacher and students.
         method: a recipe, or "full" for training on all real images.
         ipc: images per class; None for "full".
-        seeds: each is a whole repetition: other starting images, another distillation, another student.
+        seeds: each is a whole repetition: other starting images, another distillation, another student; none twice.
         budget: "smoke", "embedded" or "paper".
         suite: heading under which the record is kept.
-        settings: changes to the recipe, by field of `DistillConfig`.
+        settings: changes to the recipe, by field of `DistillConfig`, except those that have a parameter of their own.
     Raises:
         ValueError: unknown name, or no seeds; the message says what is allowed.
     """
@@ -104,14 +104,18 @@ class Benchmark:
         for name, choices in (("method", (*METHODS, "full")), ("budget", tuple(BUDGETS))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(choices)}")
-        if self.dataset not in NAMES and not Path(self.dataset).is_dir():
+        if self.dataset not in NAMES and not Path(self.dataset).expanduser().is_dir():
             raise ValueError(f"unknown data set {self.dataset!r}: choose one of {', '.join(NAMES)}, or a folder")
-        object.__setattr__(self, "seeds", tuple(self.seeds))
-        if not self.seeds or not all(isinstance(s, int) and s >= 0 for s in self.seeds):
-            raise ValueError(f"seeds must be whole numbers from 0, at least one, not {self.seeds}")
+        seeds = tuple(self.seeds) if isinstance(self.seeds, list | tuple) else ()
+        if not seeds or not all(_whole(seed) and seed >= 0 for seed in seeds) or len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds must be a list of different whole numbers from 0, not {self.seeds!r}")
+        object.__setattr__(self, "seeds", seeds)
         if (self.ipc is None) != (self.method == "full"):
             raise ValueError("ipc must be given for every method but 'full', which uses all images")
+        _check_known(self.settings, DistillConfig, ("method", "ipc", "seed"))
         if self.ipc is not None:
+            if not _whole(self.ipc):
+                raise ValueError(f"ipc must be a whole number, not {self.ipc!r}")
             self.distillation(self.seeds[0])
 
     @classmethod
@@ -157,7 +161,6 @@ class Benchmark:
         """The recipe at this budget; larger images take a smaller step, as published."""
         steps = {} if self.method == "random" else {"steps": BUDGETS[self.budget].steps}
         lr = {"lr": 0.1} if data and data.size > 32 else {}
-        _check_known(self.settings, DistillConfig)
         return METHODS[self.method](**{"ipc": self.ipc, "seed": seed} | steps | lr | self.settings)
 
     def distil(self, seed: int, data: ImageData, teacher: Teacher, **options) -> SyntheticSet:
@@ -189,8 +192,12 @@ class Benchmark:
         return replace(config, epochs=budget.student, batch=min(batch, self.ipc * data.classes))
 
 
-def _check_known(given: dict, config: type) -> None:
-    known = [f.name for f in fields(config)]
+def _whole(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_known(given: dict, config: type, besides: tuple[str, ...] = ()) -> None:
+    known = [f.name for f in fields(config) if f.name not in besides]
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(f"unknown parameter {', '.join(unknown)}: choose from {', '.join(known)}")
