@@ -113,6 +113,7 @@ def assess(
         check_writable(record.parent)
     data = load(made.dataset, root, device)
     check_fits(synthetic, data)
+    student.check(data)
     protocols = PROTOCOLS if labels == "both" else (labels,)
     teacher = made.teacher(data) if "soft" in protocols else None
     if teacher and synthetic.teacher and teacher.hash != synthetic.teacher["hash"]:

@@ -4,8 +4,11 @@
 input. Mean and standard deviation are always worked out from the training images, never typed.
 """
 
+import contextlib
+import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -48,13 +51,13 @@ class ImageData:
     class_names: tuple[str, ...]
 
     def __post_init__(self):
-        if len(self.train) == 0 or len(self.test) == 0:
-            raise ValueError(f"data set {self.name!r} has an empty training or test split")
-        present = self.train.labels.unique()
-        if present.min() < 0 or len(present) != len(self.class_names) or present.max() >= len(self.class_names):
-            raise ValueError(
-                f"data set {self.name!r}: labels must be 0 … {len(self.class_names) - 1}, every class present"
-            )
+        shape = self.train.images.shape[1:]
+        if self.test.images.shape[1:] != shape or shape[1] != shape[2]:
+            raise ValueError(f"data set {self.name!r}: images must be square and of one shape in both splits")
+        train, test = (set(split.labels.tolist()) for split in (self.train, self.test))
+        if train != set(range(self.classes)) or not test or not test <= train:
+            allowed = f"labels must be 0 … {self.classes - 1}, all of them in train, some in test"
+            raise ValueError(f"data set {self.name!r}: {allowed}")
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -146,7 +149,7 @@ def load(name: str, root: str | Path | None = None, device: str | torch.device =
         root: where downloads lie or go; by default the environment variable UNIDD_DATA, else ~/.cache/unidd/data.
         device: where the tensors are put.
     Raises:
-        ValueError: no such data set.
+        ValueError: no such data set, or no such device.
         FileNotFoundError: its files are missing and cannot be fetched; the message says what to put where.
 
     >>> load("digits").class_names[:3]
@@ -155,13 +158,14 @@ def load(name: str, root: str | Path | None = None, device: str | torch.device =
     root = Path(root or os.environ.get("UNIDD_DATA") or "~/.cache/unidd/data").expanduser()
     if name in _LOADERS:
         data = _LOADERS[name](root)
-    elif Path(name).is_dir():
+    elif Path(name).expanduser().is_dir():
         data = from_folder(name)
     else:
-        raise ValueError(
-            f"unknown data set {name!r}: choose one of {', '.join(NAMES)}, or give the path of an image folder"
-        )
-    return data.to(device)
+        raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(NAMES)}, or the path of an image folder")
+    try:
+        return data.to(device)
+    except (RuntimeError, AssertionError) as error:  # what torch raises depends on how it was built
+        raise ValueError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}") from None
 
 
 def from_torch(train, test, class_names: tuple[str, ...] | None = None, name: str = "custom") -> ImageData:
@@ -189,6 +193,7 @@ def from_folder(path: str | Path, size: int | None = None) -> ImageData:
         ValueError: the test classes are not the training classes.
     """
     from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
 
     path = Path(path).expanduser()
     held_out = path / ("test" if (path / "test").is_dir() else "val")
@@ -201,7 +206,7 @@ def from_folder(path: str | Path, size: int | None = None) -> ImageData:
     if train.classes != test.classes:
         raise ValueError(f"{path}: train/ has the classes {train.classes}, {held_out.name}/ has {test.classes}")
     size = size or _common_size(train)
-    train.transform = test.transform = _resize(size)
+    train.transform = test.transform = v2.Compose([v2.RGB(), v2.Resize(size, antialias=True), v2.CenterCrop(size)])
     return from_torch(train, test, name=path.resolve().name)
 
 
@@ -217,12 +222,6 @@ def _common_size(folder) -> int:
     return int(min(224, max(8, np.median([min(s) for s in sizes]) // 8 * 8)))
 
 
-def _resize(size: int) -> Callable:
-    from torchvision.transforms import v2
-
-    return v2.Compose([v2.RGB(), v2.Resize(size, antialias=True), v2.CenterCrop(size)])
-
-
 def _stack(items: list) -> Split:
     if not items:
         raise ValueError("the data set is empty")
@@ -234,16 +233,14 @@ def _stack(items: list) -> Split:
 
 def _as_uint8(image) -> Tensor:
     if not isinstance(image, Tensor):
-        array = np.asarray(image)
+        array = np.asarray(image.convert("RGB") if getattr(image, "mode", "") == "P" else image)
         image = torch.from_numpy(array.copy()).view(*array.shape[:2], -1).permute(2, 0, 1)
     if image.is_floating_point():
         if not (image.min() >= 0 and image.max() <= 1):
             raise ValueError("float images must lie in [0, 1]: leave normalisation to unidd")
         image = (image * 255).round().to(torch.uint8)
     if image.dtype != torch.uint8 or image.ndim != 3:
-        raise ValueError(
-            f"images must be PIL, uint8 or float tensors (C, H, W), not {image.dtype} {tuple(image.shape)}"
-        )
+        raise ValueError(f"images must be PIL, uint8 or float (C, H, W), not {image.dtype} {tuple(image.shape)}")
     return image
 
 
@@ -277,23 +274,22 @@ def _digits(root: Path) -> ImageData:
     return from_torch([x for i, x in enumerate(items) if i % 5], items[::5], tuple("0123456789"), "digits")
 
 
-_FILES = {
-    "FashionMNIST": "FashionMNIST/raw/{train-images-idx3,train-labels-idx1,t10k-images-idx3,t10k-labels-idx1}-ubyte.gz",
-    "CIFAR10": "cifar-10-python.tar.gz",
-    "CIFAR100": "cifar-100-python.tar.gz",
-}
+_IDX = "FashionMNIST/raw/{train-images-idx3,train-labels-idx1,t10k-images-idx3,t10k-labels-idx1}-ubyte.gz"
 
 
-def _torchvision(name: str, what: str) -> Callable[[Path], ImageData]:
+def _torchvision(name: str, what: str, files: str) -> Callable[[Path], ImageData]:
     """A torchvision data set: what lies in `root` is used as it is, and only what is missing is fetched."""
 
     def loader(root: Path) -> ImageData:
         import torchvision.datasets
-        from torchvision.datasets.utils import extract_archive
 
-        for archive in (root / what / "raw").glob("*.gz"):  # IDX files: torchvision looks for them extracted
-            if not archive.with_suffix("").exists():
-                extract_archive(archive)
+        raw, existed = root / what / "raw", root.exists()
+        for archive in raw.glob("*.gz"):  # IDX files: torchvision looks for them extracted
+            if not (extracted := archive.with_suffix("")).exists():
+                try:
+                    extracted.write_bytes(gzip.decompress(archive.read_bytes()))
+                except (OSError, EOFError, zlib.error) as error:
+                    raise ValueError(f"{archive} cannot be extracted ({error}): put a whole one there") from None
         dataset = getattr(torchvision.datasets, what)
         try:
             splits = [dataset(root, train=t) for t in (True, False)]
@@ -301,9 +297,12 @@ def _torchvision(name: str, what: str) -> Callable[[Path], ImageData]:
             try:
                 splits = [dataset(root, train=t, download=True) for t in (True, False)]
             except (OSError, RuntimeError) as error:
-                reason = str(error).strip().splitlines()[-1]
+                for folder in (raw, raw.parent, *([] if existed else [root])):
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()  # made for the download, and empty
+                reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
                 raise FileNotFoundError(
-                    f"{name} is not in {root} and cannot be fetched ({reason}): put {_FILES[what]} there, "
+                    f"{name} is not in {root} and cannot be fetched ({reason}): put {files} there, "
                     "or set UNIDD_DATA to the folder that holds it"
                 ) from None
         return from_torch(*splits, name=name)
@@ -314,8 +313,8 @@ def _torchvision(name: str, what: str) -> Callable[[Path], ImageData]:
 _LOADERS: dict[str, Callable[[Path], ImageData]] = {
     "photos": _photos,
     "digits": _digits,
-    "fashion-mnist": _torchvision("fashion-mnist", "FashionMNIST"),
-    "cifar10": _torchvision("cifar10", "CIFAR10"),
-    "cifar100": _torchvision("cifar100", "CIFAR100"),
+    "fashion-mnist": _torchvision("fashion-mnist", "FashionMNIST", _IDX),
+    "cifar10": _torchvision("cifar10", "CIFAR10", "cifar-10-python.tar.gz"),
+    "cifar100": _torchvision("cifar100", "CIFAR100", "cifar-100-python.tar.gz"),
 }
 NAMES = tuple(_LOADERS)

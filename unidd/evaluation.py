@@ -39,6 +39,8 @@ def evaluate(
     Raises:
         ValueError: the images do not fit the data set.
     """
+    if images.is_floating_point() and not (images.min() >= 0 and images.max() <= 1):  # NaN is neither
+        raise ValueError("pixels must lie in [0, 1]")
     expected = (data.channels, data.size, data.size)
     if tuple(images.shape[1:]) != expected or labels.max() >= data.classes:
         raise ValueError(f"{data.name} has {data.classes} classes of images {expected}, not {tuple(images.shape[1:])}")
@@ -56,6 +58,9 @@ def check_fits(synthetic: SyntheticSet, data: ImageData) -> None:
     """Raise a ValueError unless class names, shape and normalisation of a synthetic set are those of `data`."""
     if synthetic.class_names != data.class_names:
         raise ValueError(f"the set's classes {synthetic.class_names} are not those of {data.name}, {data.class_names}")
-    differences = [abs(a - b) for a, b in zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=True)]
-    if max(differences) > 1e-3:
+    shapes = [tuple(images.shape[1:]) for images in (synthetic.images, data.train.images)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"the set's images are {shapes[0]}, those of {data.name} {shapes[1]}")
+    pairs = zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=True)
+    if not all(abs(a - b) <= 1e-3 for a, b in pairs):
         raise ValueError(f"the set was made for another normalisation than {data.name}'s: check the data set")

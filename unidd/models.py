@@ -69,9 +69,9 @@ def build(config: ModelConfig, channels: int, size: int, classes: int, seed: int
         ValueError: unknown model, or one that does not fit the images.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.random.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
         if config.name == "convnet":
-            depth = config.depth or max(3, (size - 1).bit_length() - 2)
+            depth = max(3, (size - 1).bit_length() - 2) if config.depth is None else config.depth
             model = ConvNet(channels, size, classes, config.width, depth, config.norm, config.pooling)
         else:
             model = _torchvision(config.name, channels, size, classes)
@@ -91,7 +91,12 @@ def _torchvision(name: str, channels: int, size: int, classes: int) -> nn.Module
         model.maxpool = nn.Identity()
     elif channels != stem.in_channels:
         raise ValueError(f"{name} takes images of {stem.in_channels} channels, these have {channels}")
-    return model
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, channels, size, size))
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"{name} does not fit {size}×{size} images: {error}") from None
+    return model.train()
 
 
 def tapped_layers(model: nn.Module) -> list[str]:

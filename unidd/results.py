@@ -81,14 +81,15 @@ def atomic(path: str | Path):
 
 
 def check_writable(folder: str | Path) -> None:
-    """Raise an OSError now if files could not be written to the folder later; makes the folder.
+    """Raise an OSError now if files could not be written to the folder later; leaves nothing behind.
 
     Raises:
         OSError: it cannot be made or written; the message names it.
     """
+    folder = Path(folder).absolute()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         raise OSError(f"cannot write to {folder} ({error.strerror}): choose another folder") from None
@@ -143,7 +144,7 @@ def table(records: list[Record]) -> pd.DataFrame:
             line |= {"method": method, "mean": mean(values), "std": _std(values), "n": len(values)}
             if full and ipc and protocol == "hard":
                 line["hlr"] = mean(full.accuracy["hard"]) - line["mean"]
-            if random and method != "random" and random.seeds == record.seeds:
+            if random and method != "random" and random.seeds == record.seeds and protocol in random.accuracy:
                 gain = [a - b for a, b in zip(values, random.accuracy[protocol], strict=True)]
                 line |= {"ior": mean(gain), "ior_std": _std(gain)}
             lines.append(line)
@@ -197,7 +198,7 @@ def verdicts(frame: pd.DataFrame, baseline: str = "random") -> list[str]:
         frame: from `table`.
         baseline: the method the others are compared with.
 
-    A difference counts as outside the error bars when mean ± std of the two do not overlap.
+    A difference counts as outside the error bars when mean ± std of the two do not overlap; one seed has no error bars.
     """
     sentences = []
     for (_, dataset, _, protocol, ipc), group in frame.dropna(subset="ipc").groupby(_KEYS, sort=False):
@@ -205,15 +206,18 @@ def verdicts(frame: pd.DataFrame, baseline: str = "random") -> list[str]:
         if baseline not in set(group.method) or others.empty:
             continue
         base = group[group.method == baseline].iloc[0]
-        sides: dict[str, list[str]] = {"above it": [], "within the error bars": [], "below it": []}
+        spread = "" if pd.isna(base["std"]) else f" ± {base['std']:.1f}"
+        sides: dict[str, list[str]] = {
+            "above it": [], "within the error bars": [], "below it": [], "without error bars": []
+        }  # fmt: skip
         for row in others.sort_values("mean", ascending=False).itertuples():
             gap, reach = row.mean - base["mean"], row.std + base["std"]
-            side = "within the error bars" if not abs(gap) > reach else "above it" if gap > 0 else "below it"
-            sides[side].append(f"{row.method} ({gap:+.1f})")
+            side = "above it" if gap > reach else "below it" if gap < -reach else "within the error bars"
+            sides["without error bars" if pd.isna(reach) else side].append(f"{row.method} ({gap:+.1f})")
         places = "; ".join(f"{side}: {_join(names)}" for side, names in sides.items() if names)
         sentences.append(
             f"On {dataset} with {protocol} labels at IPC {ipc:.0f}, {_BASELINES.get(baseline, baseline)} reaches "
-            f"{base['mean']:.1f} ± {base['std']:.1f} % (n = {base['n']}); {places}."
+            f"{base['mean']:.1f}{spread} % (n = {base['n']}); {places}."
         )
     return sentences
 

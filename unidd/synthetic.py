@@ -35,7 +35,7 @@ class SyntheticSet:
         history: one entry a round: b, β and the last loss terms.
         versions: of the software that made them.
     Raises:
-        ValueError: shapes do not fit together, or a pixel is NaN or outside [0, 1].
+        ValueError: shapes or types do not fit together, or a pixel is NaN or outside [0, 1].
     """
 
     images: Tensor
@@ -52,6 +52,8 @@ class SyntheticSet:
         if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1] or len(self.labels) == 0:
             shapes = f"{tuple(self.images.shape)} and {tuple(self.labels.shape)}"
             raise ValueError(f"images must be (n, C, H, W) and labels (n,), not {shapes}")
+        if self.images.dtype != torch.float32 or self.labels.dtype != torch.int64:
+            raise ValueError(f"images must be float32 and labels int64, not {self.images.dtype}, {self.labels.dtype}")
         channels = self.images.shape[1]
         if not (len(self.mean) == len(self.std) == channels):
             raise ValueError(f"images of {channels} channels need as many means and stds")
@@ -90,13 +92,12 @@ class SyntheticSet:
     def save(self, folder: str | Path) -> Path:
         """Write `images.safetensors` and `card.json`; what stood there stays whole if writing fails."""
         folder = Path(folder)
-        payload = dump_tensors({"images": self.images.cpu().contiguous(), "labels": self.labels.cpu()})
+        payload = dump_tensors({"images": self.images.cpu().contiguous(), "labels": self.labels.cpu().contiguous()})
         card = {name: getattr(self, name) for name in _META}
         card |= {"format": 1, "shape": list(self.images.shape), "sha256": hashlib.sha256(payload).hexdigest()}
-        with atomic(folder / "images.safetensors") as temporary:
-            temporary.write_bytes(payload)
-        with atomic(folder / "card.json") as temporary:
-            temporary.write_text(json.dumps(card, indent=1) + "\n")
+        with atomic(folder / "card.json") as text, atomic(folder / "images.safetensors") as tensors:
+            text.write_text(json.dumps(card, indent=1) + "\n")  # both are on disk before either takes its place
+            tensors.write_bytes(payload)
         return folder
 
     @staticmethod
@@ -123,12 +124,19 @@ class SyntheticSet:
         return SyntheticSet(images, labels, **_metadata(card))
 
     def to_imagefolder(self, folder: str | Path) -> Path:
-        """Export as <folder>/<class>/<number>.png, 8 bits a pixel, with the card beside them."""
+        """Export as <folder>/<class>/<number>.png, 8 bits a pixel, with the card beside them.
+
+        Raises:
+            FileExistsError: something stands in that folder already.
+            ValueError: class names cannot be the names of folders.
+        """
         from torchvision.transforms.functional import to_pil_image
 
-        folder = Path(folder)
+        folder, names = Path(folder), _folder_names(self.class_names)
+        if folder.exists() and any(folder.iterdir()):
+            raise FileExistsError(f"{folder} is not empty: export to a new folder")
         for i, (image, label) in enumerate(zip(self.images, self.labels.tolist(), strict=True)):
-            path = folder / self.class_names[label].replace("/", "-") / f"{i:05d}.png"
+            path = folder / names[label] / f"{i:05d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             to_pil_image((image * 255).round().to(torch.uint8).cpu()).save(path)
         with atomic(folder / "card.json") as temporary:
@@ -141,18 +149,23 @@ class SyntheticSet:
 
         Raises:
             FileNotFoundError: the card or the images are missing.
+            ValueError: the card or an image is damaged, or images differ in size.
         """
-        from torchvision.io import decode_image
+        from PIL import Image
+        from torchvision.transforms.functional import pil_to_tensor
 
         folder = Path(folder)
         if not (folder / "card.json").is_file():
             raise FileNotFoundError(f"{folder} is not an exported set: card.json is missing")
         metadata = _metadata(_read_card(folder))
-        index = {name.replace("/", "-"): k for k, name in enumerate(metadata["class_names"])}
+        index = {name: k for k, name in enumerate(_folder_names(metadata["class_names"]))}
         paths = sorted((p for p in folder.glob("*/*.png") if p.parent.name in index), key=lambda p: p.name)
         if not paths:
             raise FileNotFoundError(f"{folder} has no images in folders named after its classes")
-        images = torch.stack([decode_image(str(p)) for p in paths]).float() / 255
+        try:
+            images = torch.stack([pil_to_tensor(Image.open(p)) for p in paths]).float() / 255
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{folder}: the images cannot be read, or differ in size ({error})") from None
         return SyntheticSet(images, torch.tensor([index[p.parent.name] for p in paths]), **metadata)
 
     def preview(self, columns: int = 10, scale: int = 3):
@@ -171,11 +184,21 @@ class SyntheticSet:
         return grid.resize((grid.width * scale, grid.height * scale), Image.Resampling.NEAREST)
 
 
+def _folder_names(class_names: tuple[str, ...]) -> list[str]:
+    names = [name.replace("/", "-") for name in class_names]
+    if len(set(names)) < len(names) or {"", ".", ".."} & set(names):
+        raise ValueError(f"the class names {', '.join(class_names)} cannot all be the names of folders")
+    return names
+
+
 def _read_card(folder: Path) -> dict:
     try:
-        return json.loads((folder / "card.json").read_text())
-    except json.JSONDecodeError as error:
+        card = json.loads((folder / "card.json").read_text())
+    except ValueError as error:
         raise ValueError(f"{folder}/card.json is damaged: {error}") from None
+    if not isinstance(card, dict):
+        raise ValueError(f"{folder}/card.json is damaged: not an object")
+    return card
 
 
 def _metadata(card: dict) -> dict:

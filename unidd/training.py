@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
@@ -28,9 +29,12 @@ class TrainConfig:
         optimizer: "sgd" (momentum 0.9) or "adamw".
         lr, weight_decay: of the optimiser.
         period: length of the cosine schedule in units of the training; at 1 the rate ends at 0, at 2 at half.
-        crop: "pad" (random crop after padding by 4) or "resized" (RandomResizedCrop); both with a horizontal flip.
+        crop: "pad" (random crop after padding by an eighth of the side: 4 of 32 pixels) or "resized"
+            (RandomResizedCrop); both with a horizontal flip.
         cutmix: mix images of a batch by CutMix.
         temperature: of the soft labels; unused with hard ones.
+    Raises:
+        ValueError: a value is out of range; the message names it.
     """
 
     epochs: int = 200
@@ -47,6 +51,10 @@ class TrainConfig:
         for name in ("epochs", "batch", "lr", "period", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("optimizer", "crop"):
+            choices = self.__dataclass_fields__[name].type.__args__
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -106,8 +114,11 @@ def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 
 
 def _loss(model, images, labels, config: TrainConfig, teacher, generator) -> Tensor:
-    crop = augment.random_crop if config.crop == "pad" else augment.random_resized_crop
-    images = augment.flip(crop(images, generator), generator)
+    if config.crop == "pad":
+        images = augment.random_crop(images, generator, images.shape[-1] // 8)
+    else:
+        images = augment.random_resized_crop(images, generator)
+    images = augment.flip(images, generator)
     share, other = 1.0, labels
     if config.cutmix:
         images, permutation, share = augment.cutmix(images, generator)
@@ -145,6 +156,7 @@ def teacher(
         cache: folder of teachers; by default the environment variable UNIDD_CACHE, else ~/.cache/unidd, + /teachers.
     Raises:
         OSError: the folder cannot be written (before training).
+        ValueError: the teacher found there is damaged.
     """
     identity = {"data": data.fingerprint, "model": asdict(model), "training": asdict(config), "seed": seed}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
@@ -156,8 +168,11 @@ def teacher(
             train(network, images, data.train.labels, config, seed=seed, progress="teacher" if progress else None)
             save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
         save_json({"accuracy": accuracy(network, data), "name": data.name, **identity}, folder / "card.json")
-    network.load_state_dict(load_file(folder / "model.safetensors", device=str(data.device)))
-    card = json.loads((folder / "card.json").read_text())
+    try:
+        network.load_state_dict(load_file(folder / "model.safetensors", device=str(data.device)))
+        card = json.loads((folder / "card.json").read_text())
+    except (FileNotFoundError, SafetensorError, json.JSONDecodeError, RuntimeError) as error:
+        raise ValueError(f"the teacher in {folder} is damaged ({error}): delete that folder") from None
     return Teacher(network.eval().requires_grad_(False), card["accuracy"], digest)
 
 

@@ -1,0 +1,354 @@
+"""A synthetic set on disk: bit for bit, whole or not at all, and every kind of damage is one clear error."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save as dump_tensors
+from torchvision.datasets import ImageFolder
+
+from unidd.datasets import ImageData, Split
+from unidd.synthetic import SyntheticSet
+
+NAMES = ("T-shirt/top", "zebra", "10", "2")
+
+
+def pixels(n: int = 8, channels: int = 3, seed: int = 0) -> torch.Tensor:
+    return torch.rand(n, channels, 6, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def make(n: int = 8, channels: int = 3, seed: int = 0, **changes) -> SyntheticSet:
+    fields = {
+        "images": pixels(n, channels, seed),
+        "labels": torch.arange(n) % 4,
+        "class_names": NAMES,
+        "mean": (0.1, 0.2, 1 / 3)[:channels],
+        "std": (0.3, math.pi / 10, 0.5)[:channels],
+        "config": {"method": "cfm", "beta": 0.1, "nested": {"seeds": [0, 1]}},
+        "teacher": {"hash": "abc", "accuracy": 100 / 3},
+        "history": [{"b": 0, "beta": 0.1, "filter": 1.5}],
+    }
+    return SyntheticSet(**fields | changes)
+
+
+def assert_same(first: SyntheticSet, second: SyntheticSet, images: bool = True) -> None:
+    for field in dataclasses.fields(SyntheticSet):
+        ours, theirs = getattr(first, field.name), getattr(second, field.name)
+        if isinstance(ours, torch.Tensor):
+            assert ours.dtype == theirs.dtype
+            assert (field.name == "images" and not images) or torch.equal(ours, theirs)
+        else:
+            assert type(ours) is type(theirs)
+            assert ours == theirs
+
+
+# ------------------------------------------------------------------------------------------ save and load
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_saved_is_loaded_bit_for_bit(tmp_path, channels):
+    extremes = pixels(channels=channels)
+    extremes[0, 0, 0, :4] = torch.tensor([0.0, 1.0, 1e-40, math.nextafter(1, 0)])
+    original = make(channels=channels, images=extremes)
+    assert original.save(tmp_path / "a" / "set") == tmp_path / "a" / "set"
+    assert_same(SyntheticSet.load(tmp_path / "a" / "set"), original)
+    assert sorted(p.name for p in (tmp_path / "a" / "set").iterdir()) == ["card.json", "images.safetensors"]
+
+
+def test_the_card_is_plain_json_that_says_everything(tmp_path):
+    card = json.loads((make().save(tmp_path) / "card.json").read_text(), parse_constant=pytest.fail)
+    assert card["class_names"] == list(NAMES)
+    assert card["mean"] == [0.1, 0.2, 1 / 3]
+    assert card["config"]["beta"] == 0.1
+    assert card["teacher"]["hash"] == "abc"
+    assert card["shape"] == [8, 3, 6, 6]
+    assert set(card["versions"]) >= {"unidd", "torch", "torchvision"}
+    assert card["sha256"] == hashlib.sha256((tmp_path / "images.safetensors").read_bytes()).hexdigest()
+
+
+def test_memory_layouts_do_not_matter(tmp_path):
+    strided = torch.stack([torch.arange(8) % 4] * 2, 1)[:, 0]
+    awkward = make(images=pixels().to(memory_format=torch.channels_last), labels=strided)
+    assert_same(SyntheticSet.load(awkward.save(tmp_path)), make())
+
+
+def test_saving_again_replaces(tmp_path):
+    make(seed=1).save(tmp_path)
+    make(seed=2).save(tmp_path)
+    assert_same(SyntheticSet.load(tmp_path), make(seed=2))
+
+
+@pytest.mark.parametrize("failing", ["write_bytes", "write_text", "replace"])
+def test_a_failure_while_saving_leaves_the_earlier_set_whole(tmp_path, monkeypatch, failing):
+    make(seed=1).save(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os if failing == "replace" else type(tmp_path), failing, fail)
+        with pytest.raises(OSError, match="disk full"):
+            make(seed=2).save(tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert_same(SyntheticSet.load(tmp_path), make(seed=1))
+
+
+def test_death_between_the_two_files_is_noticed(tmp_path, monkeypatch):
+    make(seed=1).save(tmp_path)
+    original, calls = os.replace, []
+
+    def once(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", once)
+        with pytest.raises(KeyboardInterrupt):
+            make(seed=2).save(tmp_path)
+    with pytest.raises(ValueError, match="does not belong"):
+        SyntheticSet.load(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["card.json", "images.safetensors"]
+
+
+def test_where_nothing_can_be_written_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match="file"):
+            make().save(folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_write_permission_is_an_os_error(tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(PermissionError):
+        make().save(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------- damage
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return make().save(tmp_path / "set")
+
+
+@pytest.mark.parametrize("name", ["card.json", "images.safetensors"])
+def test_a_missing_file_is_named(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        SyntheticSet.load(saved)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        SyntheticSet.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 7, 8, 100, 2000, -1])
+def test_a_truncated_tensor_file_is_an_error_that_names_it(saved, keep):
+    path = saved / "images.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"images\.safetensors"):
+        SyntheticSet.load(saved)
+
+
+def test_one_flipped_bit_is_noticed(saved):
+    payload = bytearray((saved / "images.safetensors").read_bytes())
+    payload[-200] ^= 1
+    (saved / "images.safetensors").write_bytes(payload)
+    with pytest.raises(ValueError, match="does not belong"):
+        SyntheticSet.load(saved)
+
+
+def test_the_card_of_another_set_is_noticed(saved, tmp_path):
+    other = make(seed=1).save(tmp_path / "other")
+    shutil.copy(other / "card.json", saved / "card.json")
+    with pytest.raises(ValueError, match="does not belong"):
+        SyntheticSet.load(saved)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"sha256": 1', "\x00"])
+def test_a_damaged_card_is_named(saved, text):
+    (saved / "card.json").write_text(text)
+    with pytest.raises(ValueError, match=r"card\.json is damaged"):
+        SyntheticSet.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": ["a", "b", "c"]}, "class name"),
+        ({"mean": [0.5]}, "means"),
+        ({"std": [0.5] * 4}, "stds"),
+        ({"teacher": ...}, "lacks teacher"),
+        ({"class_names": ..., "history": ...}, "lacks class_names, history"),
+    ],
+)
+def test_a_card_that_says_something_else_than_its_tensors(saved, changes, message):
+    card = json.loads((saved / "card.json").read_text()) | changes
+    (saved / "card.json").write_text(json.dumps({k: v for k, v in card.items() if v is not ...}))
+    with pytest.raises(ValueError, match=message):
+        SyntheticSet.load(saved)
+
+
+def with_value(value: float) -> torch.Tensor:
+    images = pixels()
+    images[3, 1, 2, 4] = value
+    return images
+
+
+LABELS = torch.arange(8) % 4
+BAD = [
+    (with_value(math.nan), LABELS, "NaN"),
+    (with_value(math.inf), LABELS, "NaN or infinite"),
+    (with_value(-1e-6), LABELS, r"\[0, 1\]"),
+    (with_value(1 + 1e-6), LABELS, r"\[0, 1\]"),
+    (pixels()[0], LABELS, "n, C, H, W"),
+    (pixels()[:7], LABELS, "n, C, H, W"),
+    (pixels(), LABELS[:, None], "n, C, H, W"),
+    (pixels()[:0], LABELS[:0], "n, C, H, W"),
+    (pixels(), LABELS + 1, "class name"),
+    (pixels(), LABELS - 1, "class name"),
+    (pixels()[:, :2], LABELS, "2 channels"),
+    (pixels().double(), LABELS, "float32"),
+    ((pixels() * 255).byte(), LABELS, "float32"),
+    (pixels(), LABELS.float(), "int64"),
+]
+
+
+@pytest.mark.parametrize(("images", "labels", "message"), BAD)
+def test_tensors_that_are_no_set_are_refused_when_made_and_when_loaded(saved, images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        make(images=images, labels=labels)
+    payload = dump_tensors({"images": images.contiguous(), "labels": labels.contiguous()})
+    (saved / "images.safetensors").write_bytes(payload)
+    card = json.loads((saved / "card.json").read_text()) | {"sha256": hashlib.sha256(payload).hexdigest()}
+    (saved / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ValueError, match=message):
+        SyntheticSet.load(saved)
+
+
+# -------------------------------------------------------------------------------------------- image folder
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_folder_keeps_all_but_half_a_grey_level(tmp_path, channels):
+    original = make(n=11, channels=channels)
+    back = SyntheticSet.from_imagefolder(original.to_imagefolder(tmp_path / "out"))
+    assert_same(original, back, images=False)
+    assert (original.images - back.images).abs().max() <= 1 / 510 + 1e-6
+    assert_same(back, SyntheticSet.from_imagefolder(back.to_imagefolder(tmp_path / "again")))
+
+
+def test_more_than_ten_images_of_a_class_keep_their_order(tmp_path):
+    steps = (torch.arange(120) / 255).view(-1, 1, 1, 1).expand(120, 3, 2, 2)
+    back = SyntheticSet.from_imagefolder(
+        make(images=steps.contiguous(), labels=torch.arange(120) // 30).to_imagefolder(tmp_path / "out")
+    )
+    assert torch.equal((back.images[:, 0, 0, 0] * 255).round(), torch.arange(120.0))
+
+
+def test_any_program_can_read_the_image_folder(tmp_path):
+    original = make()
+    original.to_imagefolder(tmp_path / "out")
+    folder = ImageFolder(tmp_path / "out")
+    assert set(folder.classes) == {name.replace("/", "-") for name in NAMES}
+    for path, label in folder.samples:
+        image = original.images[int(os.path.basename(path)[:5])]
+        assert NAMES[int(original.labels[int(os.path.basename(path)[:5])])].replace("/", "-") == folder.classes[label]
+        assert np.array_equal(np.asarray(Image.open(path)), (image * 255).round().byte().permute(1, 2, 0).numpy())
+
+
+def test_an_export_goes_to_a_new_folder(tmp_path, saved):
+    make().to_imagefolder(tmp_path / "out")
+    for folder in (tmp_path / "out", saved):
+        before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        with pytest.raises(FileExistsError, match="not empty"):
+            make(n=4, seed=1).to_imagefolder(folder)
+        assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("names", [("a/b", "a-b", "c", "d"), ("..", "b", "c", "d"), ("", "b", "c", "d")])
+def test_class_names_that_are_no_folder_names(tmp_path, names):
+    with pytest.raises(ValueError, match="names"):
+        make(class_names=names).to_imagefolder(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_image_folder_is_one_clear_error(tmp_path):
+    folder = make().to_imagefolder(tmp_path / "out")
+    (folder / "zebra" / "00001.png").write_bytes(b"not a PNG")
+    with pytest.raises(ValueError, match="cannot be read"):
+        SyntheticSet.from_imagefolder(folder)
+    Image.new("RGB", (9, 9)).save(folder / "zebra" / "00001.png")
+    with pytest.raises(ValueError, match="differ in size"):
+        SyntheticSet.from_imagefolder(folder)
+    for path in folder.glob("*/*.png"):
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="no images"):
+        SyntheticSet.from_imagefolder(folder)
+    (folder / "card.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"card\.json"):
+        SyntheticSet.from_imagefolder(folder)
+
+
+# --------------------------------------------------------------------------------- real images and preview
+
+
+@pytest.fixture
+def data() -> ImageData:
+    """Classes of 6, 4 and 5 images; every image has a value of its own."""
+    labels = torch.tensor([0] * 6 + [1] * 4 + [2] * 5)
+    values = torch.arange(15, dtype=torch.uint8).view(-1, 1, 1, 1).expand(15, 1, 2, 2).contiguous()
+    test = Split(values[[0, 6, 10]] + 100, labels[[0, 6, 10]])
+    return ImageData("toy", Split(values, labels), test, ("a", "b", "c"))
+
+
+def test_random_real_images_are_training_images_of_each_class_in_rounds(data):
+    result = SyntheticSet.from_real(data, 4, seed=1)
+    assert result.labels.tolist() == [0, 1, 2] * 4
+    values = (result.images[:, 0, 0, 0] * 255).round().long()
+    assert torch.equal(data.train.labels[values], result.labels)
+    assert len(set(values.tolist())) == 12, "none twice"
+    assert (result.mean, result.std, result.class_names) == (data.mean, data.std, data.class_names)
+
+
+def test_a_smaller_choice_is_the_start_of_a_larger_one_and_the_seed_decides(data):
+    torch.manual_seed(0)
+    large = SyntheticSet.from_real(data, 4, seed=1).images
+    torch.manual_seed(1)
+    assert torch.equal(SyntheticSet.from_real(data, 2, seed=1).images, large[:6])
+    assert not torch.equal(SyntheticSet.from_real(data, 4, seed=2).images, large)
+
+
+@pytest.mark.parametrize("ipc", [0, -1, 5])
+def test_more_images_than_the_smallest_class_has(data, ipc):
+    with pytest.raises(ValueError, match=r"1 … 4"):
+        SyntheticSet.from_real(data, ipc)
+
+
+def test_the_preview_shows_a_class_a_row(data):
+    picture = np.asarray(make(n=12).preview(columns=10, scale=2))
+    assert picture.shape == (2 * (4 * 7 + 1), 2 * (3 * 7 + 1), 3)
+    first = make(n=12).images[5]  # class 1, second image: second row, second column
+    cell = picture[2 * 8 : 2 * 14 : 2, 2 * 8 : 2 * 14 : 2]
+    assert np.abs(cell / 255 - first.permute(1, 2, 0).numpy()).max() < 1 / 254
+    assert np.asarray(make(n=12).preview(columns=2, scale=1)).shape[1] == 2 * 7 + 1
+
+
+def test_the_preview_of_one_image_a_class_is_a_row():
+    assert make(n=4).preview(scale=1).size == (4 * 7 + 1, 7 + 1)
+    assert make(n=4, channels=1).preview(columns=3, scale=1).size == (3 * 7 + 1, 2 * 7 + 1)
+    assert make(n=3).preview(scale=1).size == (3 * 7 + 1, 7 + 1)
