@@ -1,4 +1,4 @@
-"""Draws the picture on the first page, images/landing.svg: real patches, a filter over a spectrum, distilled images.
+"""Draws the picture on the first page, images/landing.svg: real patches as mean colours, a filter over a spectrum, distilled images.
 
 Run from the root: `python book/landing.py`. Every part is computed: the patches are `photos`, the ticks are eigenvalues
 of the teacher's last layer, the ten images are distilled here by CFM.
@@ -75,7 +75,8 @@ def main() -> None:
 
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
     real = data.train.images[order[:176]].float() / 255
-    small = torch.nn.functional.avg_pool2d(real, 2)  # 16 pixels are enough at this size
+    # the photographs themselves stay out of the repository: each patch is reduced to 4×4 mean colours
+    small = torch.nn.functional.avg_pool2d(real, 8).repeat_interleave(4, 2).repeat_interleave(4, 3)
     arrow = f'stroke="{GREY}" stroke-width="2.5" fill="none" stroke-linecap="round" stroke-linejoin="round"'
     parts = [
         picture(mosaic(small, 16, 1, False), 0, 8, 352, 236),
