@@ -32,6 +32,7 @@ def execute(path: Path) -> None:
     NotebookClient(
         notebook, timeout=600, record_timing=False, store_widget_state=False, resources=resources
     ).execute()
+    notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             drop_pictures(output)
