@@ -42,9 +42,14 @@ def dm(real: Side, synthetic: Side) -> Tensor:
     return _norm(real.flc - synthetic.flc)
 
 
+def dc_terms(real: Side, synthetic: Side, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The gap of the gradients ΨW − Φ as a sum of two: (Ψ − Ψ_s)W and −(Φ − Φ_s), (d, c) each."""
+    return (real.ffc - synthetic.ffc) @ weights, synthetic.flc - real.flc
+
+
 def dc(real: Side, synthetic: Side, weights: Tensor) -> Tensor:
     """Gradient matching at head W (d, c): ‖(ΨW − Φ) − (Ψ_sW − Φ_s)‖_F."""
-    return _norm((real.ffc - synthetic.ffc) @ weights - (real.flc - synthetic.flc))
+    return _norm(sum(dc_terms(real, synthetic, weights)))
 
 
 def dc_bound(real: Side, synthetic: Side, weights: Tensor) -> Tensor:
@@ -57,6 +62,14 @@ def trajectory(side: Side, weights: Tensor, rate: float, steps: int) -> Tensor:
     return Residual(rate, steps).apply(side.ffc, weights) + Landweber(rate, steps).apply(side.ffc, side.flc)
 
 
+def mtt_terms(
+    real: Side, synthetic: Side, weights: Tensor, rate: float, expert: int, student: int
+) -> tuple[Tensor, Tensor]:
+    """W_p − W_q as a sum of two, (d, c) each: (r_p(Ψ) − r_q(Ψ_s))W₀ and s_p(Ψ)Φ − s_q(Ψ_s)Φ_s."""
+    left = Residual(rate, expert).apply(real.ffc, weights) - Residual(rate, student).apply(synthetic.ffc, weights)
+    return left, Landweber(rate, expert).apply(*real) - Landweber(rate, student).apply(*synthetic)
+
+
 def mtt(real: Side, synthetic: Side, weights: Tensor, rate: float, expert: int, student: int) -> Tensor:
     """Trajectory matching: ‖W_p − W_q‖_F after p expert steps on real and q student steps on synthetic data."""
     return _norm(trajectory(real, weights, rate, expert) - trajectory(synthetic, weights, rate, student))
@@ -65,8 +78,34 @@ def mtt(real: Side, synthetic: Side, weights: Tensor, rate: float, expert: int, 
 def mtt_bound(real: Side, synthetic: Side, weights: Tensor, rate: float, expert: int, student: int) -> Tensor:
     """‖W₀‖₂ ‖r_p(Ψ) − r_q(Ψ_s)‖_F + ‖s_p(Ψ)Φ − s_q(Ψ_s)Φ_s‖_F, never below `mtt`."""
     residual = Residual(rate, expert).matrix(real.ffc) - Residual(rate, student).matrix(synthetic.ffc)
-    learnt = Landweber(rate, expert).apply(*real) - Landweber(rate, student).apply(*synthetic)
+    _, learnt = mtt_terms(real, synthetic, weights, rate, expert, student)
     return _spectral(weights) * _norm(residual) + _norm(learnt)
+
+
+class Looseness(NamedTuple):
+    """Why a bound lies above what it bounds: the factor each of its two inequalities adds, at least 1 each."""
+
+    norm: float
+    triangle: float
+
+    @property
+    def ratio(self) -> float:
+        """Bound over true value: the product of the factors."""
+        return self.norm * self.triangle
+
+
+def looseness(terms: tuple[Tensor, Tensor], bound: Tensor) -> Looseness:
+    """Split bound / ‖A + B‖_F in two.
+
+    Args:
+        terms: A and B (d, c), from `dc_terms` or `mtt_terms`; A + B is not 0.
+        bound: from `dc_bound` or `mtt_bound`.
+    Returns:
+        norm: bound / (‖A‖_F + ‖B‖_F), what ‖MW‖_F ≤ ‖W‖₂ ‖M‖_F gives away;
+        triangle: (‖A‖_F + ‖B‖_F) / ‖A + B‖_F, what the triangle inequality does.
+    """
+    apart = sum(map(_norm, terms))
+    return Looseness(float(bound / apart), float(apart / _norm(sum(terms))))
 
 
 def krr(real: Side, synthetic: Side, beta: float) -> Tensor:
@@ -82,6 +121,15 @@ def head_loss(real: Side, weights: Tensor, target_power: Tensor | float) -> Tens
     Source: KIP and FRePo minimise it over the synthetic set that W = (Ψ_s + βI)⁻¹Φ_s depends on.
     """
     return target_power - 2 * (weights * real.flc).sum() + (weights * (real.ffc @ weights)).sum()
+
+
+def head_gap(real: Side, weights: Tensor, other: Tensor, beta: float = 0.0) -> Tensor:
+    """tr((W − W')ᵀ (Ψ + βI) (W − W')) of two heads (d, c): how far apart, seen by the real data, a scalar.
+
+    With W' = (Ψ + βI)⁻¹Φ it is what `head_loss` of W, plus β‖W‖², lies above its minimum.
+    """
+    gap = weights - other
+    return (gap * (real.ffc @ gap + beta * gap)).sum()
 
 
 def bn(real_mean: Tensor, real_ffc: Tensor, mean: Tensor, ffc: Tensor) -> Tensor:
