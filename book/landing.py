@@ -1,4 +1,4 @@
-"""Draws the picture on the first page, images/landing.svg: real patches as mean colours, a filter over a spectrum, distilled images.
+"""Draws the picture on the first page, images/landing.svg: real patches as mean colours, a filter, distilled images.
 
 Run from the root: `python book/landing.py`. Every part is computed: the patches are `photos`, the ticks are eigenvalues
 of the teacher's last layer, the ten images are distilled here by CFM.
