@@ -13,7 +13,8 @@ BIN       := $(VENV)/bin
 INSTALLED := $(VENV)/.unidd-installed
 BOOK      := _build/.book-built
 SOURCES   := $(wildcard _config.yml _toc.yml book/*.* book/*/*.* notebooks/*.py notebooks/*.ipynb unidd/*.* \
-               unidd/*/*.py results/*.json results/*/*.json _runs/*/*.json)
+               unidd/*/*.* results/*.json results/*/*.json results/studies/*/*.json \
+               _runs/*/*.json)
 
 # Teachers are shared by batch, book and notebook tests. Progress bars have no place in a page or a log.
 export UNIDD_CACHE ?= $(CURDIR)/_cache

@@ -12,10 +12,11 @@
 # ---
 
 # %% [markdown]
-# # Filters over a spectrum
+# # A zoo of filters
 #
-# What does a distillation method look at in the real data? Every one in this book looks at a layer's features $X$,
-# of shape $(n, d)$, through the eigenvalues of their {term}`correlation matrix <FFC>`,
+# **The question.** What does a distillation method look at in the real data, and what does it overlook? Every method
+# in this book looks at features $X$, of shape $(n, d)$, through the eigenvalues of their
+# {term}`correlation matrix <FFC>`,
 #
 # $$
 # \begin{gathered}
@@ -30,38 +31,47 @@
 #
 # A **large** eigenvalue belongs to a direction in which the features vary a lot: the coarse structure that most of an
 # image shares, a **low** {term}`frequency`. Small eigenvalues are fine detail. So an increasing $f$ is low-pass, a
-# decreasing one high-pass. This page shows the filters of five methods over the eigenvalues of a network trained
-# on real photographs {cite}`bo2026unidd`.
+# decreasing one high-pass. On this page you choose the filter, and see what it leaves of a photograph
+# {cite}`bo2026unidd`.
 #
-# ## The eigenvalues of a trained layer
+# ## Spectra to filter
 #
-# A {term}`teacher` is trained on `photos` (once; later runs find it again). One pass over the training images
-# measures $\Psi$ at the input of each convolution.
+# The first features are the simplest: **pixels**. Cut a photograph into 8×8 patches; a patch is a row of $X$, with
+# $d = 64$.
 
 # %%
 import pandas as pd
+import plotly.graph_objects as go
 import torch
 
-from unidd import datasets, plots
-from unidd.analysis import spectrum
+from unidd import datasets, plots, schedules
+from unidd.analysis import effective_dimension, spectrum
 from unidd.configs import Benchmark
-from unidd.filters import AllPass, Landweber, Linear, Residual, Ridge
+from unidd.filters import AllPass, BandPass, Landweber, Linear, Product, Residual, Ridge, Scaled
 from unidd.models import tapped_layers
-from unidd.statistics import real_statistics
+from unidd.pictures import patches, photograph
+from unidd.statistics import covariance, real_statistics
 
+picture = photograph("camera")
+X = patches(picture)
+pixels = covariance(X)
+print(f"{len(X)} patches; the FFC of their pixels is {pixels.shape[0]} × {pixels.shape[1]}")
+
+# %% [markdown]
+# The others are those a method really compares: features of a trained network, the {term}`teacher` on `photos`
+# (trained once; later runs find it again). One pass over the training images measures $\Psi$ at the input of each
+# convolution.
+
+# %%
 data = datasets.load("photos")
 teacher = Benchmark(dataset="photos").teacher(data)
 images, labels = data.normalise(data.train.images), data.train.labels
 batches = zip(images.split(500), labels.split(500), strict=True)
-layers = tapped_layers(teacher.model)
-moments = real_statistics(teacher.model, batches, layers).values()
+moments = real_statistics(teacher.model, batches, tapped_layers(teacher.model)).values()
 
 ffc = {f"conv {i}, {len(m.ffc)} channels": m.ffc for i, m in enumerate(moments, 1)}
 eigenvalues = {name: spectrum(psi).eigenvalues for name, psi in ffc.items()}
 print(f"teacher of {len(images)} images: {teacher.accuracy:.1f} % of test images right")
-
-# %% [markdown]
-# How far the eigenvalues of a layer spread, and how far layers differ:
 
 
 # %%
@@ -74,14 +84,14 @@ def describe(lam):
     }
 
 
-rows = [describe(lam) for lam in eigenvalues.values()]
-pd.DataFrame(rows, index=list(eigenvalues))
+spectra = {"pixels, 8×8 patches": spectrum(pixels).eigenvalues, **eigenvalues}
+pd.DataFrame([describe(lam) for lam in spectra.values()], index=list(spectra))
 
 # %% [markdown]
 # A few directions hold most of the variance, and many hold next to none. What a method does with those many small
 # eigenvalues sets it apart.
 #
-# ## Five filters
+# ## The picture: six filters
 #
 # Distribution matching (DM) {cite}`zhao2023dm` compares class means: its filter lets all pass. Gradient matching
 # (DC) {cite}`zhao2021dc` adds a term in $\Psi$ itself, which is low-pass:
@@ -103,7 +113,13 @@ pd.DataFrame(rows, index=list(eigenvalues))
 #
 # $$ f_\beta(\lambda) = \frac{1}{\lambda + \beta} . $$ (eq-ridge)
 #
-# Only the shape of a filter matters, so each is drawn relative to its own maximum.
+# No published method uses the sixth, but nothing shows better what a frequency is: it keeps one band and drops the
+# rest,
+#
+# $$ f_{[a,b)}(\lambda) = \begin{cases} 1 & a \le \lambda < b, \\ 0 & \text{otherwise.} \end{cases} $$ (eq-band)
+#
+# {doc}`05_methods` derives where each comes from. Only the shape of a filter matters, so each is drawn relative to
+# its own maximum, over the spectrum of the last convolution.
 
 # %%
 layer = list(eigenvalues)[-1]
@@ -111,63 +127,208 @@ lam = eigenvalues[layer]
 alpha, t = float(1 / lam.max()), 20
 beta = float(lam.mean())
 
-five = {
+six = {
     "all-pass": AllPass(),
     "linear": Linear(),
     "ridge": Ridge(beta),
     "Landweber": Landweber(alpha, t),
     "residual": Residual(alpha, t),
+    "band-pass": BandPass(beta / 10, beta),
 }
-plots.filters(five, lam, layer)
+plots.filters(six, lam, layer)
 
 # %% [markdown]
+# ## The check
+#
 # The code has two views of a filter: `response` is the scalar function $f(\lambda)$, and `matrix` is $f(\Psi)$, found
-# without any eigenvectors. Equation {eq}`eq-filter` says that they agree:
+# for the methods' filters without any eigenvectors. Equation {eq}`eq-filter` says that they agree:
 
 # %%
 values, U = torch.linalg.eigh(ffc[layer])
-for f in (Ridge(beta), Landweber(alpha, t), Residual(alpha, t)):
+for name, f in six.items():
     direct = f.matrix(ffc[layer])
     through_eigenvectors = (U * f.response(values)) @ U.T
     difference = (direct - through_eigenvectors).norm() / direct.norm()
     assert difference < 1e-8
-    print(f"{type(f).__name__:9s} relative difference {float(difference):.0e}")
-
-# %% [markdown]
-# ## Stopping early is regularising
-#
-# Gradient descent that stops after $t$ steps and ridge regression with $\beta = 1/(\alpha t)$ look alike: both pass
-# what lies below $1/(\alpha t)$ and weaken what lies above. For a small $\lambda$, equation {eq}`eq-descent` gives
-# $s_t \approx \alpha t$, and equation {eq}`eq-ridge` gives $1/\beta$, which is the same.
-
-# %%
-pairs = {}
-for t in (5, 50, 500):
-    pairs[f"Landweber, t = {t}"] = Landweber(alpha, t)
-    pairs[f"ridge, β = {1 / (alpha * t):.2g}"] = Ridge(1 / (alpha * t))
-
-plots.filters(pairs, lam, layer, together=2)
+    print(f"{name:10s} relative difference {float(difference):.0e}")
 
 # %% [markdown]
 # ## Explore
 #
 # The grey hill is the density of the layer's eigenvalues, and each tick below it is one of them. Coloured bars show
-# which of them a filter passes. In JupyterLab the explorer is live both ways: move a slider and read
-# `explorer.beta`, or set it.
+# which of them a filter passes. Below is the photograph as each filter leaves it: every patch $x$ becomes $f(\Psi)x$,
+# overlapping patches are averaged, and the contrast is brought back to the photograph's own. In JupyterLab the
+# explorer is live both ways: move a slider and read `explorer.beta`, or set it.
 
 # %%
 from unidd.widgets import FilterExplorer
 
-explorer = FilterExplorer(eigenvalues, layer=layer, beta=float(f"{beta:.2g}"))
+explorer = FilterExplorer(eigenvalues, picture=picture)
 explorer
 
 # %% [markdown]
-# Three things to try:
+# Four things to try:
 #
 # 1. **Make β small, then large.** Small, ridge passes only the smallest eigenvalues: many *directions* perhaps, but
-#    little of the *variance*. Large, it is flat and passes everything, as all-pass does.
-# 2. **Leave β alone and change the layer.** One absolute β is nearly flat in one layer and strongly high-pass in
-#    another, because the layers' eigenvalues differ in scale. A β relative to the layer's mean eigenvalue does not
-#    have this fault.
-# 3. **Push α·λmax above 1.** The residual filter $r_t$ turns back up, or negative, at the largest eigenvalues: the
-#    steps overshoot there.
+#    little of the *variance*, and the photograph is all edges. Large, it is flat, and the photograph comes back.
+# 2. **Tie β to 1/(αt) and move t.** Ridge and Landweber draw nearly the same curve and the same picture. Stopping
+#    early is regularising: for a small $\lambda$, equation {eq}`eq-descent` gives $s_t \approx \alpha t$, and equation
+#    {eq}`eq-ridge` gives $1/\beta$.
+# 3. **Choose band-pass and move its centre** from right to left: first blobs, then edges, at last grain.
+# 4. **Push α·λmax above 1.** The residual filter $r_t$ turns back up, or negative, at the largest eigenvalues: the
+#    steps overshoot there, and the photograph may turn into its own negative.
+#
+# ## The effective pass band
+#
+# Say that a filter *passes* an eigenvalue if it weighs it at least half as much as the one it weighs most. For ridge,
+# which weighs the smallest eigenvalue most, that is a range with one end at β:
+#
+# $$ f_\beta(\lambda) \ge \tfrac12 f_\beta(\lambda_d) \iff \lambda \le \beta + 2\lambda_d . $$ (eq-pass)
+#
+# One absolute β therefore means something else in every layer. Here is β = 0.1, which {cite}`bo2026unidd` uses on
+# CIFAR, and then a β that is *relative*: a fraction ρ of the layer's mean eigenvalue, which needs no eigenvectors,
+# only a trace,
+#
+# $$ \beta = \rho\,\bar\lambda = \rho\, \tfrac1d \operatorname{tr} \Psi . $$ (eq-relative)
+#
+# In the table: how many directions pass, and after the semicolon how flat the filter is, the weakest response over the
+# strongest (1 is all-pass).
+
+
+# %%
+def seen(f, lam):
+    response = f.response(lam)
+    passed = response >= response.max() / 2
+    flatness = float(response.min() / response.max())
+    return f"{int(passed.sum())} of {len(lam)}; {flatness:.2g}"
+
+
+lines = {}
+for name, psi in {"pixels, 8×8 patches": pixels, **ffc}.items():
+    lam, mean = spectra[name], schedules.relative_beta(1.0, psi)
+    response = Ridge(0.1).response(lam)
+    assert torch.equal(response >= response.max() / 2, lam <= 0.1 + 2 * lam.min())
+    betas = {"β = 0.1": 0.1, "β = mean λ": mean, "β = 10 × mean λ": 10 * mean}
+    passed = {label: seen(Ridge(beta), lam) for label, beta in betas.items()}
+    lines[name] = {"mean λ": f"{mean:.2g}", **passed}
+pd.DataFrame(lines).T
+
+# %% [markdown]
+# A relative β has a second merit. Multiply the features by $c$, as a change of normalisation does: the eigenvalues
+# grow by $c^2$, a relative β with them, and the **normalised** response
+#
+# $$
+# \beta f_\beta(\lambda) = \frac{\beta}{\lambda + \beta}
+# = \frac{1}{1 + \lambda/(\rho\bar\lambda)} \in [0, 1]
+# $$ (eq-normalised)
+#
+# does not change at all. `Scaled(Ridge(beta), beta)` is this filter. Its counterpart sums up what ridge *damps*: the
+# **effective dimension** $\sum_i \lambda_i / (\lambda_i + \beta)$, the number of directions that stand above β.
+
+# %%
+psi, c = ffc[layer], 3.0
+small, large = (schedules.relative_beta(0.5, m) for m in (psi, c**2 * psi))
+before = Scaled(Ridge(small), small).matrix(psi)
+after = Scaled(Ridge(large), large).matrix(c**2 * psi)
+change = float((after - before).abs().max())
+assert change < 1e-10
+print(f"features × {c:g}: β {small:.3g} → {large:.3g}, the filter moves by {change:.0e}")
+print(f"directions of {layer} that stand above β, of {len(psi)}:")
+for rho in (0.01, 0.1, 1, 10):
+    above = effective_dimension(eigenvalues[layer], rho * eigenvalues[layer].mean())
+    print(f"  β = {rho:>4} × mean λ: {above:4.1f}")
+
+# %% [markdown]
+# ## β over a distillation
+#
+# CFM does not choose one β but runs through many: a *curriculum* from flat to high-pass, so that the first of $B$
+# rounds match the whole spectrum and the last ones its details. Its schedule is half a cosine,
+#
+# $$ \beta_b = \tfrac12 \beta \left(1 + \cos \frac{\pi b}{B}\right), \qquad b = 0, \dots, B - 1, $$ (eq-schedule)
+#
+# and the same range can be walked in other ways. What counts is not β but what passes: the right end of the pass band
+# of equation {eq}`eq-pass`.
+
+# %%
+rounds, lam = 20, eigenvalues[layer]
+traces = []
+for i, (name, schedule) in enumerate(schedules.SCHEDULES.items()):
+    ends = [schedule(beta, b, rounds) + 2 * lam.min() for b in range(rounds)]
+    passed = [int((lam <= end).sum()) for end in ends]
+    line = {"color": plots.COLOURS[i], "dash": plots.DASHES[i], "width": 2.5}
+    traces.append(go.Scatter(y=passed, name=name, line=line, mode="lines"))
+plots.figure(
+    traces,
+    f"Directions of {layer} that ridge passes in each of {rounds} rounds, a curve for "
+    f"each schedule: {', '.join(schedules.SCHEDULES)}.",
+    height=360,
+    xaxis={"title": "round b"},
+    yaxis={"title": f"directions passed, of {len(lam)}", "rangemode": "tozero"},
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. The two ends of ridge.** What is $\beta f_\beta$ as β → ∞? What is $f_\beta$ as β → 0, and what does
+# $f_0(\Psi)\Phi$ compute? Why is β → 0 no harmless limit for a layer with a dead channel?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# $\beta/(\lambda + \beta) \to 1$, all-pass: matching with a large β is DM, up to a factor. As β → 0, $f_\beta \to
+# 1/\lambda$, so $f_0(\Psi)\Phi = \Psi^{-1}\Phi$, the head of ordinary least squares. A dead channel has $\lambda = 0$,
+# and its response $1/\beta$ grows beyond every bound: all weight would go to a direction in which nothing varies.
+# ```
+
+# %% tags=["hide-cell"]
+flat = Scaled(Ridge(1e6), 1e6).matrix(pixels)
+assert (flat - AllPass().matrix(pixels)).abs().max() < 1e-4
+inverse = Ridge(1e-12).matrix(pixels) @ pixels
+assert (inverse - torch.eye(64, dtype=inverse.dtype)).abs().max() < 1e-6
+print(f"response at λ = 0: {float(Ridge(1e-6).response(torch.zeros(1))):.0e} for β = 1e-6")
+
+# %% [markdown]
+# **2. The other half.** Normalised ridge keeps the share $\beta/(\lambda + \beta)$ of each direction. Write down the
+# filter that keeps the rest, say which of the filters above it resembles, and build it from the classes of
+# `unidd.filters`.
+#
+# ```{admonition} Solution
+# :class: dropdown
+# $1 - \beta/(\lambda + \beta) = \lambda/(\lambda + \beta)$: a low-pass filter, like $\lambda$ below β and flat above.
+# It is the Wiener filter for noise of variance β, and its trace is the effective dimension. In code it is linear after
+# ridge, `Product(Linear(), Ridge(beta))`.
+# ```
+
+# %% tags=["hide-cell"]
+rest = Product(Linear(), Ridge(0.1))
+both = rest.matrix(pixels) + Scaled(Ridge(0.1), 0.1).matrix(pixels)
+assert (both - torch.eye(64, dtype=both.dtype)).abs().max() < 1e-10
+assert abs(rest.matrix(pixels).trace() - effective_dimension(spectrum(pixels).eigenvalues, 0.1)) < 1e-8
+print(f"the two add up to the identity; the trace is {rest.matrix(pixels).trace():.2f}")
+
+# %% [markdown]
+# **3. The explorer's photograph.** Filter the photograph yourself, with `Ridge(0.1)` and without eigenvectors. What
+# happens to its contrast if you do not bring it back, and why?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Multiply each patch by $f(\Psi)$, put the patches back where they were (`torch.nn.functional.fold` adds up what
+# overlaps), and divide by how many overlap. The variance along $u_i$ was $\lambda_i$ and is $f(\lambda_i)^2\lambda_i$,
+# so the total is $\sum_i f(\lambda_i)^2\lambda_i$: it depends on the scale of $f$, which means nothing.
+# ```
+
+# %% tags=["hide-cell"]
+put_back = torch.nn.Fold((128, 128), 8, stride=4)
+f, lam = Ridge(0.1), spectra["pixels, 8×8 patches"]
+overlaps = put_back(torch.ones_like(X.T)[None])
+filtered = put_back((f.matrix(pixels) @ X.T)[None])[0] / overlaps[0]
+variance = (X @ f.matrix(pixels)).var(0, correction=0).sum()
+print(f"variance of a filtered patch {variance:.4g}")
+print(f"as the eigenvalues say       {(f.response(lam) ** 2 * lam).sum():.4g}")
+shown = torch.stack([picture[None], (filtered / filtered.std() / 4 + 0.5).clamp(0, 1)])
+alt = "The photograph, and the same after ridge: outlines and grain are left, areas are grey."
+plots.image_grid(shown, torch.zeros(2, dtype=torch.int64), ("",), alt=alt, columns=2)
+
+# %% [markdown]
+# The code of this page: `unidd/filters.py` (the filters), `unidd/schedules.py` (β), `unidd/pictures.py` (patches),
+# `unidd/widgets.py` with the folder `unidd/explorers` (the explorer); its tests: `tests/test_theory_filters.py`,
+# `tests/test_filters.py`, `tests/browser/test_explorer.py`.

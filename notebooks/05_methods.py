@@ -306,14 +306,14 @@ for t in (2, 10, 100, 1000, 10_000):
 pd.DataFrame(lines).set_index("steps t")
 
 # %% [markdown]
-# Compare the two over this layer's spectrum. The explorer starts with $t$ steps and the β that belongs to them; move
-# one and find the other that goes with it.
+# Compare the two over this layer's spectrum. The explorer ties β to $1/(\alpha t)$: move $t$, and ridge follows. Untie
+# them, and find a β that fits better.
 
 # %%
 from unidd.widgets import FilterExplorer
 
-start = float(f"{lam[0] / p:.2g}")
-explorer = FilterExplorer({"block 3, pooled": lam}, beta=start, rate=1.0, steps=p, filters=["ridge", "landweber"])
+pair = ["ridge", "landweber"]
+explorer = FilterExplorer({"block 3, pooled": lam}, steps=p, filters=pair, linked=True)
 explorer
 
 # %% [markdown]

@@ -1,5 +1,4 @@
-"""Settings all tests share: a store of teachers of their own, repeatable property tests, browser tests skipped
-where there is no browser."""
+"""Settings all tests share: a store of teachers of their own, and repeatable property tests."""
 
 import os
 import shutil
@@ -22,13 +21,3 @@ def pytest_configure(config):
 
 def pytest_unconfigure(config):
     shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
-
-
-def pytest_collection_modifyitems(items):
-    """Without a browser the tests that need one are skipped, and say why; `make test` insists on it."""
-    if shutil.which("chromium") and shutil.which("chromedriver"):
-        return
-    reason = "needs Chromium and its driver (Debian: apt-get install chromium chromium-driver)"
-    for item in items:
-        if item.get_closest_marker("browser") or item.path.parent.name == "browser":
-            item.add_marker(pytest.mark.skip(reason=reason))

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from unidd import cli, configs
-from unidd.datasets import PHOTOS
+from unidd.datasets import PHOTOS, load
 from unidd.distillation import DistillConfig
 from unidd.results import load_record, table
 from unidd.synthetic import SyntheticSet
@@ -144,6 +144,24 @@ def test_evaluating_takes_what_it_needs_from_the_card(unidd, digits):
     code, out, _ = unidd("evaluate", digits, "--labels", "hard", "--seeds", "5", "--no-baseline")
     assert code == 0
     assert re.fullmatch(r"\s*cfm, hard labels: (\d+\.\d) %  \(n = 1: \1\)\n", out)
+
+
+def test_random_real_images_are_chosen_anew_for_every_seed(unidd, digits, monkeypatch):
+    """As a distillation starts elsewhere with every seed; the student's seed is the same."""
+    seen = []
+
+    def evaluate(images, labels, data, model, config, seeds, *, teacher):
+        seen.append((images, list(seeds)))
+        return [50.0] * len(seeds)
+
+    monkeypatch.setattr(cli, "evaluate", evaluate)
+    assert unidd("evaluate", digits, "--labels", "hard", "--seeds", "4", "6")[0] == 0
+    ours, *real = seen
+    assert ours[1] == [4, 6]
+    assert [seeds for _, seeds in real] == [[4], [6]]
+    data = load("digits")
+    for images, (seed,) in real:
+        assert torch.equal(images, SyntheticSet.from_real(data, 1, seed).images)
 
 
 def test_another_student_and_another_teacher(unidd, here, digits):
@@ -406,6 +424,12 @@ def test_a_damaged_set(unidd, here, copy, kind):
 )
 def test_a_wrong_option_of_evaluate(unidd, here, copy, arguments, message):
     assert_refused(unidd, here, "evaluate", copy, *arguments, message=message, files=[copy])
+
+
+def test_a_wrong_student_is_found_before_a_teacher_is_trained(unidd, here, copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "empty"))
+    task = ("evaluate", copy, "--model", "convent")
+    assert_refused(unidd, here, *task, message="unknown model 'convent'", files=[tmp_path])
 
 
 def test_no_place_to_write_the_record(unidd, here, copy, tmp_path):

@@ -343,12 +343,23 @@ def test_full_is_every_training_image_with_hard_labels_only(digits, smoke):
     assert set(full.accuracies(images, digits, teacher, 0, progress=False)) == {"hard"}
 
 
-def test_both_protocols_with_one_student_each(digits, smoke):
+def test_both_protocols_with_one_student_each(digits, smoke, monkeypatch):
     made, teacher = smoke
     images = made.distil(0, digits, teacher, progress=False)
-    found = made.accuracies(images, digits, teacher, 7, progress=False)
+    calls = []
+
+    def evaluate(*task, teacher, progress):
+        calls.append((task, teacher))
+        return [float(len(calls))]
+
+    monkeypatch.setattr(configs, "evaluate", evaluate)
+    assert made.accuracies(images, digits, teacher, 7, progress=False) == {"hard": 1.0, "soft": 2.0}
     task = (images.images, images.labels, digits, made.network(), made.student(digits), [7])
-    assert found == {
-        "hard": evaluate(*task, progress=False)[0],
-        "soft": evaluate(*task, teacher=teacher.model, progress=False)[0],
-    }
+    assert calls == [(task, None), (task, teacher.model)]
+
+
+def test_the_teacher_is_trained_as_the_budget_says(digits, monkeypatch):
+    monkeypatch.setattr(configs, "teacher", lambda *given: given)
+    for name, budget in BUDGETS.items():
+        expected = (digits, ModelConfig("resnet18", width=budget.width), TrainConfig(epochs=budget.teacher))
+        assert Benchmark("digits", "resnet18", budget=name).teacher(digits) == expected

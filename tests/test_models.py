@@ -59,6 +59,7 @@ def test_the_resnet_for_small_images_keeps_their_resolution():
 
 
 def test_the_resnet_for_large_images_is_torchvisions():
+    assert isinstance(build(ModelConfig("resnet18"), 3, 64, 10).maxpool, nn.Identity)
     model = build(ModelConfig("resnet18"), 3, 65, 10)
     assert model.conv1.kernel_size == (7, 7)
     assert isinstance(model.maxpool, nn.MaxPool2d)

@@ -17,6 +17,7 @@ A map of the modules; each imports only from those above it:
     analysis      spectra, what filters do to them, power spectra and diversity of images
     configs       recipes, budgets, and one cell of a results table
     plots         figures
+    pictures      photographs as patches, and pictures small enough for a page
     widgets       explorers
     cli           the command `unidd`
 """

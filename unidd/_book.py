@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ._equations import fill
-from .widgets import EXPLORER
+from .widgets import EXPLORER, module
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -92,7 +92,7 @@ def copy_assets(app) -> None:
         for path in mathjax.glob(pattern):
             _copy(path, static / "mathjax" / path.relative_to(mathjax))
     _copy(Path(str(files("plotly") / "package_data" / "plotly.min.js")), static / "plotly.min.js")
-    _copy(Path(__file__).with_name("explorer.js"), static / "explorer.js")
+    (static / "explorer.js").write_text(module())
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -31,15 +31,26 @@ def condition_number(eigenvalues: Tensor, beta: float = 0.0) -> float:
     return (float(eigenvalues.max()) + beta) / low if low > 0 else math.inf
 
 
+def dead_channels(ffc: Tensor, tolerance: float = 1e-12) -> int:
+    """Channels of an FFC (d, d) whose variance is at most `tolerance` times the mean: they say nothing of an image."""
+    variance = ffc.diagonal().double()
+    return int((variance <= tolerance * variance.mean()).sum())
+
+
 def effective_dimension(eigenvalues: Tensor, beta: float) -> float:
-    """Σ λ/(λ + β): how many eigendirections ridge keeps. Source: Hastie, Tibshirani & Friedman, §3.4."""
-    return float((eigenvalues / (eigenvalues + beta)).sum())
+    """Σ λ/(λ + β): how many eigendirections ridge keeps; the rank at β = 0.
+
+    Source: Hastie, Tibshirani & Friedman, "The Elements of Statistical Learning", §3.4.
+    """
+    positive = eigenvalues[eigenvalues > 0]
+    return float((positive / (positive + beta)).sum())
 
 
 def effective_beta(filter: Filter, eigenvalues: Tensor, points: int = 400) -> float:
     """The β whose ridge response, up to a factor, is nearest to the filter's over a spectrum (log least squares).
 
-    For Landweber it lies near 1/(αt). Found on a grid of `points` from λ_min/100 to 100 λ_max.
+    For Landweber it lies near 1/(αt). Found on a grid of `points` from λ_min/100 to 100 λ_max; a flat
+    filter gives the top of the grid.
 
     Args:
         eigenvalues: (d,); those at 0 do not count.
@@ -58,8 +69,14 @@ def effective_beta(filter: Filter, eigenvalues: Tensor, points: int = 400) -> fl
 
 
 def participation(basis: Tensor, flc: Tensor) -> Tensor:
-    """Share of each eigendirection in the class signal, ‖u_iᵀΦ‖²/‖Φ‖², for a basis (d, d) and an FLC (d, k): (d,)."""
+    """Share of each eigendirection in the class signal, ‖u_iᵀΦ‖²/‖Φ‖², for a basis (d, d) and an FLC (d, k): (d,).
+
+    Raises:
+        ValueError: the FLC is 0, so there is nothing to share.
+    """
     energy = (basis.T @ flc.to(basis)).square().sum(1)
+    if not energy.sum() > 0:
+        raise ValueError("the FLC is 0: no direction has a share in it")
     return energy / energy.sum()
 
 
@@ -75,6 +92,39 @@ def class_signal(flc: Tensor) -> Tensor:
     return flc - flc.mean(1, keepdim=True)
 
 
+def radius(size: int) -> Tensor:
+    """|ω| of each entry of a 2-D discrete Fourier transform, in cycles a pixel, from 0 to √½: (size, size)."""
+    axis = torch.fft.fftfreq(size, dtype=torch.float64)
+    return (axis[:, None] ** 2 + axis**2).sqrt()
+
+
+def mean_frequency(images: Tensor, size: int | None = None) -> Tensor:
+    """Mean |ω|, weighted with the power |X̂(ω)|² over all channels, of images (n, C, H, W): (n,), cycles a pixel.
+
+    Args:
+        size: of the Fourier transform, images padded with zeros; by default their own.
+    """
+    size = size or images.shape[-1]
+    power = torch.fft.fft2(images.double(), s=(size, size)).abs().square().sum(1)
+    return (power * radius(size)).sum((1, 2)) / power.sum((1, 2))
+
+
+def band_response(directions: Tensor, size: int) -> Tensor:
+    """Frequency response H(ω) = Σ_i |û_i(ω)|² / d of keeping some directions in every patch of a picture.
+
+    Each pixel is the mean over the d patches it lies in, the picture wrapping around its borders.
+
+    Args:
+        directions: orthonormal columns u_i, patches of √d × √d pixels row by row, (d, k).
+        size: of the picture.
+    Returns:
+        (size, size), in the order of `torch.fft.fft2`; all d directions give 1.
+    """
+    side = math.isqrt(len(directions))
+    pictures = directions.T.reshape(-1, side, side).double()
+    return torch.fft.fft2(pictures, s=(size, size)).abs().square().sum(0) / side**2
+
+
 def radial_power(images: Tensor) -> tuple[Tensor, Tensor]:
     """Radially averaged power spectral density of images (n, C, H, W).
 
@@ -88,8 +138,7 @@ def radial_power(images: Tensor) -> tuple[Tensor, Tensor]:
     window = window[:, None] * window
     centred = images.double() - images.double().mean((-2, -1), keepdim=True)
     power = torch.fft.fft2(centred * window).abs().square() / window.square().sum()
-    axis = torch.fft.fftfreq(size, dtype=torch.float64)
-    ring = (size * (axis[:, None] ** 2 + axis**2).sqrt()).round().long()
+    ring = (size * radius(size)).round().long()
     rings = size // 2
     mean = torch.stack([power[..., ring == r].mean((-2, -1)) for r in range(1, rings + 1)], -1)
     return torch.arange(1, rings + 1) / size, mean

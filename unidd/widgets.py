@@ -1,24 +1,41 @@
 """Explorers: interactive drawings that run in the published book without a kernel, and two-way in Jupyter.
 
-All drawing is JavaScript (`explorer.js`). In Jupyter, anywidget runs it and keeps the traits in step with
-Python; in the book, the page runs the same file from the state that `_repr_mimebundle_` leaves in the output.
+All drawing is JavaScript (the folder `explorers`). In Jupyter, anywidget runs it and keeps the traits in step with
+Python; in the book, the page runs the same module from the state that `_repr_mimebundle_` leaves in the output.
+What takes an eigendecomposition, a photograph or a data set is worked out here, once; what a control changes is worked
+out in JavaScript by the formulas of `unidd.filters`, and tests compare the two.
 """
 
+import json
 import math
 from pathlib import Path
 
 import anywidget
+import torch
 import traitlets
 from torch import Tensor
 
+from .analysis import participation, radial_power
+from .pictures import digits, packed, photograph, sheet
+
+__all__ = ["BandExplorer", "FilterExplorer", "ImageExplorer", "photograph"]
+
 EXPLORER = "application/vnd.unidd.explorer+json"
-FILTERS = ("allpass", "linear", "ridge", "landweber", "residual")
+FILTERS = ("allpass", "linear", "ridge", "landweber", "residual", "bandpass")
+SOURCES = ("algebra", "parts", "filters", "bands", "images", "main")  # in the order they build on each other
+
+
+def module() -> str:
+    """The explorers as one ES module, which both the published page and anywidget load: the sources, joined."""
+    folder = Path(__file__).with_name("explorers")
+    look = f"const CSS = {json.dumps((folder / 'style.css').read_text(), ensure_ascii=False)};"
+    return "\n".join([*((folder / f"{name}.js").read_text() for name in SOURCES), look])
 
 
 class Explorer(anywidget.AnyWidget):
     """What explorers share: the drawing code, a label for screen readers, the state a static page needs."""
 
-    _esm = Path(__file__).with_name("explorer.js")
+    _esm = module()
     kind = traitlets.Unicode().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
     shared: tuple[str, ...] = ("kind", "label")
@@ -34,36 +51,61 @@ class Explorer(anywidget.AnyWidget):
 
 
 class FilterExplorer(Explorer):
-    """f(λ) of the filters over the real eigenvalues of a network's layers.
+    """f(λ) of the filters over the real eigenvalues of a network's layers, and what they do to a photograph.
 
     Args:
-        eigenvalues: layer name → eigenvalues of its FFC, (d,) or a list, one of them above 0; at least one layer.
+        eigenvalues: layer name → eigenvalues of its FFC, (d,) or a list, one of them above 0; at least one layer,
+            or none with a picture.
         layer: the layer shown first; the first one if left out.
+        picture: (n, n), grey in [0, 1], such as `photograph()`: adds a first layer, its 8×8 patches, and for each
+            filter the picture whose patches are filtered by f(Ψ), put together with its own contrast.
+        ffc: (d, d), Ψ of square patches with d pixels, row by row; by default that of the picture's own 8×8 patches.
         beta: β of the ridge filter, above 0, in the units of λ.
         rate: learning rate α *times the layer's largest eigenvalue*, in (0, 2), where descent is stable.
         steps: steps t of gradient descent, 1 … 1000.
+        centre: the middle, on a logarithmic scale, of the decade of λ that band-pass keeps.
         filters: names out of `FILTERS`.
+        linked: tie β to 1/(αt), whatever it is set to.
     Raises:
         traitlets.TraitError: a value is out of range; the message says which are allowed.
+        ValueError: the shapes of picture and ffc do not fit each other.
     Source: UniDD, §3 and Figure 1; the chapter "A zoo of filters".
 
     >>> explorer = FilterExplorer({"conv1": [1.0, 0.1, 0.01]}, beta=0.1)
     >>> explorer.layer, explorer.filters
     ('conv1', ['linear', 'ridge', 'landweber'])
+    >>> FilterExplorer({"conv1": [1.0, 0.1]}, rate=0.5, steps=8, linked=True).beta
+    0.25
     """
 
     kind = traitlets.Unicode("filters").tag(sync=True)
     label = traitlets.Unicode("Explorer: filters over the eigenvalues of a layer").tag(sync=True)
     eigenvalues = traitlets.Dict().tag(sync=True)
+    picture = traitlets.Dict().tag(sync=True)
     layer = traitlets.Unicode().tag(sync=True)
     beta = traitlets.Float(0.1).tag(sync=True)
     rate = traitlets.Float(1.0).tag(sync=True)
     steps = traitlets.Int(20).tag(sync=True)
+    centre = traitlets.Float(0.1).tag(sync=True)
     filters = traitlets.List(traitlets.Enum(FILTERS), default_value=["linear", "ridge", "landweber"]).tag(sync=True)
-    shared = (*Explorer.shared, "eigenvalues", "layer", "beta", "rate", "steps", "filters")
+    linked = traitlets.Bool(False).tag(sync=True)
+    shared = (*Explorer.shared, "eigenvalues", "picture", "layer", "beta", "rate", "steps", "centre", "filters")
+    shared = (*shared, "linked")
 
-    def __init__(self, eigenvalues: dict[str, Tensor | list[float]], layer: str | None = None, **traits):
-        eigenvalues = {name: _rounded(values) for name, values in eigenvalues.items()}
+    def __init__(
+        self,
+        eigenvalues: dict[str, Tensor | list[float]],
+        layer: str | None = None,
+        picture: Tensor | None = None,
+        ffc: Tensor | None = None,
+        **traits,
+    ):
+        eigenvalues = {name: digits(values) for name, values in eigenvalues.items()}
+        if picture is not None:
+            state, lam, _ = packed(picture, ffc)
+            state["layer"] = f"pixels, {state['side']}×{state['side']} patches"
+            eigenvalues = {state["layer"]: lam} | eigenvalues
+            traits["picture"] = state
         if not eigenvalues:
             raise traitlets.TraitError("an explorer needs the eigenvalues of at least one layer")
         super().__init__(eigenvalues=eigenvalues, layer=layer or next(iter(eigenvalues)), **traits)
@@ -77,20 +119,145 @@ class FilterExplorer(Explorer):
 
     @traitlets.validate("layer")
     def _check_layer(self, proposal):
-        if proposal.value not in self.eigenvalues:
-            raise traitlets.TraitError(f"no layer {proposal.value!r}; there are: {', '.join(self.eigenvalues)}")
-        return proposal.value
+        return _one_of(proposal.value, self.eigenvalues, "layer")
 
-    @traitlets.validate("beta", "rate", "steps")
+    @traitlets.validate("beta", "rate", "steps", "centre")
     def _check_number(self, proposal):
         name, value = proposal.trait.name, proposal.value
-        low, high = {"beta": (0, math.inf), "rate": (0, 2), "steps": (0, 1001)}[name]
+        low, high = {"rate": (0, 2), "steps": (0, 1001)}.get(name, (0, math.inf))
         if not low < value < high:
             raise traitlets.TraitError(f"{name} must lie between {low} and {high} (both excluded), not {value}")
-        return value
+        return self._tied() if name == "beta" and self.linked else value
+
+    @traitlets.observe("linked", "layer", "rate", "steps")
+    def _tie(self, change):
+        if self.linked:
+            self.beta = self._tied()
+
+    def _tied(self) -> float:
+        """1/(αt) of the layer: α is `rate` over its largest eigenvalue."""
+        return max(self.eigenvalues[self.layer]) / (self.rate * self.steps)
 
 
-def _rounded(values: Tensor | list[float]) -> list[float]:
-    """Five significant digits, largest first; a rounding error below 0 counts as 0."""
-    values = values.tolist() if isinstance(values, Tensor) else values
-    return sorted((0.0 if -1e-6 <= v <= 0 else float(f"{v:.5g}") for v in values), reverse=True)
+class BandExplorer(Explorer):
+    """Keep or drop a band of eigendirections of a photograph's patches.
+
+    Args:
+        picture: (n, n), grey in [0, 1], such as `photograph()`.
+        ffc: (d, d), Ψ of square patches with d pixels, row by row; by default that of the picture's own 8×8 patches.
+        flc: (d, k), their class signal, of which each direction's share is shown; None leaves it out.
+        first, last: ends of the band, in either order: directions 1 … d, from the largest eigenvalue on.
+        mode: "keep" or "drop".
+        stretch: give the result the photograph's own contrast.
+    Raises:
+        traitlets.TraitError: a value is out of range.
+        ValueError: the shapes of picture, ffc and flc do not fit each other.
+    Source: the chapter "Correlation matrices and their spectrum".
+    """
+
+    kind = traitlets.Unicode("band").tag(sync=True)
+    label = traitlets.Unicode("Explorer: keep or drop a band of eigendirections of a photograph").tag(sync=True)
+    picture = traitlets.Dict().tag(sync=True)
+    eigenvalues = traitlets.List().tag(sync=True)
+    signal = traitlets.List().tag(sync=True)
+    first = traitlets.Int(1).tag(sync=True)
+    last = traitlets.Int(8).tag(sync=True)
+    mode = traitlets.Enum(("keep", "drop"), default_value="keep").tag(sync=True)
+    stretch = traitlets.Bool(False).tag(sync=True)
+    shared = (*Explorer.shared, "picture", "eigenvalues", "signal", "first", "last", "mode", "stretch")
+
+    def __init__(self, picture: Tensor, ffc: Tensor | None = None, flc: Tensor | None = None, **traits):
+        state, lam, basis = packed(picture, ffc)
+        if flc is not None and (flc.ndim != 2 or len(flc) != len(lam)):
+            raise ValueError(f"the class signal must be ({len(lam)}, k), not {tuple(flc.shape)}")
+        signal = [] if flc is None else [float(f"{v:.9g}") for v in participation(basis, flc).tolist()]
+        super().__init__(picture=state, eigenvalues=lam, signal=signal, **traits)
+
+    @traitlets.validate("first", "last")
+    def _check_direction(self, proposal):
+        if not 1 <= proposal.value <= len(self.eigenvalues):
+            allowed = f"{proposal.trait.name} must lie in 1 … {len(self.eigenvalues)}"
+            raise traitlets.TraitError(f"{allowed}, not {proposal.value}")
+        return proposal.value
+
+
+class ImageExplorer(Explorer):
+    """Distilled images of a filter beside those they started from, and their power over spatial frequencies.
+
+    Args:
+        images: name of a filter → its images (n, C, H, W) in [0, 1], of which the first 20 are shown.
+        start: (n, C, H, W), the images distillation started from.
+        real: (N, C, H, W), floats in [0, 1] or uint8, the real data; None if `powers` holds "real".
+        powers: name, "start" or "real" → power spectral density at `analysis.radial_power`'s frequencies, a row a seed,
+            (k, f): drawn as their mean ± one standard deviation. Missing ones are worked out from the images.
+        names: classes of the images in order, for their description.
+        columns: images in a row.
+        chosen, against: the filter shown, and the one, or "start", it is compared with.
+    Raises:
+        traitlets.TraitError: there is no filter of that name.
+        ValueError: there is no image, or nothing to tell the real data's power by.
+    Source: UniDD, Figure 2; the chapter "What a filter writes into an image".
+    """
+
+    kind = traitlets.Unicode("images").tag(sync=True)
+    label = traitlets.Unicode("Explorer: distilled images and their power spectra, by filter").tag(sync=True)
+    sheets = traitlets.Dict().tag(sync=True)
+    shape = traitlets.List().tag(sync=True)
+    frequency = traitlets.List().tag(sync=True)
+    powers = traitlets.Dict().tag(sync=True)
+    names = traitlets.Unicode().tag(sync=True)
+    chosen = traitlets.Unicode().tag(sync=True)
+    against = traitlets.Unicode().tag(sync=True)
+    shared = (*Explorer.shared, "sheets", "shape", "frequency", "powers", "names", "chosen", "against")
+
+    def __init__(
+        self,
+        images: dict[str, Tensor],
+        start: Tensor,
+        real: Tensor | None = None,
+        *,
+        powers: dict[str, Tensor] | None = None,
+        names: tuple[str, ...] = (),
+        columns: int = 5,
+        chosen: str | None = None,
+        against: str = "start",
+    ):
+        sets = {"start": start, **images}
+        if not images or any(x.ndim != 4 or len(x) == 0 for x in sets.values()):
+            raise ValueError("an explorer of images needs at least one set (n, C, H, W), and the images at the start")
+        powers = dict(powers or {})
+        if real is None and "real" not in powers:
+            raise ValueError('give the real images, or their power spectral density as powers["real"]')
+        for name, x in sets.items() if "real" in powers else {**sets, "real": real}.items():
+            if name not in powers:
+                mean = radial_power(x.double() / 255 if x.dtype == torch.uint8 else x)[1].mean(0)
+                powers[name] = mean[None]
+        sheets = {name: sheet(x[:20], columns) for name, x in sets.items()}
+        frequency = torch.arange(1, start.shape[-1] // 2 + 1) / start.shape[-1]
+        super().__init__(
+            sheets={name: uri for name, (uri, _) in sheets.items()},
+            shape=sheets["start"][1],
+            frequency=frequency.tolist(),
+            powers={name: _mean_and_spread(values) for name, values in powers.items()},
+            names=f": {', '.join(names)}" if names else "",
+            chosen=chosen or next(iter(images)),
+            against=against,
+        )
+
+    @traitlets.validate("chosen", "against")
+    def _check_name(self, proposal):
+        known = [name for name in self.sheets if proposal.trait.name == "against" or name != "start"]
+        return _one_of(proposal.value, known, "filter")
+
+
+def _one_of(value: str, known, what: str) -> str:
+    if value not in known:
+        raise traitlets.TraitError(f"no {what} {value!r}; there are: {', '.join(known)}")
+    return value
+
+
+def _mean_and_spread(values: Tensor) -> dict[str, list[float]]:
+    """Mean (f,), and standard deviation (f,) or nothing, over rows (k, f): six significant digits."""
+    values = torch.as_tensor(values).double()
+    found = {"mean": values.mean(0), "std": values.std(0) if len(values) > 1 else values.new_zeros(0)}
+    return {name: [float(f"{v:.6g}") for v in row.tolist()] for name, row in found.items()}

@@ -1,5 +1,6 @@
 """Chromium on the built book, served from this machine, with every other host unreachable."""
 
+import contextlib
 import functools
 import http.server
 import json
@@ -23,6 +24,9 @@ def pages() -> list[str]:
 
 def pytest_generate_tests(metafunc):
     """A test with the argument `page` runs once for each page; without a book once, to fail with what to do."""
+    if "explorer_page" in metafunc.fixturenames:
+        found = [page for page in pages() if "unidd-explorer-host" in (BOOK / page).read_text()]
+        metafunc.parametrize("explorer_page", found or ["index.html"])
     if "page" in metafunc.fixturenames:
         metafunc.parametrize("page", pages() or ["index.html"], scope="module")
 
@@ -32,16 +36,23 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@contextlib.contextmanager
+def served(folder: Path):
+    """A web server on this machine; gives its address."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.fixture(scope="session")
 def site():
     """Address of the built book."""
     if not (BOOK / "index.html").exists():
         pytest.fail(f"no built book at {BOOK}: run `make book` first", pytrace=False)
-    handler = functools.partial(_Quiet, directory=str(BOOK))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(BOOK) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

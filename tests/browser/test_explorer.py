@@ -1,29 +1,75 @@
-"""The filter explorer in the published page: the same numbers as the package, and quick answers to the keyboard."""
+"""The explorers in a page without a kernel: the same numbers as the package, and quick answers to the keyboard."""
 
+import json
+import shutil
 import statistics
 from itertools import pairwise
 
 import pytest
 import torch
+import torch.nn.functional as F
+from conftest import ROOT, Visit, served
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from unidd.filters import AllPass, Landweber, Linear, Residual, Ridge
+from unidd import _book, widgets
+from unidd.analysis import high_frequency_share, radial_power, spectrum
+from unidd.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge
+from unidd.pictures import patches
+from unidd.statistics import covariance
+from unidd.widgets import BandExplorer, FilterExplorer, ImageExplorer
 
 pytestmark = pytest.mark.browser
-PAGE = "notebooks/02_filters.html"
+PIXELS, LAYER = "pixels, 8×8 patches", "a layer"
+PICTURE = (widgets.photograph("camera") * 255).round() / 255
+FFC = covariance(patches(PICTURE))
+FLC = torch.randn(64, 3, generator=torch.Generator().manual_seed(0)).double()
+IMAGES = torch.rand(10, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+BLURRED = F.avg_pool2d(IMAGES, 3, 1, 1)
+HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>Explorers</title>'
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """Address of a page with one explorer of each kind, as the book would show them."""
+    folder = tmp_path_factory.mktemp("stage")
+    (folder / "_static").mkdir()
+    (folder / "_static" / "explorer.js").write_text(widgets.module())
+    shutil.copy(ROOT / "book" / "_static" / "unidd-book.js", folder / "_static")
+    explorers = (
+        FilterExplorer({LAYER: torch.logspace(-4, 0.5, 48)}, picture=PICTURE),
+        BandExplorer(PICTURE, flc=FLC),
+        ImageExplorer({"ridge": IMAGES, "linear": BLURRED}, IMAGES.flip(0), IMAGES, names=tuple("abcdefghij")),
+    )
+    body = "".join(_book.explorer_html(json.loads(json.dumps(explorer.state()))) for explorer in explorers)
+    script = '<script type="module" src="_static/unidd-book.js"></script>'
+    (folder / "index.html").write_text(f"{HEAD}<body>{body}{script}</body></html>")
+    with served(folder) as address:
+        yield address
 
 
 @pytest.fixture
-def explorer(visit):
-    """The explorer of the page, scrolled into view, with the JSON state the page holds."""
-    seen = visit(PAGE)
-    element = seen.driver.find_element(By.CSS_SELECTOR, ".ux")
-    seen.driver.execute_script("arguments[0].scrollIntoView()", element)
-    yield element
+def page_of_all(driver, stage):
+    seen = Visit(driver, stage, "index.html")
+    yield driver.find_elements(By.CSS_SELECTOR, ".ux")
     seen.settle()
     assert seen.errors == []
+
+
+@pytest.fixture
+def filters(page_of_all):
+    return page_of_all[0]
+
+
+@pytest.fixture
+def band(page_of_all):
+    return page_of_all[1]
+
+
+@pytest.fixture
+def images(page_of_all):
+    return page_of_all[2]
 
 
 def find(explorer, selector):
@@ -34,120 +80,312 @@ def slider(explorer, label):
     return explorer.find_element(By.XPATH, f".//label[starts-with(., '{label}')]/following-sibling::input")
 
 
+def box(explorer, label):
+    return explorer.find_element(By.XPATH, f".//label[contains(., '{label}')]/input")
+
+
 def curve(explorer, name="ridge"):
     return find(explorer, f".ux-chart .ux-line.ux-{name}").get_attribute("d")
 
 
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [
-        ("allpass", lambda beta, rate, steps: AllPass()),
-        ("linear", lambda beta, rate, steps: Linear()),
-        ("ridge", lambda beta, rate, steps: Ridge(beta)),
-        ("landweber", lambda beta, rate, steps: Landweber(rate, steps)),
-        ("residual", lambda beta, rate, steps: Residual(rate, steps)),
-    ],
-)
-def test_responses_equal_those_of_the_package(explorer, name, make):
+def pixels(explorer, n):
+    """Grey values of the nth picture that is shown, 0 … 255, as the canvas holds them."""
+    values = explorer.parent.execute_script(
+        """
+        const shown = [...arguments[0].querySelectorAll(".ux-picture:not([hidden]) canvas")];
+        const { width, height } = shown[arguments[1]];
+        const { data } = shown[arguments[1]].getContext("2d").getImageData(0, 0, width, height);
+        return Array.from(data).filter((_, i) => i % 4 === 0);
+        """,
+        explorer,
+        n,
+    )
+    return torch.tensor(values).double()
+
+
+def evaluate(driver, expression, *values):
+    """An expression of the module's exports `m`, of the state `s` of each explorer, and of JSON values `v`."""
+    script = f"""
+        const [v, done] = [[...arguments].slice(0, -1), arguments[arguments.length - 1]];
+        const s = [...document.querySelectorAll(".unidd-explorer-host-data")].map((e) => JSON.parse(e.textContent));
+        import(new URL("_static/explorer.js", document.baseURI).href).then((m) => done({expression}));
+    """
+    return torch.tensor(driver.execute_async_script(script, *values), dtype=torch.float64)
+
+
+# ---- the same numbers
+
+
+MAKE = {
+    "allpass": lambda p: AllPass(),
+    "linear": lambda p: Linear(),
+    "ridge": lambda p: Ridge(p["beta"]),
+    "landweber": lambda p: Landweber(p["rate"], p["steps"]),
+    "residual": lambda p: Residual(p["rate"], p["steps"]),
+    "bandpass": lambda p: BandPass(p["low"], p["high"]),
+}
+
+
+@pytest.mark.parametrize("name", widgets.FILTERS)
+def test_responses_equal_those_of_the_package(filters, name):
     """A grid of λ over eight decades with 0, β, α and t: relative error at most 1e-6."""
     lam = torch.cat([torch.zeros(1), torch.logspace(-7, 0.3, 40)]).double()
-    settings = [(b, a, t) for b in (1e-5, 0.1, 10) for a in (0.01, 0.7, 0.95) for t in (1, 2, 7, 50, 1000)]
-    script = """
-        const [name, lam, settings, done] = arguments;
-        const evaluate = ({ responses }) => settings.map(([beta, rate, steps]) =>
-          lam.map((value) => responses[name](value, { beta, rate, steps })));
-        import(new URL("../_static/explorer.js", document.baseURI).href).then((m) => done(evaluate(m)));
-    """
-    found = explorer.parent.execute_async_script(script, name, lam.tolist(), settings)
-    expected = torch.stack([make(*setting).response(lam) for setting in settings])
-    torch.testing.assert_close(torch.tensor(found).double(), expected, rtol=1e-6, atol=1e-12)
-
-
-def test_pass_band_counts_what_the_response_says(explorer):
-    """The table's row of the ridge filter, worked out again in Python from the page's own eigenvalues."""
-    state = explorer.parent.execute_script(
-        "return JSON.parse(document.querySelector('.unidd-explorer-host-data').textContent)"
+    settings = [
+        {"beta": b, "rate": a, "steps": t, "low": b / 3, "high": 3 * b}
+        for b in (1e-5, 0.1, 10) for a in (0.01, 0.7, 0.95) for t in (1, 2, 7, 50, 1000)
+    ]  # fmt: skip
+    found = evaluate(
+        filters.parent, "v[2].map((p) => v[1].map((l) => m.responses[v[0]](l, p)))", name, lam.tolist(), settings
     )
-    lam = torch.tensor(state["eigenvalues"][state["layer"]], dtype=torch.float64)
-    response = Ridge(state["beta"]).response(lam)
+    expected = torch.stack([MAKE[name](setting).response(lam) for setting in settings])
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-12)
+
+
+def folded(matrix):
+    """The photograph with each patch multiplied by a (64, 64) matrix, and overlaps averaged, (16384,)."""
+    x = (matrix @ patches(PICTURE).T)[None]
+    ones = F.fold(torch.ones_like(x), (128, 128), 8, stride=4)
+    return (F.fold(x, (128, 128), 8, stride=4) / ones).flatten()
+
+
+@pytest.mark.parametrize(
+    ("name", "p"),
+    [
+        ("allpass", {}),
+        ("linear", {}),
+        ("ridge", {"beta": 1e-3}),
+        ("ridge", {"beta": 10}),
+        ("landweber", {"rate": 0.01, "steps": 50}),
+        ("residual", {"rate": 0.03, "steps": 3}),
+        ("bandpass", {"low": 0.02, "high": 0.3}),
+    ],
+)
+def test_filtered_pictures_equal_those_of_the_package(filters, name, p):
+    """f(Ψ) from unidd.filters, without eigenvectors: to 1e-6 of the picture's standard deviation."""
+    lam = f"s[0].eigenvalues['{PIXELS}']"
+    combined = f"m.combine(m.decompose(s[0].picture), {lam}.map((l) => m.responses[v[0]](l, v[1])))"
+    found = evaluate(filters.parent, f"Array.from(m.stretched({combined}))", name, p)
+    expected = folded(MAKE[name](p).matrix(FFC))
+    expected = (expected - expected.mean()) / expected.std(correction=0)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("first", "last", "mode"), [(1, 8, "keep"), (40, 64, "keep"), (9, 3, "drop"), (1, 64, "keep")])
+@pytest.mark.parametrize("stretch", [False, True])
+def test_band_pictures_equal_those_of_the_package(band, first, last, mode, stretch):
+    weights = f"m.bandWeights(64, {first}, {last}, '{mode}')"
+    picture = f"m.bandPicture(m.decompose(s[1].picture), {weights}, {str(stretch).lower()})"
+    found = evaluate(band.parent, f"Array.from({picture})")
+    chosen = torch.zeros(64).double()
+    chosen[min(first, last) - 1 : max(first, last)] = 1
+    basis = spectrum(FFC).basis
+    expected = folded((basis * (chosen if mode == "keep" else 1 - chosen)) @ basis.T)
+    if stretch:
+        expected = (expected - expected.mean()) / expected.std(correction=0)
+    expected = PICTURE.mean() + PICTURE.std(correction=0) * expected
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_all_directions_together_are_the_photograph(filters, band):
+    for explorer in (filters, band):
+        torch.testing.assert_close(pixels(explorer, 0), (PICTURE * 255).flatten(), rtol=0, atol=1e-6)
+    slider(band, "Last").send_keys(Keys.END)
+    torch.testing.assert_close(pixels(band, 1), (PICTURE * 255).flatten(), rtol=0, atol=1e-6)
+
+
+def test_energy_at_high_frequencies_equals_that_of_the_package(images):
+    found = evaluate(images.parent, "s[2].names && m.highFrequencyShare(s[2].frequency, s[2].powers.linear.mean)")
+    frequency, power = radial_power(BLURRED)
+    energy = frequency * power.mean(0)
+    assert float(found) == pytest.approx(float(energy[frequency > 0.25].sum() / energy.sum()), rel=1e-5)
+    one = radial_power(IMAGES[:1])[1][0]
+    found = evaluate(images.parent, "m.highFrequencyShare(v[0], v[1])", frequency.tolist(), one.tolist())
+    assert float(found) == pytest.approx(float(high_frequency_share(IMAGES[:1])), rel=1e-6)
+
+
+def test_pass_band_counts_what_the_response_says(filters):
+    """The table's row of the ridge filter, worked out again in Python."""
+    lam = spectrum(FFC).eigenvalues
+    response = Ridge(0.1).response(lam)
     passed = lam[response >= response.max() / 2]
-    row = explorer.find_element(By.XPATH, ".//tbody/tr[contains(., 'ridge')]").text
+    row = filters.find_element(By.XPATH, ".//tbody/tr[contains(., 'ridge')]").text
     assert f"{len(passed)} of {len(lam)}" in row
     share = 100 * float(passed.sum() / lam.sum())
     assert (f"{share:.1f} %" if share < 10 else f"{share:.0f} %") in row
 
 
-def test_keyboard_moves_the_curve_within_50_ms(explorer):
-    driver, beta = explorer.parent, slider(explorer, "Ridge")
+def test_the_readout_of_a_band_is_its_share(band):
+    slider(band, "First").send_keys(Keys.ARROW_RIGHT)
+    found, share = spectrum(FFC), (spectrum(FFC).basis.T @ FLC).square().sum(1)
+    variance, signal = (float(x[1:8].sum() / x.sum()) for x in (found.eigenvalues, share))
+    rows = [row.text for row in band.find_elements(By.CSS_SELECTOR, "tbody tr")]
+    assert "7 of 64" in rows[0]
+    assert [float(row.split()[-2]) / 100 for row in rows[1:]] == pytest.approx([variance, signal], abs=6e-3)
+
+
+# ---- quick answers
+
+
+KEYS = {"range": [Keys.ARROW_RIGHT, Keys.ARROW_LEFT, Keys.PAGE_DOWN], "select-one": [Keys.ARROW_DOWN, Keys.ARROW_UP]}
+
+
+def delays(explorer):
+    """Milliseconds from each key to the end of the redrawing, for every control that can be used."""
+    driver = explorer.parent
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", explorer)
     driver.execute_script(
         """
-        const [chart, input] = arguments;
+        const [explorer] = arguments;
         window.delays = [];
         let pressed;
-        input.addEventListener("keydown", () => { pressed = performance.now(); }, true);
-        new MutationObserver(() => window.delays.push(performance.now() - pressed)).observe(chart, { childList: true });
+        for (const event of ["keydown", "keyup"]) // a check box changes when the key comes up
+          explorer.addEventListener(event, () => { pressed = performance.now(); }, true);
+        new MutationObserver(() => window.delays.push(performance.now() - pressed))
+          .observe(explorer.querySelector(".ux-chart"), { childList: true });
         """,
-        find(explorer, ".ux-chart"),
-        beta,
+        explorer,
     )
-    seen = [curve(explorer)]
-    for key in [Keys.ARROW_RIGHT] * 5 + [Keys.PAGE_DOWN, Keys.HOME, Keys.END]:
-        beta.send_keys(key)
-        seen.append(curve(explorer))
-    assert all(a != b for a, b in pairwise(seen))
-    delays = driver.execute_script("return window.delays")
-    assert len(delays) == 8
-    assert statistics.median(delays) < 50
+    pressed = 0
+    for control in explorer.find_elements(By.CSS_SELECTOR, "input, select"):
+        for key in KEYS.get(control.get_property("type"), [Keys.SPACE, Keys.SPACE]):
+            if not control.is_enabled():
+                continue
+            before = control.get_property("value"), control.is_selected()
+            control.send_keys(key)
+            pressed += before != (control.get_property("value"), control.is_selected())
+    found = driver.execute_script("return window.delays")
+    assert len(found) == pressed > 0, "a key changed a control, and nothing was drawn"
+    return found
 
 
-def test_layer_and_filters_answer_the_keyboard(explorer):
-    before = curve(explorer)
-    layer = Select(find(explorer, "select"))
-    find(explorer, "select").send_keys(Keys.ARROW_UP)
-    assert layer.first_selected_option.text != layer.options[-1].text
-    assert curve(explorer) != before
+def test_every_explorer_answers_the_keyboard_within_50_ms(page_of_all):
+    for explorer in page_of_all:
+        assert statistics.median(delays(explorer)) < 50
 
-    residual = find(explorer, "input[value=residual]")
+
+def test_every_explorer_of_the_book_answers_the_keyboard_within_50_ms(visit, explorer_page, record_property):
+    seen = visit(explorer_page)
+    for i, explorer in enumerate(seen.driver.find_elements(By.CSS_SELECTOR, ".ux")):
+        found = delays(explorer)
+        record_property(f"explorer {i}", f"{len(found)} changes, median {statistics.median(found):.1f} ms")
+        assert statistics.median(found) < 50
+    seen.settle()
+    assert seen.errors == []
+
+
+def test_keys_move_the_curve_and_the_picture(filters):
+    seen = [(curve(filters), pixels(filters, 2))]
+    for key in [Keys.ARROW_RIGHT] * 3 + [Keys.PAGE_DOWN, Keys.HOME, Keys.END]:
+        slider(filters, "Ridge").send_keys(key)
+        seen.append((curve(filters), pixels(filters, 2)))
+    assert all(a[0] != b[0] and not torch.equal(a[1], b[1]) for a, b in pairwise(seen))
+
+
+def test_a_layer_whose_features_are_no_pixels_has_no_pictures(filters):
+    before = curve(filters)
+    note, row = find(filters, ".ux-note"), find(filters, ".ux-pictures")
+    assert row.is_displayed()
+    assert not note.is_displayed()
+    find(filters, "select").send_keys(Keys.ARROW_DOWN)
+    assert Select(find(filters, "select")).first_selected_option.text == LAYER
+    assert curve(filters) != before
+    assert not row.is_displayed()
+    assert PIXELS in note.text
+
+
+def test_filters_come_and_go(filters):
+    residual = box(filters, "residual")
     residual.send_keys(Keys.SPACE)
-    assert curve(explorer, "residual")
+    assert curve(filters, "residual")
+    assert len([p for p in filters.find_elements(By.CSS_SELECTOR, ".ux-picture") if p.is_displayed()]) == 5
     residual.send_keys(Keys.SPACE)
-    assert explorer.find_elements(By.CSS_SELECTOR, ".ux-chart .ux-line.ux-residual") == []
+    assert filters.find_elements(By.CSS_SELECTOR, ".ux-chart .ux-line.ux-residual") == []
+    assert len([p for p in filters.find_elements(By.CSS_SELECTOR, ".ux-picture") if p.is_displayed()]) == 4
 
 
-def test_a_slider_without_a_filter_is_disabled(explorer):
-    assert slider(explorer, "Steps").is_enabled()
-    find(explorer, "input[value=landweber]").send_keys(Keys.SPACE)
-    assert not slider(explorer, "Steps").is_enabled()
-    assert slider(explorer, "Ridge").is_enabled()
+def test_a_slider_without_a_filter_is_disabled(filters):
+    assert slider(filters, "Steps").is_enabled()
+    box(filters, "Landweber").send_keys(Keys.SPACE)
+    assert not slider(filters, "Steps").is_enabled()
+    assert slider(filters, "Ridge").is_enabled()
+    assert not slider(filters, "Band").is_displayed()
+    box(filters, "band-pass").send_keys(Keys.SPACE)
+    assert slider(filters, "Band").is_displayed()
 
 
-def test_no_filter_at_all_is_no_error(explorer):
-    for box in explorer.find_elements(By.CSS_SELECTOR, "input[type=checkbox]:checked"):
-        box.send_keys(Keys.SPACE)
-    assert explorer.find_elements(By.CSS_SELECTOR, ".ux-chart .ux-line") == []
-    assert find(explorer, ".ux-chart .ux-density").get_attribute("d")
+def test_a_tied_beta_follows_the_steps(filters):
+    box(filters, "Tie").send_keys(Keys.SPACE)
+    beta, top = slider(filters, "Ridge"), float(spectrum(FFC).eigenvalues[0])
+    assert not beta.is_enabled()
+    slider(filters, "Steps").send_keys(Keys.HOME)
+    assert float(beta.get_property("value")) == pytest.approx(torch.tensor(top).log10().item(), abs=0.03)
+    assert find(filters, ".ux-chart .ux-mark").text == "β = 1/αt"
+    slider(filters, "Steps").send_keys(Keys.END)
+    assert float(beta.get_property("value")) == pytest.approx(torch.tensor(top / 1000).log10().item(), abs=0.03)
 
 
-def test_controls_are_labelled_and_changes_announced(explorer):
-    driver = explorer.parent
-    unlabelled = driver.execute_script(
-        "return [...arguments[0].querySelectorAll('input, select')].filter((e) => !e.labels.length).length", explorer
-    )
-    assert unlabelled == 0
-    live = find(explorer, "[aria-live=polite]")
-    slider(explorer, "Ridge").send_keys(Keys.HOME)
-    assert driver.execute_async_script("setTimeout(() => arguments[1](arguments[0].textContent), 700)", live).count(
-        "ridge passes"
-    )
-    assert "β" not in slider(explorer, "Ridge").get_attribute("aria-valuetext")
+def test_no_filter_at_all_is_no_error(filters):
+    for chosen in filters.find_elements(By.CSS_SELECTOR, ".ux-chips input:checked"):
+        chosen.send_keys(Keys.SPACE)
+    assert filters.find_elements(By.CSS_SELECTOR, ".ux-chart .ux-line") == []
+    assert find(filters, ".ux-chart .ux-density").get_attribute("d")
 
 
-def test_curves_stay_inside_the_chart(explorer):
+def test_a_band_can_be_dropped_and_its_ends_may_cross(band):
+    kept = pixels(band, 1)
+    find(band, "select").send_keys(Keys.ARROW_DOWN)
+    dropped = pixels(band, 1)
+    assert not torch.equal(kept, dropped)
+    slider(band, "First").send_keys(Keys.END)
+    caption = band.find_elements(By.CSS_SELECTOR, ".ux-caption")[1].text
+    assert caption == "without directions 8 … 64"
+    assert pixels(band, 1).std() > dropped.std()
+    box(band, "Stretch").send_keys(Keys.SPACE)
+    assert pixels(band, 1).std() == pytest.approx(float(255 * PICTURE.std()), rel=0.1)
+
+
+def test_images_change_with_the_filter(images):
+    pictures = [p for p in images.find_elements(By.CSS_SELECTOR, "img") if p.is_displayed()]
+    assert len(pictures) == 2
+    assert pictures[1].get_attribute("alt").startswith("Images distilled with ridge: a, b")
+    before = pictures[1].get_attribute("src")
+    find(images, "select").send_keys(Keys.ARROW_DOWN)
+    assert pictures[1].get_attribute("src") != before
+    images.find_elements(By.CSS_SELECTOR, "select")[1].send_keys(Keys.ARROW_DOWN)
+    assert len([p for p in images.find_elements(By.CSS_SELECTOR, "img") if p.is_displayed()]) == 3
+    heads = [row.text for row in images.find_elements(By.CSS_SELECTOR, "tbody th")]
+    assert heads == ["real data", "start images", "linear", "ridge"]
+
+
+def test_controls_are_labelled_and_changes_announced(page_of_all):
+    driver = page_of_all[0].parent
+    for explorer in page_of_all:
+        unnamed = driver.execute_script(
+            """
+            const shown = (selector) => [...arguments[0].querySelectorAll(selector)].filter((e) => e.checkVisibility());
+            return shown("canvas").filter((e) => !e.ariaLabel).length + shown("img").filter((e) => !e.alt).length
+              + shown("input, select").filter((e) => !e.labels.length).length;
+            """,
+            explorer,
+        )
+        assert unnamed == 0
+    heard = {}
+    for explorer, control in ((page_of_all[0], "Ridge"), (page_of_all[1], "First")):
+        slider(explorer, control).send_keys(Keys.ARROW_RIGHT)
+        live = find(explorer, "[aria-live=polite]")
+        later = "setTimeout(() => arguments[1](arguments[0].textContent), 700)"
+        heard[control] = driver.execute_async_script(later, live)
+    assert "ridge passes" in heard["Ridge"]
+    assert heard["First"].startswith("Directions 2 to 8 of 64 hold")
+    assert "β" not in slider(page_of_all[0], "Ridge").get_attribute("aria-valuetext")
+
+
+def test_curves_stay_inside_the_chart(filters):
     """Also above αλmax = 1, where the residual filter turns negative."""
-    find(explorer, "input[value=residual]").send_keys(Keys.SPACE)
-    slider(explorer, "Step size").send_keys(Keys.END)
-    slider(explorer, "Steps").send_keys(Keys.HOME)
-    width, height = (float(v) for v in find(explorer, ".ux-chart").get_dom_attribute("viewBox").split()[2:])
-    numbers = curve(explorer, "residual").replace("M", " ").replace("L", " ").split()
+    box(filters, "residual").send_keys(Keys.SPACE)
+    slider(filters, "Step size").send_keys(Keys.END)
+    slider(filters, "Steps").send_keys(Keys.HOME)
+    width, height = (float(v) for v in find(filters, ".ux-chart").get_dom_attribute("viewBox").split()[2:])
+    numbers = curve(filters, "residual").replace("M", " ").replace("L", " ").split()
     assert all(0 <= float(x) <= width for x in numbers[::2])
     assert all(0 <= float(y) <= height for y in numbers[1::2])

@@ -1,0 +1,107 @@
+// Explorers of UniDD, 1 of 6: the algebra, exported so that a test can compare it with the Python package.
+// The files of this folder are joined, in the order that unidd/widgets.py names, to one ES module.
+
+/** f(λ) by name; p = {beta: β, rate: α, steps: t, low, high}. The same formulas as unidd.filters. */
+export const responses = {
+  allpass: () => 1,
+  linear: (lam) => lam,
+  ridge: (lam, p) => 1 / (lam + p.beta),
+  // (1 − (1 − αλ)^t) / λ. Below αλ = 1 through expm1 and log1p, which lose no digits where αλ is small.
+  landweber: (lam, p) => {
+    const x = p.rate * lam;
+    if (x === 0) return p.rate * p.steps;
+    return (x < 1 ? -Math.expm1(p.steps * Math.log1p(-x)) : 1 - (1 - x) ** p.steps) / lam;
+  },
+  residual: (lam, p) => (1 - p.rate * lam) ** p.steps,
+  bandpass: (lam, p) => (lam >= p.low && lam < p.high ? 1 : 0),
+};
+
+const sum = (values) => values.reduce((a, b) => a + b, 0);
+
+/** What a filter passes: the eigenvalues with |f(λ)| at least half of the largest |f| in this layer. */
+export function passBand(eigenvalues, response) {
+  const gains = eigenvalues.map((lam) => Math.abs(response(lam)));
+  const top = Math.max(...gains);
+  const passed = eigenvalues.filter((_, i) => top > 0 && gains[i] >= top / 2);
+  return {
+    low: passed.length ? Math.min(...passed) : NaN,
+    high: passed.length ? Math.max(...passed) : NaN,
+    count: passed.length,
+    variance: sum(passed) / (sum(eigenvalues) || 1),
+    top,
+  };
+}
+
+/** Density of log₁₀ λ at the points xs (Gaussian kernel, a sixth of a decade wide), scaled to a maximum of 1. */
+export function logDensity(eigenvalues, xs, width = 1 / 6) {
+  const logs = eigenvalues.filter((lam) => lam > 0).map(Math.log10);
+  const values = xs.map((x) => logs.reduce((total, l) => total + Math.exp(-0.5 * ((x - l) / width) ** 2), 0));
+  const top = Math.max(...values) || 1;
+  return values.map((v) => v / top);
+}
+
+// ---- a photograph as overlapping patches -----------------------------------------------------------------------------
+
+const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+
+/** Mean and standard deviation of some numbers. */
+export function moments(values) {
+  const mean = sum(values) / values.length;
+  return { mean, std: Math.sqrt(values.reduce((total, v) => total + (v - mean) ** 2, 0) / values.length) };
+}
+
+/**
+ * The parts of a photograph: part i is what eigendirection uᵢ holds of every patch, uᵢuᵢᵀx, put back in place and
+ * averaged where patches overlap. The parts of all directions add up to the (standardised) photograph.
+ *
+ * state = {size, side, stride, pixels: base64 of bytes, basis: base64 of float64, a direction after another}.
+ */
+export function decompose({ size, side, stride, pixels, basis }) {
+  const grey = Array.from(bytes(pixels), (v) => v / 255);
+  const { mean, std } = moments(grey);
+  const directions = new Float64Array(bytes(basis).buffer);
+  const offsets = Array.from({ length: side * side }, (_, k) => Math.floor(k / side) * size + (k % side));
+  const starts = [];
+  for (let y = 0; y + side <= size; y += stride) for (let x = 0; x + side <= size; x += stride) starts.push(y * size + x);
+  const count = new Float64Array(size * size);
+  for (const start of starts) for (const offset of offsets) count[start + offset] += 1;
+  const found = offsets.map((_, i) => {
+    const u = directions.subarray(i * offsets.length, (i + 1) * offsets.length);
+    const part = new Float64Array(size * size);
+    for (const start of starts) {
+      let coefficient = 0;
+      for (let k = 0; k < u.length; k++) coefficient += (u[k] * (grey[start + offsets[k]] - mean)) / std;
+      for (let k = 0; k < u.length; k++) part[start + offsets[k]] += coefficient * u[k];
+    }
+    return part.map((v, at) => v / count[at]);
+  });
+  return { size, side, mean, std, grey, directions, found };
+}
+
+/** Σᵢ wᵢ × part i: the photograph with each eigendirection weighed by wᵢ, such as f(λᵢ). */
+export function combine({ size, found }, weights) {
+  const values = new Float64Array(size * size);
+  weights.forEach((w, i) => {
+    const part = found[i];
+    if (w !== 0) for (let at = 0; at < values.length; at++) values[at] += w * part[at];
+  });
+  return values;
+}
+
+/** Moved and scaled to mean 0 and variance 1, the photograph's own; all 0 where nothing is left. */
+export function stretched(values) {
+  const { mean, std } = moments(values);
+  return values.map((v) => (std > 1e-9 * Math.abs(mean) && std > 0 ? (v - mean) / std : 0));
+}
+
+/** Weights that keep, or drop, the directions first … last of d, counted from 1, in either order. */
+export function bandWeights(d, first, last, mode) {
+  const [low, high] = [Math.min(first, last), Math.max(first, last)];
+  return Array.from({ length: d }, (_, i) => Number((i + 1 >= low && i + 1 <= high) === (mode === "keep")));
+}
+
+/** Share of the energy above `cutoff` cycles a pixel; each ring of a radial power spectrum counts by its circumference. */
+export function highFrequencyShare(frequency, power, cutoff = 0.25) {
+  const energy = frequency.map((f, i) => f * power[i]);
+  return sum(energy.filter((_, i) => frequency[i] > cutoff)) / sum(energy);
+}

@@ -1,0 +1,82 @@
+"""Photographs as overlapping patches, and pictures small enough for a page.
+
+Source: the chapters "Correlation matrices and their spectrum" and "A zoo of filters".
+"""
+
+import base64
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import plots
+from .analysis import spectrum
+from .datasets import PHOTOS
+from .statistics import covariance
+
+
+def photograph(name: str = "camera", size: int = 128) -> Tensor:
+    """One of the photographs of `photos` that scikit-image ships, grey: its middle square, (size, size) in [0, 1].
+
+    Raises:
+        ValueError: no such photograph.
+    """
+    import skimage
+
+    if name not in PHOTOS:
+        raise ValueError(f"unknown photograph {name!r}: choose one of {', '.join(PHOTOS)}")
+    image = getattr(skimage.data, name)()
+    grey = skimage.color.rgb2gray(image[..., :3]) if image.ndim == 3 else skimage.util.img_as_float(image)
+    side = min(grey.shape)
+    top, left = ((length - side) // 2 for length in grey.shape)
+    square = grey[top : top + side, left : left + side]
+    return torch.from_numpy(skimage.transform.resize(square, (size, size), anti_aliasing=True)).double().clamp(0, 1)
+
+
+def patches(picture: Tensor, side: int = 8, stride: int | None = None) -> Tensor:
+    """Overlapping patches of a picture (n, n), brought to mean 0 and variance 1: (patches, side²), rows of pixels.
+
+    Args:
+        side: of a patch, in pixels.
+        stride: from a patch to the next; by default half a side.
+    """
+    standard = (picture.double() - picture.double().mean()) / picture.double().std(correction=0)
+    return F.unfold(standard[None, None], side, stride=stride or side // 2)[0].T
+
+
+def packed(picture: Tensor, ffc: Tensor | None) -> tuple[dict, list[float], Tensor]:
+    """State of a picture for the page, eigenvalues (d,), and the basis (d, d) of its patches.
+
+    Pixels are bytes and the basis is float64: 66 kB for 128 × 128 pixels and 64 directions.
+    """
+    side = 8 if ffc is None else math.isqrt(len(ffc))
+    if picture.ndim != 2 or picture.shape[0] != picture.shape[1] or len(picture) % (side // 2 or 1):
+        raise ValueError(f"a picture must be (n, n), n a multiple of half a patch, not {tuple(picture.shape)}")
+    if ffc is not None and (ffc.shape != (side**2, side**2) or side % 2):
+        raise ValueError(f"the FFC of square patches is (d, d), d = 4, 16, 36, 64, …, not {tuple(ffc.shape)}")
+    pixels = (picture.double() * 255).round().clamp(0, 255)
+    if not float(pixels.std(correction=0)) > 0:
+        raise ValueError("the picture is of one grey: it has no contrast to filter")
+    found = spectrum(covariance(patches(pixels / 255, side)) if ffc is None else ffc)
+    pack = {"pixels": pixels.byte(), "basis": found.basis.T.contiguous()}
+    coded = {name: base64.b64encode(values.numpy().tobytes()).decode() for name, values in pack.items()}
+    return {"size": len(picture), "side": side, "stride": side // 2, **coded}, digits(found.eigenvalues), found.basis
+
+
+def sheet(images: Tensor, columns: int) -> tuple[str, list[int]]:
+    """Images (n, C, H, W) in rows, a gap of two pixels between them: a data URI, and its width and height."""
+    n, _, high, wide = images.shape
+    rows = math.ceil(n / columns)
+    canvas = torch.zeros(4, rows * (high + 2) - 2, min(n, columns) * (wide + 2) - 2)
+    for i, image in enumerate(images):
+        top, left = i // columns * (high + 2), i % columns * (wide + 2)
+        tile = canvas[:, top : top + high, left : left + wide]
+        tile[:3], tile[3] = image.detach().float().cpu().clamp(0, 1), 1.0
+    return plots._data_uri(canvas), [canvas.shape[2], canvas.shape[1]]
+
+
+def digits(values: Tensor | list[float]) -> list[float]:
+    """Nine significant digits, largest first; a rounding error below 0 counts as 0."""
+    values = values.tolist() if isinstance(values, Tensor) else values
+    return sorted((0.0 if -1e-6 <= v <= 0 else float(f"{v:.9g}") for v in values), reverse=True)
