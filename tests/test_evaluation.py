@@ -363,3 +363,9 @@ def test_the_teacher_is_trained_as_the_budget_says(digits, monkeypatch):
     for name, budget in BUDGETS.items():
         expected = (digits, ModelConfig("resnet18", width=budget.width), TrainConfig(epochs=budget.teacher))
         assert Benchmark("digits", "resnet18", budget=name).teacher(digits) == expected
+
+
+@pytest.mark.parametrize("settings", [{"beta": "0.5"}, {"steps": 1.5}, {"emu": "no"}, {"filter": None}])
+def test_a_setting_of_the_wrong_type_is_one_clear_error(settings):
+    with pytest.raises(ValueError, match=f"{next(iter(settings))} must be"):
+        Benchmark(settings=settings)

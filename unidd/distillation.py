@@ -11,7 +11,7 @@ with Ψ_s, Φ_s the exponential moving update over the rounds so far. Chapter: "
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 import torch
@@ -74,6 +74,10 @@ class DistillConfig:
     scale: float = 0.08
 
     def __post_init__(self):
+        for f in fields(self):
+            wanted = (int, float) if isinstance(f.default, float) else type(f.default)
+            if not isinstance(getattr(self, f.name), wanted):
+                raise ValueError(f"{f.name} must be like {f.default!r}, not {getattr(self, f.name)!r}")
         if self.ipc < 1:
             raise ValueError(f"ipc must be at least 1, not {self.ipc}")
         if not (math.isfinite(self.beta) and self.beta > 0):

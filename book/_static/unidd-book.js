@@ -50,8 +50,11 @@ function pictureHeight(element, { meta, height }) {
   return Math.round(Math.min(high, (high / wide) * (element.clientWidth - labels - 24))) + 16;
 }
 
-const figures = [...document.querySelectorAll(".unidd-plotly")];
-for (const element of figures) {
+// The theme may choose its mode while figures are drawn, or when the reader says so.
+const drawn = [];
+const recolour = () => Promise.all(drawn.map((element) => Plotly.relayout(element, themed(element.layout))));
+new MutationObserver(recolour).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+for (const element of document.querySelectorAll(".unidd-plotly")) {
   const { data, layout } = dataOf(element);
   const fit = () => {
     const height = pictureHeight(element, layout);
@@ -60,11 +63,8 @@ for (const element of figures) {
     Plotly.relayout(element, { height });
   };
   await Plotly.newPlot(element, data, { ...layout, autosize: true }, { responsive: true, displayModeBar: false });
-  await Plotly.relayout(element, themed(element.layout));
+  drawn.push(element);
   new ResizeObserver(fit).observe(element);
 }
-if (figures.length) {
-  new MutationObserver(() => figures.forEach((element) => Plotly.relayout(element, themed(element.layout))))
-    .observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-}
+await recolour();
 document.documentElement.dataset.unidd = "ready"; // for tests: everything on the page is drawn
