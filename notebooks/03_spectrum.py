@@ -158,7 +158,7 @@ Markdown(
 )
 
 # %% [markdown]
-# Choose the band yourself. The explorer keeps or drops eigendirections of the same $\Psi$ in another photograph, its
+# Choose the band yourself. The explorer keeps or drops eigendirections of the same $\Psi$ in this photograph, its
 # patches overlapping, and shows the eigenvectors of the band.
 
 # %%

@@ -62,7 +62,7 @@ def test_eq_ridge():
     assert effective_beta(Ridge(0.1), spectrum(ffc()).eigenvalues) == pytest.approx(0.1, rel=0.05)
 
 
-def test_eq_band():
+def test_eq_bandpass():
     """The bands of a partition add up to the identity, and each is a projection onto as many directions as it holds."""
     eigenvalues = spectrum(ffc()).eigenvalues
     bands = [BandPass(0, 0.01), BandPass(0.01, 1), BandPass(1)]

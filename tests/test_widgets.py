@@ -1,14 +1,28 @@
 """Explorers on the Python side: traits, their limits, and what a page without a kernel gets."""
 
+import base64
+import io
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from traitlets import TraitError
 
-from unidd.widgets import EXPLORER, FILTERS, FilterExplorer
+from unidd import pictures, widgets
+from unidd.analysis import participation, radial_power, spectrum
+from unidd.statistics import covariance
+from unidd.widgets import EXPLORER, FILTERS, BandExplorer, FilterExplorer, ImageExplorer
 
 SPECTRA = {"first": [4.0, 0.5, 0.001], "second": torch.tensor([0.1, 2.0, -1e-9], dtype=torch.float64)}
+PICTURE = torch.rand(32, 32, generator=torch.Generator().manual_seed(0)).double()
+IMAGES = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+EXPLORERS = (
+    lambda: FilterExplorer(SPECTRA, picture=PICTURE),
+    lambda: BandExplorer(PICTURE, flc=torch.randn(64, 3)),
+    lambda: ImageExplorer({"ridge": IMAGES, "linear": IMAGES / 2}, IMAGES, IMAGES),
+)
 
 
 def test_state_is_plain_json_and_complete():
@@ -24,21 +38,41 @@ def test_eigenvalues_are_sorted_and_never_negative():
     assert FilterExplorer(SPECTRA).eigenvalues == {"first": [4.0, 0.5, 0.001], "second": [2.0, 0.1, 0.0]}
 
 
-def test_a_live_notebook_still_gets_the_widget():
-    data, _ = FilterExplorer(SPECTRA)._repr_mimebundle_()
+@pytest.mark.parametrize("make", EXPLORERS)
+def test_a_live_notebook_still_gets_the_widget(make):
+    data, _ = make()._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["text/plain"].startswith("Explorer")
 
 
-def test_every_shared_trait_is_synchronised():
+@pytest.mark.parametrize("make", EXPLORERS)
+def test_what_a_page_needs_is_plain_json_light_and_synchronised(make):
     """What the page needs is also what a kernel keeps in step: the two ways show the same."""
-    explorer = FilterExplorer(SPECTRA)
-    assert set(explorer.state()) <= set(explorer.trait_names(sync=True))
+    explorer = make()
+    state = explorer.state()
+    assert json.loads(json.dumps(state)) == state
+    assert set(state) <= set(explorer.trait_names(sync=True))
+    assert len(json.dumps(state)) < 150_000
 
 
-def test_the_drawing_has_a_response_for_each_filter():
+def test_an_explorer_of_a_whole_photograph_is_light():
+    explorer = BandExplorer(pictures.photograph("chelsea"), flc=torch.randn(64, 10))
+    assert len(json.dumps(explorer.state())) < 100_000
+
+
+def test_the_drawing_has_a_response_for_each_filter_and_an_explorer_for_each_kind():
     source = str(FilterExplorer(SPECTRA)._esm)
     assert all(f"\n  {name}: (" in source and f'name: "{name}"' in source for name in FILTERS)
+    assert all(f"{make().kind}: render" in source for make in EXPLORERS)
+
+
+def test_the_drawing_is_one_module_of_short_files():
+    folder = Path(widgets.__file__).with_name("explorers")
+    files = {path.stem: path.read_text() for path in folder.glob("*.js")}
+    assert set(files) == set(widgets.SOURCES)
+    assert all(len(text.splitlines()) <= 330 for text in files.values())
+    assert all(text in widgets.module() for text in files.values())
+    assert not any(line.startswith("import") for text in files.values() for line in text.splitlines())
 
 
 def test_values_move_both_ways():
@@ -61,6 +95,7 @@ def test_values_move_both_ways():
         {"steps": 0},
         {"steps": 1001},
         {"filters": ["wiener"]},
+        {"centre": 0},
         {"layer": "third"},
         {"eigenvalues": {}},
         {"eigenvalues": {"dead": [0.0, 0.0]}},
@@ -79,3 +114,116 @@ def test_a_refused_change_leaves_the_old_value():
     with pytest.raises(TraitError, match="beta must lie between 0 and"):
         explorer.beta = -1
     assert explorer.beta == 0.3
+
+
+def test_a_tied_beta_is_one_over_rate_times_steps():
+    explorer = FilterExplorer(SPECTRA, rate=0.5, steps=10, linked=True)
+    assert explorer.beta == 4.0 / (0.5 * 10)
+    explorer.steps = 40
+    assert explorer.beta == 4.0 / (0.5 * 40)
+    explorer.layer = "second"
+    assert explorer.beta == 2.0 / (0.5 * 40)
+    explorer.beta = 7.0  # it stays what it is tied to
+    assert explorer.beta == 2.0 / (0.5 * 40)
+    explorer.linked = False
+    explorer.beta = 7.0
+    assert explorer.beta == 7.0
+
+
+def test_a_tied_beta_that_a_browser_sends_along_is_the_same():
+    explorer = FilterExplorer(SPECTRA, linked=True)
+    explorer.set_state({"steps": 8, "beta": 4.0 / 8})
+    assert (explorer.steps, explorer.beta) == (8, 0.5)
+
+
+def test_a_picture_adds_a_first_layer_of_its_patches():
+    explorer = FilterExplorer(SPECTRA, picture=PICTURE)
+    assert list(explorer.eigenvalues) == ["pixels, 8×8 patches", "first", "second"]
+    assert explorer.layer == explorer.picture["layer"] == "pixels, 8×8 patches"
+    quantised = (PICTURE * 255).round() / 255
+    expected = spectrum(covariance(pictures.patches(quantised))).eigenvalues
+    assert explorer.eigenvalues[explorer.layer] == pytest.approx(expected.tolist(), rel=1e-6, abs=1e-12)
+    assert FilterExplorer({}, picture=PICTURE).layer == explorer.layer
+
+
+def test_patches_are_standardised_and_in_the_order_of_pixels():
+    found = pictures.patches(PICTURE)
+    assert found.shape == (49, 64)
+    standard = (PICTURE - PICTURE.mean()) / PICTURE.std(correction=0)
+    assert torch.allclose(found[8].reshape(8, 8), standard[4:12, 4:12])  # the second in the second row of seven
+
+
+def test_a_photograph_is_grey_and_square():
+    for name in ("camera", "astronaut"):
+        picture = pictures.photograph(name, 64)
+        assert picture.shape == (64, 64)
+        assert 0 <= picture.min() < picture.max() <= 1
+    with pytest.raises(ValueError, match="unknown photograph"):
+        pictures.photograph("lena")
+
+
+def test_the_share_of_the_class_signal_is_that_of_the_package():
+    ffc, flc = covariance(torch.randn(99, 16).double()), torch.randn(16, 3)
+    explorer = BandExplorer(PICTURE, ffc=ffc, flc=flc)
+    assert explorer.signal == pytest.approx(participation(spectrum(ffc).basis, flc).tolist(), rel=1e-6)
+    assert explorer.picture["side"] == 4
+    assert BandExplorer(PICTURE).signal == []
+
+
+@pytest.mark.parametrize("wrong", [{"first": 0}, {"last": 65}, {"mode": "halve"}], ids=str)
+def test_a_band_out_of_range_is_refused(wrong):
+    with pytest.raises(TraitError):
+        BandExplorer(PICTURE, **wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"picture": PICTURE[:, :30]},
+        {"picture": torch.ones(32, 32)},
+        {"ffc": torch.eye(60)},
+        {"ffc": torch.eye(9)},
+        {"flc": torch.ones(60, 2)},
+        {"flc": torch.ones(64)},
+    ],
+    ids=lambda wrong: f"{next(iter(wrong))} {tuple(next(iter(wrong.values())).shape)}",
+)
+def test_shapes_that_do_not_fit_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"picture|FFC|class signal"):
+        BandExplorer(**{"picture": PICTURE} | wrong)
+
+
+def test_power_spectra_are_those_of_the_package_with_their_spread_over_seeds():
+    seeds = torch.rand(3, 8).double()
+    explorer = ImageExplorer({"ridge": IMAGES, "linear": IMAGES}, IMAGES, IMAGES, powers={"linear": seeds})
+    frequency, power = radial_power(IMAGES)
+    assert explorer.frequency == pytest.approx(frequency.tolist())
+    assert explorer.powers["ridge"] == {"mean": pytest.approx(power.mean(0).tolist(), rel=1e-5), "std": []}
+    assert explorer.powers["linear"]["mean"] == pytest.approx(seeds.mean(0).tolist(), rel=1e-5)
+    assert explorer.powers["linear"]["std"] == pytest.approx(seeds.std(0).tolist(), rel=1e-5)
+    assert set(explorer.powers) == {"start", "real", "ridge", "linear"}
+
+
+def test_images_stand_in_rows_of_a_lossless_picture():
+    explorer = ImageExplorer({"ridge": IMAGES}, IMAGES, IMAGES, columns=4)
+    assert explorer.shape == [4 * 18 - 2, 2 * 18 - 2]
+    picture = Image.open(io.BytesIO(base64.b64decode(explorer.sheets["ridge"].split(",")[1])))
+    assert list(picture.size) == explorer.shape
+    expected = (IMAGES[5, :, 3, 2] * 255).round().int().tolist()
+    assert picture.getpixel((18 + 2, 18 + 3)) == (*expected, 255)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"images": {}}, ValueError),
+        ({"images": {"one": IMAGES[0]}}, ValueError),
+        ({"images": {"none": IMAGES[:0]}}, ValueError),
+        ({"real": None}, ValueError),
+        ({"chosen": "ridge"}, TraitError),
+        ({"against": "real"}, TraitError),
+    ],
+)
+def test_images_that_cannot_be_shown_are_refused(wrong, error):
+    with pytest.raises(error):
+        ImageExplorer(**{"images": {"linear": IMAGES}, "start": IMAGES, "real": IMAGES} | wrong)

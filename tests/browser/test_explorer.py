@@ -263,12 +263,12 @@ def test_every_explorer_answers_the_keyboard_within_50_ms(page_of_all):
         assert statistics.median(delays(explorer)) < 50
 
 
-def test_every_explorer_of_the_book_answers_the_keyboard_within_50_ms(visit, explorer_page, record_property):
+def test_every_explorer_of_the_book_answers_the_keyboard_within_50_ms(visit, explorer_page):
     seen = visit(explorer_page)
-    for i, explorer in enumerate(seen.driver.find_elements(By.CSS_SELECTOR, ".ux")):
-        found = delays(explorer)
-        record_property(f"explorer {i}", f"{len(found)} changes, median {statistics.median(found):.1f} ms")
-        assert statistics.median(found) < 50
+    explorers = seen.driver.find_elements(By.CSS_SELECTOR, ".ux")
+    assert explorers
+    for explorer in explorers:
+        assert statistics.median(delays(explorer)) < 50
     seen.settle()
     assert seen.errors == []
 

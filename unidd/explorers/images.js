@@ -57,7 +57,8 @@ function drawPowers(chart, frequency, curves, width) {
   const box = { left: 44, right: width - 10, top: 28, bottom: 28 + Math.min(280, Math.max(190, width * 0.42)) };
   const X = (f) => box.left + (f / 0.5) * (box.right - box.left);
   const Y = (p) => box.bottom - ((Math.log10(Math.max(p, 10 ** y0)) - y0) / (y1 - y0)) * (box.bottom - box.top);
-  const marks = [text(0, 12, `power at each frequency${curves.some((c) => c.std.length) ? "; shaded: ± one standard deviation" : ""}`)];
+  const spread = !curves.some((c) => c.std.length) ? "" : `; shaded: ± ${width > 480 ? "one standard deviation" : "1 std"}`;
+  const marks = [text(0, 12, `power at each frequency${spread}`)];
   for (let k = Math.ceil(y0); k <= y1; k++) {
     marks.push(h("svg:path", { class: "ux-grid", d: `M${box.left} ${Y(10 ** k)}H${box.right}` }),
       text(box.left - 6, Y(10 ** k) + 4, power10(k), { "text-anchor": "end" }));
