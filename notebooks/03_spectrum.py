@@ -191,8 +191,8 @@ pd.DataFrame({"share of the class signal": [f"{v:.1%}" for v in energy]}, index=
 # ## The layers of a network
 #
 # In a network a row is one position of a feature map, and $d$ is the number of channels. Before and after training,
-# for every layer that is matched; the records come from `benchmarks/layer_spectra.py`. Before training, batch norm still
-# has its initial statistics (mean 0, variance 1), so the scales there are those of the raw initialisation.
+# for every layer that is matched; the records come from `benchmarks/layer_spectra.py`. Before training, batch norm
+# still has its initial statistics (mean 0, variance 1), so the scales there are those of the raw initialisation.
 
 # %% tags=["hide-input"]
 root = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "_toc.yml").exists())
