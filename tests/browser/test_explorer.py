@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT, Visit, served
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
+from visits import ROOT, Visit, served
 
 from unidd import _book, widgets
 from unidd.analysis import high_frequency_share, radial_power, spectrum

@@ -4,8 +4,8 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from conftest import BOOK
 from selenium.webdriver.common.by import By
+from visits import BOOK
 
 pytestmark = pytest.mark.browser
 
