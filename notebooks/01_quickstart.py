@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Quickstart: five thousand photographs' patches in ten images
+# # Quickstart: five thousand patches in ten images
 #
 # Dataset distillation asks for a handful of synthetic images on which a network learns what it would have learnt from
 # all of the data. This page does it once, from real photographs to a trained student, in under a minute on a laptop.
