@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 
 from unidd import cli, configs
 from unidd.datasets import PHOTOS, load
-from unidd.distillation import DistillConfig
 from unidd.results import load_record, table
+from unidd.settings import DistillConfig
 from unidd.synthetic import SyntheticSet
 
 SMOKE = ("distill", "--dataset", "digits", "--budget", "smoke")

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from unidd import distillation
 from unidd.datasets import ImageData, Split
-from unidd.distillation import DistillConfig, distill, make_targets, step_loss
+from unidd.distillation import distill
+from unidd.matching import Round, step_loss
 from unidd.models import tapped_layers
-from unidd.statistics import real_statistics
+from unidd.settings import DistillConfig, layer_filter
+from unidd.statistics import RealSide, real_statistics
 from unidd.synthetic import SyntheticSet
 from unidd.training import Teacher
 
@@ -95,10 +97,17 @@ def engine_step(config: DistillConfig, b: int, dtype: torch.dtype = torch.float6
     real = engine_real(config.signal, dtype) if config.filter != "none" else {}
     for count in range(1, b + 1):
         images = batch(count).to(dtype).requires_grad_()
-        targets = make_targets(config, real, count - 1, dtype)
-        loss = step_loss(net, images, LABELS, targets, previous, count, config)
-        previous = loss.statistics
-    return loss, torch.autograd.grad(loss.total, images)[0]
+        matching = make_round(config, real, count, previous, dtype)
+        loss = step_loss(net, images, LABELS, matching, config.eta)
+        previous = matching.statistics(loss)
+    return loss, loss.gradient(images), previous
+
+
+def make_round(config: DistillConfig, real: dict, count: int, previous: dict, dtype=torch.float64) -> Round:
+    sides = {name: RealSide.of(moments) for name, moments in real.items()}
+    filters = {name: layer_filter(config, count - 1, side) for name, side in sides.items()}
+    options = {"signal": config.signal, "normalised": config.normalised, "previous": previous, "count": count}
+    return Round.of(sides, filters, dtype=dtype, **options)
 
 
 def agree(mine: Tensor, theirs: Tensor, tolerance: float) -> bool:
@@ -106,14 +115,14 @@ def agree(mine: Tensor, theirs: Tensor, tolerance: float) -> bool:
 
 
 def assert_step_agrees(config: DistillConfig, b: int, expected: oracles.Step, tolerance: float, dtype) -> None:
-    loss, gradient = engine_step(config, b, dtype)
+    loss, gradient, statistics = engine_step(config, b, dtype)
     assert loss.total.item() == pytest.approx(expected.loss, rel=tolerance)
     assert loss.classification.item() == pytest.approx(expected.classification, rel=tolerance)
     assert loss.filter.item() == pytest.approx(expected.filter, rel=tolerance)
     assert loss.signal.item() == pytest.approx(expected.signal, rel=tolerance)
     assert gradient.dtype == dtype
     assert agree(gradient, expected.gradient, tolerance)
-    for name, pair in loss.statistics.items():
+    for name, pair in statistics.items():
         assert all(agree(m, t, tolerance) for m, t in zip(pair, expected.statistics[name], strict=True))
         assert not any(m.requires_grad for m in pair)
 
@@ -176,9 +185,9 @@ def test_terms_relative_to_the_real_side_against_the_oracle(filter, b):
 
 def test_the_moving_update_is_the_plain_mean_of_the_batches():
     config = DistillConfig(ipc=10, signal="class", beta=0.05)
-    loss, _ = engine_step(config, 7)
+    _, _, statistics = engine_step(config, 7)
     each = [oracles.statistics(network(), batch(b), LABELS, "class", CLASSES) for b in range(1, 8)]
-    for name, pair in loss.statistics.items():
+    for name, pair in statistics.items():
         for i, value in enumerate(pair):
             assert agree(value, sum(one[name][i] for one in each) / 7, 1e-12)
 
@@ -188,8 +197,8 @@ def test_a_layer_that_matches_exactly_leaves_the_gradient_finite():
     net, config = network(), DistillConfig(signal="class")
     real = real_statistics(net, [(batch(1), LABELS)], tapped_layers(net), "class")
     images = batch(1).requires_grad_()
-    loss = step_loss(net, images, LABELS, make_targets(config, real, 0, torch.float64), {}, 1, config)
-    (gradient,) = torch.autograd.grad(loss.total, images)
+    loss = step_loss(net, images, LABELS, make_round(config, real, 1, {}), config.eta)
+    gradient = loss.gradient(images)
     assert loss.filter.item() == pytest.approx(0, abs=1e-9)
     assert loss.signal.item() == pytest.approx(0, abs=1e-9)
     assert gradient.isfinite().all()
@@ -222,8 +231,8 @@ def spy(monkeypatch, name: str, calls: list) -> None:
     owner = distillation.augment if hasattr(distillation.augment, name) else distillation
     original = getattr(owner, name)
 
-    def recording(*args):
-        result = original(*args)
+    def recording(*args, **options):
+        result = original(*args, **options)
         calls.append((*(a.detach().clone() if isinstance(a, Tensor) else a for a in args), result))
         return result
 
@@ -233,7 +242,7 @@ def spy(monkeypatch, name: str, calls: list) -> None:
 @pytest.fixture
 def no_augmentation(monkeypatch):
     for name in ("random_resized_crop", "flip", "roll"):
-        monkeypatch.setattr(distillation.augment, name, lambda images, *_: images)
+        monkeypatch.setattr(distillation.augment, name, lambda images, *_, **__: images)
 
 
 def channel_moments() -> tuple[Tensor, Tensor]:

@@ -9,9 +9,9 @@ import torch
 from unidd import configs, evaluation
 from unidd.configs import BUDGETS, METHODS, Benchmark
 from unidd.datasets import NAMES, ImageData, Split, load
-from unidd.distillation import DistillConfig
 from unidd.evaluation import check_fits, evaluate
 from unidd.models import ModelConfig, build
+from unidd.settings import DistillConfig
 from unidd.synthetic import SyntheticSet
 from unidd.training import Teacher, TrainConfig
 

@@ -12,6 +12,11 @@ A map of the modules; each imports only from those above it:
     objectives    the filter and the signal term
     training      the one training loop, and the store of teachers
     synthetic     a distilled set with everything it depends on
+    ridge         distances of ridge-filtered layers and their derivatives, in closed form
+    matching      one step of the engine: real side, moving update, loss and image gradient
+    settings      what a distillation is told
+    parallel      several processes, one distillation
+    store         states of runs and statistics on disk
     distillation  the engine: CFM and its variants
     evaluation    students, hard and soft labels
     analysis      spectra, what filters do to them, power spectra and diversity of images

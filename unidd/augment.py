@@ -1,6 +1,8 @@
 """Augmentation of whole batches on their device, each image with its own draw.
 
 Every function takes images (B, C, H, W) and a `torch.Generator` on the CPU: random numbers do not depend on the device.
+Where several processes share a batch, `part` = (images in the whole batch, number of the first one here) draws the
+whole batch's numbers in each of them.
 """
 
 import math
@@ -15,9 +17,10 @@ def random_resized_crop(
     generator: Generator,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    part: tuple[int, int] | None = None,
 ) -> Tensor:
     """A random rectangle (area `scale`, aspect `ratio`, log-uniform) of each image, resized to the full size."""
-    n = len(images)
+    n, first = part or (len(images), 0)
     area = _uniform(n, generator, *scale)
     aspect = torch.exp(_uniform(n, generator, math.log(ratio[0]), math.log(ratio[1])))
     height, width = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
@@ -26,13 +29,15 @@ def random_resized_crop(
     theta[:, 0, 0], theta[:, 1, 1] = width, height
     theta[:, 0, 2] = (1 - width) * _uniform(n, generator, -1, 1)
     theta[:, 1, 2] = (1 - height) * _uniform(n, generator, -1, 1)
-    grid = F.affine_grid(theta.to(images), list(images.shape), align_corners=False)
+    own = theta[first : first + len(images)]
+    grid = F.affine_grid(own.to(images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def flip(images: Tensor, generator: Generator) -> Tensor:
+def flip(images: Tensor, generator: Generator, part: tuple[int, int] | None = None) -> Tensor:
     """Mirror each image left to right with probability ½."""
-    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    n, first = part or (len(images), 0)
+    mirrored = torch.rand(n, generator=generator)[first : first + len(images)] < 0.5
     return torch.where(mirrored.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
 
 

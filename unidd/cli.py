@@ -11,9 +11,9 @@ import tyro
 
 from .configs import BUDGETS, METHODS, Benchmark
 from .datasets import load
-from .distillation import DistillConfig
 from .evaluation import PROTOCOLS, check_fits, evaluate
 from .results import Record, check_writable, provenance, save_record
+from .settings import DistillConfig
 from .synthetic import SyntheticSet
 
 _HELP = {p.arg_name: p.description for p in docstring_parser.parse(DistillConfig.__doc__).params}

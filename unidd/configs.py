@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from .datasets import NAMES, ImageData
-from .distillation import DistillConfig, distill
+from .distillation import distill
 from .evaluation import PROTOCOLS, evaluate
 from .models import ModelConfig, build
+from .settings import DistillConfig
 from .synthetic import SyntheticSet
 from .training import Teacher, TrainConfig, teacher
 

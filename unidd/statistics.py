@@ -7,14 +7,20 @@ the package hooks into a network.
 Source: UniDD (arXiv 2503.01212), §2 and §4; the chapter "Correlation matrices and their spectrum".
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from .filters import Filter, Ridge
 
 SIGNALS = ("mean", "class", "mix")
+Total = Callable[[Tensor], Tensor]  # sums a tensor over processes, in place
+_RESOLVED = 16  # times the rounding of λ_max: ridge matrices with a smaller β cannot be told from singular ones
 
 
 def rows(features: Tensor) -> Tensor:
@@ -57,6 +63,11 @@ def correlations(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """FFC (d, d) and FLC (d, k) of one batch of features (B, C, H, W) and targets (B, k), differentiable."""
     x = rows(features)
     return covariance(x), flc(x, per_position(targets, features))
+
+
+def single(x: Tensor) -> Tensor:
+    """Half precision as float32; others as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def per_position(targets: Tensor, features: Tensor) -> Tensor:
@@ -106,6 +117,9 @@ class Moments:
         scatter = self.scatter + other.scatter + torch.outer(gap, gap) * (self.count * other.count / count)
         return Moments(count, self.mean + gap * (other.count / count), scatter, self.cross + other.cross)
 
+    def to(self, device: str | torch.device) -> "Moments":
+        return Moments(self.count, self.mean.to(device), self.scatter.to(device), self.cross.to(device))
+
     @property
     def ffc(self) -> Tensor:
         return self.scatter / self.count
@@ -113,6 +127,45 @@ class Moments:
     @property
     def flc(self) -> Tensor:
         return self.cross / self.count
+
+
+@dataclass(frozen=True)
+class RealSide:
+    """One layer's real FFC Ψ = U diag(λ) Uᵀ and FLC Φ, in float64.
+
+    Attributes:
+        eigenvalues: λ (d,), ascending, rounding below 0 removed.
+        basis: U (d, d).
+        flc: Φ (d, k).
+        offset: the largest squared mean of a channel.
+    """
+
+    eigenvalues: Tensor
+    basis: Tensor
+    flc: Tensor
+    offset: float = math.inf
+
+    @staticmethod
+    def of(moments: Moments) -> "RealSide":
+        eigenvalues, basis = torch.linalg.eigh(moments.ffc)
+        return RealSide(eigenvalues.clamp_min(0), basis, moments.flc, float(moments.mean.square().max()))
+
+    def filtered(self, filter: Filter) -> tuple[Tensor, Tensor]:
+        """f(Ψ) (d, d) and f(Ψ)Φ (d, k), without a solve."""
+        matrix = (self.basis * filter.response(self.eigenvalues)) @ self.basis.mT
+        return matrix, matrix @ self.flc
+
+    def sizes(self, filter: Filter) -> tuple[float, float]:
+        """‖f(Ψ)‖_F, and the root of ‖f(Ψ)Φ‖² + tr f(Ψ)Ψf(Ψ), the size of a filtered feature: Φ alone may be 0."""
+        response = filter.response(self.eigenvalues)
+        spread = (response.square() * self.eigenvalues).sum()
+        return float(response.norm()), float((self.filtered(filter)[1].square().sum() + spread).sqrt())
+
+    def resolved(self, filter: Filter, dtype: torch.dtype) -> Filter:
+        """The filter, its β no smaller than `dtype` can resolve beside λ_max: 16 ε λ_max, on both sides alike."""
+        if not isinstance(filter, Ridge):
+            return filter
+        return Ridge(max(filter.beta, _RESOLVED * torch.finfo(dtype).eps * float(self.eigenvalues[-1])))
 
 
 class FeatureTap:
@@ -135,14 +188,51 @@ class FeatureTap:
 
     def __enter__(self) -> "FeatureTap":
         self._handles = [
-            module.register_forward_pre_hook(lambda _, inputs, name=name: self.features.__setitem__(name, inputs[0]))
+            module.register_forward_pre_hook(lambda _, inputs, name=name: self._collect(name, inputs))
             for name, module in self._modules.items()
         ]
         return self
 
+    def _collect(self, name: str, inputs: tuple[Tensor, ...]):
+        self.features[name] = inputs[0]
+
     def __exit__(self, *_) -> None:
         for handle in self._handles:
             handle.remove()
+
+
+class GradientTap(FeatureTap):
+    """Collects features, and adds gradients to them on the way back that are worked out in between.
+
+    `features` are cut off the graph. A function in `pushes` is called with the rows (B·H·W, C) of its layer's gradient,
+    which it changes in place: a convolution's input gradient is new memory that nothing else reads.
+    """
+
+    def __init__(self, model: nn.Module, layers: list[str]):
+        super().__init__(model, layers)
+        self.pushes: dict[str, Callable[[Tensor], None]] = {}
+
+    def _collect(self, name: str, inputs: tuple[Tensor, ...]):
+        self.features[name] = inputs[0].detach()
+        return _PassOn.apply(inputs[0], self.pushes, name), *inputs[1:]
+
+
+class _PassOn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, features: Tensor, pushes: dict[str, Callable[[Tensor], None]], name: str) -> Tensor:
+        ctx.pushes, ctx.name = pushes, name
+        return features.view_as(features)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        if ctx.name in ctx.pushes:
+            in_rows = rows(gradient)
+            ctx.pushes[ctx.name](in_rows)
+            if in_rows.data_ptr() != gradient.data_ptr():  # the rows are a copy
+                b, c, h, w = gradient.shape
+                gradient = in_rows.view(b, h, w, c).movedim(-1, 1)
+        return gradient, None, None
 
 
 @torch.no_grad()
