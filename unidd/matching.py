@@ -21,7 +21,6 @@ from .ridge import by_channels, by_rows
 from .statistics import GradientTap, RealSide, Total, rows, signal_targets, single
 
 Statistics = dict[str, tuple[Tensor, Tensor]]  # layer → FFC (d, d), FLC (d, k)
-_FAR = 4  # times λ_max: channel means with a larger square are subtracted from the features, not from Ψ
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Group:
             batch: images of all processes together.
         """
         features, y = [rows(single(tap[layer])) for layer in self.layers], single(targets.detach())
-        if isinstance(self.filter, Ridge) and total is None and 2 * len(features[0]) <= features[0].shape[1]:
+        if isinstance(self.filter, Ridge) and total is None and _few_rows(features[0]):
             return self._match_rows(features, y, eta * self.weights, targets.requires_grad)
         ffc, flc, sums, means = self.synthetic(features, y, batch, total)
         distances, by_ffc, by_flc = self._distances(ffc, flc, eta * self.weights)
@@ -119,7 +118,7 @@ class Group:
         return distances.detach(), (by_ffc + by_ffc.mT) / 2, by_flc
 
     def _match_rows(self, features: list[Tensor], y: Tensor, rates: Tensor, want_targets: bool) -> Match:
-        """The identity form, the cheaper one for n rows: 8 nd² operations instead of 4 nd² + 5 d³."""
+        """The identity form of `match`."""
         scale = self.share / len(features[0])
         distances, pushes, by_targets = [], {}, 0
         for i, (layer, x) in enumerate(zip(self.layers, features, strict=True)):
@@ -138,6 +137,11 @@ class Group:
         """K = ((1 − 1/b) Ψ_{b−1} + βI)⁻¹ (L, d, d), worked out in float64 once a round, and f(Ψ) − K."""
         inverse = self.filter.matrix(self.known[0].double()).to(self.real[0].dtype)
         return inverse, self.real[0] - inverse
+
+
+def _few_rows(x: Tensor) -> bool:
+    """Whether the identity form is the cheaper for rows (n, d): 8 nd² operations against 4 nd² + 5 d³."""
+    return 2 * len(x) <= x.shape[1]
 
 
 def _push_product(x: Tensor, matrix: Tensor, offset: Tensor) -> Callable[[Tensor, float], None]:
@@ -196,7 +200,7 @@ class Round:
         filters = {layer: side.resolved(filters[layer], dtype) for layer, side in real.items()}
 
         def kind(layer: str) -> tuple:
-            return len(real[layer].flc), repr(filters[layer]), real[layer].offset > _FAR * real[layer].eigenvalues[-1]
+            return len(real[layer].flc), repr(filters[layer]), real[layer].far(filters[layer], dtype)
 
         share = 1 / count if previous else 1.0
         groups = []
@@ -210,7 +214,7 @@ class Round:
                 pairs = zip(*(previous[layer] for layer in layers), strict=True)
                 known = tuple(torch.stack(side).to(dtype) * (1 - share) for side in pairs)
             weights = 1 / sides[0].new_tensor(sizes)
-            groups.append(Group(layers, filters[layers[0]], sides, weights, bool(centre), share, known))
+            groups.append(Group(layers, filters[layers[0]], sides, weights, centre, share, known))
         return Round(tuple(groups), signal, total)
 
     @property

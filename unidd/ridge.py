@@ -73,7 +73,12 @@ def by_rows(
 
 
 def _cholesky(matrix: Tensor) -> Tensor:
-    """Lower factors; where there is none NaN, which the engine finds when it next looks at the loss: no waiting."""
+    """Lower factors, of matrices raised by the rounding of their trace, so that a singular one has one too.
+
+    Where there is none NaN, which the engine finds when it next looks at the loss: nothing waits for the device.
+    """
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    diagonal.add_(diagonal.sum(-1, keepdim=True), alpha=torch.finfo(matrix.dtype).eps)
     factor, failed = torch.linalg.cholesky_ex(matrix)
     return factor.masked_fill_((failed > 0)[..., None, None], math.nan)
 

@@ -15,11 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from tqdm.auto import tqdm
 
 from .filters import Filter, Ridge
 
 SIGNALS = ("mean", "class", "mix")
 Total = Callable[[Tensor], Tensor]  # sums a tensor over processes, in place
+_SHOWS = 1e-5  # relative error that rounding may leave
 _RESOLVED = 16  # times the rounding of λ_max: ridge matrices with a smaller β cannot be told from singular ones
 
 
@@ -103,13 +105,14 @@ class Moments:
     @staticmethod
     def of(features: Tensor, targets: Tensor) -> "Moments":
         """Moments of one batch of features (B, C, H, W) or (B, C) and targets (B, k)."""
-        x, y = rows(features), per_position(targets, features)
+        x, y = rows(features), targets
         if x.device.type == "mps":  # has no float64
             x, y = x.cpu(), y.cpu()
         x, y = x.double(), y.double()
         mean = x.mean(0)
+        of_image = x.view(len(y), -1, x.shape[1]).sum(1)  # no row of 1,000 classes for every position
         centred = x - mean
-        return Moments(len(x), mean, centred.T @ centred, x.T @ y)
+        return Moments(len(x), mean, centred.T @ centred, of_image.T @ y)
 
     def merge(self, other: "Moments") -> "Moments":
         count = self.count + other.count
@@ -137,7 +140,7 @@ class RealSide:
         eigenvalues: λ (d,), ascending, rounding below 0 removed.
         basis: U (d, d).
         flc: Φ (d, k).
-        offset: the largest squared mean of a channel.
+        offset: ‖μ‖², the squared length of the mean feature.
     """
 
     eigenvalues: Tensor
@@ -148,7 +151,7 @@ class RealSide:
     @staticmethod
     def of(moments: Moments) -> "RealSide":
         eigenvalues, basis = torch.linalg.eigh(moments.ffc)
-        return RealSide(eigenvalues.clamp_min(0), basis, moments.flc, float(moments.mean.square().max()))
+        return RealSide(eigenvalues.clamp_min(0), basis, moments.flc, float(moments.mean.square().sum()))
 
     def filtered(self, filter: Filter) -> tuple[Tensor, Tensor]:
         """f(Ψ) (d, d) and f(Ψ)Φ (d, k), without a solve."""
@@ -166,6 +169,11 @@ class RealSide:
         if not isinstance(filter, Ridge):
             return filter
         return Ridge(max(filter.beta, _RESOLVED * torch.finfo(dtype).eps * float(self.eigenvalues[-1])))
+
+    def far(self, filter: Filter, dtype: torch.dtype) -> bool:
+        """Whether rounding of ‖μ‖² would show in Ψ = XᵀX/n − μμᵀ, beside β or, for other filters, λ_max."""
+        scale = filter.beta if isinstance(filter, Ridge) else float(self.eigenvalues[-1])
+        return torch.finfo(dtype).eps * self.offset > _SHOWS * scale
 
 
 class FeatureTap:
@@ -237,21 +245,49 @@ class _PassOn(torch.autograd.Function):
 
 @torch.no_grad()
 def real_statistics(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], layers: list[str], signal: str = "mean"
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    layers: list[str],
+    signal: str = "mean",
+    *,
+    prepare: Callable[[Tensor], Tensor] | None = None,
+    progress: str | None = None,
+    total: int | None = None,
 ) -> dict[str, Moments]:
-    """One pass over the real data.
+    """One pass over the real data, which may come from any torch `DataLoader` and need not fit the memory.
 
     Args:
         model: the teacher, in eval mode.
-        batches: (network input (B, C, H, W), labels (B,)).
+        batches: (images (B, C, H, W), labels (B,)), moved to the teacher's device.
         layers: names of the layers whose inputs are measured.
         signal: see `signal_targets`.
+        prepare: makes images the network's input, such as `ImageData.normalise`; None: they are.
+        progress: title of a bar with images a second and the time left; None shows none.
+        total: number of images, for the time left; a `DataLoader` knows it.
+    Raises:
+        ValueError: there are no images.
     """
     statistics: dict[str, Moments] = {}
-    with FeatureTap(model, layers) as tap:
+    device = next((p.device for p in model.parameters()), None)
+    total = total or _images_in(batches)
+    with (
+        FeatureTap(model, layers) as tap,
+        tqdm(total=total, desc=progress, unit=" images", disable=progress is None, leave=False) as bar,
+    ):
         for images, labels in batches:
-            targets = signal_targets(signal, labels, model(images))
+            images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            targets = signal_targets(signal, labels, model(prepare(images) if prepare else images))
             for name in layers:
-                moments = Moments.of(tap.features[name], targets)
+                moments = Moments.of(tap.features.pop(name), targets)
                 statistics[name] = statistics[name].merge(moments) if name in statistics else moments
+            bar.update(len(labels))
+    if not statistics and layers:
+        raise ValueError("there are no real images to take statistics of")
     return statistics
+
+
+def _images_in(batches: Iterable) -> int | None:
+    try:
+        return len(batches.sampler)
+    except (AttributeError, TypeError):  # not a DataLoader, or one over a stream
+        return None
