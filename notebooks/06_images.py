@@ -287,4 +287,4 @@ Markdown(
 # ## Code
 #
 # The spectra and the similarity are `unidd.analysis` (`radial_power`, `high_frequency_share`, `consistency`), the
-# filters `unidd.filters`, their use in a distillation `unidd.distillation` (`layer_filter`, `step_loss`).
+# filters `unidd.filters`, their use in a distillation `unidd.settings` (`layer_filter`) and `unidd.matching`.

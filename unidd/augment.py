@@ -30,7 +30,7 @@ def random_resized_crop(
     theta[:, 0, 2] = (1 - width) * _uniform(n, generator, -1, 1)
     theta[:, 1, 2] = (1 - height) * _uniform(n, generator, -1, 1)
     own = theta[first : first + len(images)]
-    grid = F.affine_grid(own.to(images), list(images.shape), align_corners=False)
+    grid = F.affine_grid(own.to(images, non_blocking=True), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
@@ -38,7 +38,7 @@ def flip(images: Tensor, generator: Generator, part: tuple[int, int] | None = No
     """Mirror each image left to right with probability ½."""
     n, first = part or (len(images), 0)
     mirrored = torch.rand(n, generator=generator)[first : first + len(images)] < 0.5
-    return torch.where(mirrored.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
+    return torch.where(mirrored.to(images.device, non_blocking=True).view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def roll(images: Tensor, generator: Generator, pixels: int = 4) -> Tensor:

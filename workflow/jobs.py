@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 LISTS = ("methods", "ipcs")
 # What only shows or calls the computation: a change there leaves finished jobs as they are.
-PRESENTATION = ("_book", "plots", "widgets", "cli")
+PRESENTATION = ("_book", "_equations", "plots", "pictures", "widgets", "cli", "__main__", "planning")
 
 
 def suite_path(suite: str) -> Path:
