@@ -2,6 +2,7 @@
 
 import math
 
+import oracles
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from unidd import matching
 from unidd.filters import Landweber, Linear, Ridge, Scaled
 from unidd.matching import Group, Round, step_loss
 from unidd.ridge import by_channels, by_rows
-from unidd.statistics import Moments, RealSide, correlations, emu
+from unidd.statistics import Moments, RealSide, correlations, emu, real_statistics
 
 CHANNELS, CLASSES = 24, 3
 
@@ -101,6 +102,38 @@ def test_the_gradient_against_finite_differences(filter, positions):
     slope = float((step(x.clone(), filter)[1] * direction).sum())
     rise = (step(x + h * direction, filter)[0] - step(x - h * direction, filter)[0]).sum() / (2 * h)
     assert slope == pytest.approx(float(rise), rel=1e-6)
+
+
+@pytest.mark.parametrize("b", [1, 3])
+@pytest.mark.parametrize("filter", ["ridge", "linear"])
+@pytest.mark.parametrize("signal", ["class", "mix"])
+def test_layers_of_one_width_and_different_sizes_against_the_oracle(filter, signal, b):
+    """Three layers of eight channels in one stack, with 75, 12 and 3 rows."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        net = nn.Sequential(
+            nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True), nn.AvgPool2d(2),
+            nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True), nn.AvgPool2d(2),
+            nn.Conv2d(8, CLASSES, 1), nn.Flatten(),
+        ).double().requires_grad_(False)  # fmt: skip
+    labels, names = torch.arange(3), ["0", "3", "6"]
+    images = [randn(3, 8, 5, 5, seed=seed) for seed in range(4)]
+    real = oracles.statistics(net, images[0], labels, signal, CLASSES)
+    before = oracles.statistics(net, images[1], labels, signal, CLASSES) if b > 1 else None
+    expected = oracles.step(
+        net, images[2], labels, real, before, b=b, filter=filter, kind=signal, beta=0.05, eta=0.3, classes=CLASSES
+    )
+    measured = real_statistics(net, [(images[0], labels)], names, signal)
+    sides = {name: RealSide.of(moments) for name, moments in measured.items()}
+    kinds = {"ridge": Ridge(0.05), "linear": Linear()}
+    options = {"signal": signal, "previous": before, "count": b, "dtype": torch.float64}
+    round = Round.of(sides, dict.fromkeys(names, kinds[filter]), **options)
+    assert len(round.groups) == 1
+    loss = step_loss(net, images[2].requires_grad_(), labels, round, 0.3)
+    assert loss.total.item() == pytest.approx(expected.loss, rel=1e-10)
+    assert relative(loss.gradient(images[2]), expected.gradient) < 1e-10
+    for name, pair in round.statistics(loss).items():
+        assert all(relative(m, t) < 1e-10 for m, t in zip(pair, expected.statistics[name], strict=True))
 
 
 def test_layers_of_one_width_are_one_stack_and_others_are_not():

@@ -69,13 +69,13 @@ class Group:
             batch: images of all processes together.
         """
         features, y = [rows(single(tap[layer])) for layer in self.layers], single(targets.detach())
-        if isinstance(self.filter, Ridge) and total is None and _few_rows(features[0]):
+        if isinstance(self.filter, Ridge) and total is None and all(map(_few_rows, features)):
             return self._match_rows(features, y, eta * self.weights, targets.requires_grad)
         ffc, flc, sums, means = self.synthetic(features, y, batch, total)
         distances, by_ffc, by_flc = self._distances(ffc, flc, eta * self.weights)
-        scale = self.share / (batch * (len(features[0]) // len(y)))
         pushes = {}
         for i, (layer, x) in enumerate(zip(self.layers, features, strict=True)):
+            scale = self.share / (batch * (len(x) // len(y)))
             matrix, signal = by_ffc[i].mul_(2 * scale), by_flc[i].mul_(scale)
             pushes[layer] = _push_product(x, matrix, y @ signal.T - means[i] @ matrix)
         by_targets = sum(map(torch.matmul, sums, by_flc)) if targets.requires_grad else None
@@ -85,8 +85,8 @@ class Group:
         """Ψ_s (L, d, d) and Φ_s (L, d, k) after the moving update; sums over each image (B, d) and means (d,)."""
         ffc, flc = torch.empty_like(self.known[0]), torch.empty_like(self.known[1])
         sums, means = [], []
-        count = batch * (len(features[0]) // len(y))
         for i, x in enumerate(features):
+            count = batch * (len(x) // len(y))
             of_image = x.view(len(y), -1, x.shape[1]).sum(1)
             mean = of_image.sum(0)
             mean = (total(mean) if total else mean).div_(count)
@@ -119,9 +119,9 @@ class Group:
 
     def _match_rows(self, features: list[Tensor], y: Tensor, rates: Tensor, want_targets: bool) -> Match:
         """The identity form of `match`."""
-        scale = self.share / len(features[0])
         distances, pushes, by_targets = [], {}, 0
         for i, (layer, x) in enumerate(zip(self.layers, features, strict=True)):
+            scale = self.share / len(x)
             of_image = x.view(len(y), -1, x.shape[1]).sum(1)
             flc = torch.addmm(self.known[1][i], of_image.T, y, alpha=scale)
             z = (x - x.mean(0)).mul_(math.sqrt(scale))
