@@ -115,7 +115,7 @@ def test_layers_of_one_width_and_different_sizes_against_the_oracle(filter, sign
             nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True), nn.AvgPool2d(2),
             nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True), nn.AvgPool2d(2),
             nn.Conv2d(8, CLASSES, 1), nn.Flatten(),
-        ).double().requires_grad_(False)  # fmt: skip
+        ).double().requires_grad_(False).eval()  # fmt: skip
     labels, names = torch.arange(3), ["0", "3", "6"]
     images = [randn(3, 8, 5, 5, seed=seed) for seed in range(4)]
     real = oracles.statistics(net, images[0], labels, signal, CLASSES)
