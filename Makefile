@@ -8,6 +8,8 @@ CORES  ?= 2
 SNAKEMAKE_OPTIONS ?=
 # Which notebooks `make notebooks` refreshes
 NOTEBOOKS ?= $(wildcard notebooks/*.py)
+# Options of the timings, such as BENCH="--device cuda" or BENCH="--steps 50"
+BENCH ?=
 
 BIN       := $(VENV)/bin
 INSTALLED := $(VENV)/.unidd-installed
@@ -22,12 +24,12 @@ quiet := TQDM_DISABLE=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce batch book test lint notebooks pins clean distclean chromium
+.PHONY: help setup reproduce batch book test lint notebooks bench pins clean distclean chromium
 
 help: ## list what can be made
 	@echo "UniDD: dataset distillation through spectral filters. Targets:"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) SUITE=$(SUITE) CORES=$(CORES) SNAKEMAKE_OPTIONS=… NOTEBOOKS=…"
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) SUITE=$(SUITE) CORES=$(CORES) SNAKEMAKE_OPTIONS=… NOTEBOOKS=… BENCH=…"
 
 setup: $(INSTALLED) ## make the virtual environment (once; some GB with torch)
 
@@ -71,6 +73,11 @@ lint: setup ## check the style
 notebooks: setup ## update the .ipynb from their .py and execute them
 	$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
 	$(quiet) $(BIN)/python workflow/execute_notebooks.py $(NOTEBOOKS:.py=.ipynb)
+
+bench: setup ## time a step beside a plain pass and a plain implementation, on a quiet machine
+	$(quiet) $(BIN)/python benchmarks/step_cost.py $(BENCH)
+	$(quiet) $(BIN)/python benchmarks/step_options.py $(BENCH)
+	$(quiet) $(BIN)/python benchmarks/growth.py $(BENCH)
 
 pins: setup ## write constraints.txt and environment.yml from what is installed
 	$(BIN)/python workflow/pins.py

@@ -8,44 +8,45 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unidd.models import tapped_layers
+from unidd.matching import Statistics
+from unidd.statistics import FeatureTap
 
 
-class Straightforward:
-    """Loss of one step: classification + η Σ_layers (filter + signal), ridge filter, signal "mean".
+def straightforward_loss(
+    teacher: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    real: Statistics,
+    previous: Statistics,
+    *,
+    b: int,
+    beta: float,
+    eta: float,
+    half: torch.dtype | None = None,
+) -> Tensor:
+    """Classification + η Σ_layers (filter + signal), with the ridge filter and the signal "mean"; with a graph.
 
     Args:
-        real: layer → real FFC (d, d) and channel mean (d, 1).
+        teacher: in eval mode.
+        images, labels: (B, C, H, W) and (B,).
+        real: layer → FFC (d, d) and channel mean (d, 1) of the real images.
+        previous: the same of the synthetic images after b − 1 batches; not used at b = 1.
+        b: number of the batch in the moving update, from 1.
+        half: of the network under autocast.
     """
-
-    def __init__(self, teacher: nn.Module, real: dict[str, tuple[Tensor, Tensor]], beta: float, eta: float = 0.1):
-        self.teacher, self.real, self.beta, self.eta = teacher, real, beta, eta
-        self.features: dict[str, Tensor] = {}
-        known = dict(teacher.named_modules())
-        self._handles = [
-            known[name].register_forward_pre_hook(lambda _, x, name=name: self.features.__setitem__(name, x[0]))
-            for name in tapped_layers(teacher)
-        ]
-
-    def __call__(self, images: Tensor, labels: Tensor, previous: dict, b: int) -> Tensor:
-        loss = F.cross_entropy(self.teacher(images), labels)
-        for name, (real_ffc, real_mean) in self.real.items():
-            x = self.features[name].permute(0, 2, 3, 1).reshape(-1, self.features[name].shape[1])
-            mean = x.mean(0, keepdim=True)
-            ffc = (x - mean).T @ (x - mean) / len(x)
-            flc = mean.T
-            if b > 1:
-                before, signal_before = previous[name]
-                ffc, flc = (1 - 1 / b) * before + ffc / b, (1 - 1 / b) * signal_before + flc / b
-            identity = torch.eye(len(ffc), device=ffc.device)
-            real_inverse = torch.linalg.inv(real_ffc + self.beta * identity)
-            inverse = torch.linalg.inv(ffc + self.beta * identity)
-            signal_gap = torch.linalg.solve(real_ffc + self.beta * identity, real_mean) - torch.linalg.solve(
-                ffc + self.beta * identity, flc
-            )
-            loss = loss + self.eta * (torch.norm(real_inverse - inverse) + torch.norm(signal_gap))
-        return loss
-
-    def close(self) -> None:
-        for handle in self._handles:
-            handle.remove()
+    autocast = torch.autocast(images.device.type, half, enabled=half is not None)
+    with FeatureTap(teacher, list(real)) as tap, autocast:
+        logits = teacher(images)
+    loss = F.cross_entropy(logits.float() if half else logits, labels)
+    for name, (real_ffc, real_mean) in real.items():
+        x = tap.features[name].to(real_ffc.dtype)
+        x = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+        mean = x.mean(0, keepdim=True)
+        ffc, flc = (x - mean).T @ (x - mean) / len(x), mean.T
+        if b > 1:
+            ffc, flc = ((1 - 1 / b) * old + new / b for old, new in zip(previous[name], (ffc, flc), strict=True))
+        ridge = beta * torch.eye(len(ffc), dtype=ffc.dtype, device=ffc.device)
+        filter_gap = torch.linalg.inv(real_ffc + ridge) - torch.linalg.inv(ffc + ridge)
+        signal_gap = torch.linalg.solve(real_ffc + ridge, real_mean) - torch.linalg.solve(ffc + ridge, flc)
+        loss = loss + eta * (torch.norm(filter_gap) + torch.norm(signal_gap))
+    return loss

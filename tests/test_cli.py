@@ -1,11 +1,13 @@
 """The command line: from photographs to an accuracy, and every mistake as one clear error that leaves no trace."""
 
 import dataclasses
+import errno
 import hashlib
 import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ from unidd import cli, configs
 from unidd.datasets import PHOTOS, load
 from unidd.results import load_record, table
 from unidd.settings import DistillConfig
+from unidd.store import Checkpoint
 from unidd.synthetic import SyntheticSet
 
 SMOKE = ("distill", "--dataset", "digits", "--budget", "smoke")
@@ -203,6 +206,94 @@ def test_overwrite_replaces(unidd, digits):
     assert torch.equal(SyntheticSet.load("distilled").images, SyntheticSet.load(digits).images)
 
 
+# ------------------------------------------------------------------------------------------------------ resume
+
+
+@pytest.fixture
+def interrupted(unidd, monkeypatch):
+    """Runs the command, which is interrupted after its first round."""
+    original = Checkpoint.save
+
+    def interrupt(checkpoint, state):
+        original(checkpoint, state)
+        raise KeyboardInterrupt
+
+    def run(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "save", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                unidd(*arguments)
+
+    return run
+
+
+@pytest.fixture
+def cut_off(interrupted, here) -> Path:
+    interrupted(*SMOKE, "--ipc", "2")
+    assert (here / "distilled" / ".state" / "state.pt").exists()
+    return here / "distilled"
+
+
+def test_the_same_command_goes_on_where_it_stood(unidd, here, cut_off):
+    code, out, _ = unidd(*SMOKE, "--ipc", "2")
+    assert code == 0
+    assert "going on from round 1, step 0\n" in out
+    assert sorted(p.name for p in cut_off.iterdir()) == ["card.json", "images.safetensors", "preview.png"]
+    code, out, _ = unidd(*SMOKE, "--ipc", "2", "--out", "whole")
+    assert "going on" not in out
+    assert (here / "whole" / "card.json").read_bytes() == (cut_off / "card.json").read_bytes()
+    assert (here / "whole" / "images.safetensors").read_bytes() == (cut_off / "images.safetensors").read_bytes()
+
+
+def test_the_state_of_another_run_is_refused_before_any_work_and_overwritten_if_asked(
+    unidd, here, cut_off, tmp_path, monkeypatch
+):
+    message = "holds an unfinished run with another seed, steps: choose another folder, or delete .*/.state"
+    other = (*SMOKE, "--ipc", "2", "--seed", "1", "--steps", "1")
+    with monkeypatch.context() as patch:
+        patch.setenv("UNIDD_CACHE", str(tmp_path / "no-teachers-yet"))
+        assert_refused(unidd, here, *other, message=message, files=[tmp_path])
+    code, out, _ = unidd(*other, "--overwrite")
+    assert code == 0
+    assert "going on" not in out
+    assert SyntheticSet.load(cut_off).config["seed"] == 1
+
+
+def test_a_damaged_state_is_refused_and_overwritten_if_asked(unidd, here, cut_off):
+    (cut_off / ".state" / "state.pt").write_bytes(b"damaged")
+    task = (*SMOKE, "--ipc", "2")
+    assert_refused(unidd, here, *task, message=r"state\.pt is damaged: delete .*/.state to start again")
+    assert unidd(*task, "--overwrite")[0] == 0
+    assert len(SyntheticSet.load(cut_off)) == 20
+
+
+def test_overwriting_goes_on_too(unidd, interrupted, digits, tmp_path):
+    """The set to be replaced stands until the new one is whole."""
+    shutil.copytree(digits, tmp_path / "set")
+    task = (*SMOKE, "--ipc", "2", "--out", tmp_path / "set", "--overwrite")
+    interrupted(*task)
+    assert len(SyntheticSet.load(tmp_path / "set")) == 10
+    code, out, _ = unidd(*task)
+    assert code == 0
+    assert "going on from round 1" in out
+    assert len(SyntheticSet.load(tmp_path / "set")) == 20
+
+
+@pytest.mark.parametrize("method", ["save", "preview"])
+def test_no_space_for_the_set(unidd, here, digits, monkeypatch, method):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SyntheticSet, method, fail)
+        code, _, err = unidd(*SMOKE)
+    assert code == 2
+    message = "cannot write to distilled (No space left on device); the state is kept: run the same command again"
+    assert err.splitlines()[-1] == f"unidd: error: {message}"
+    assert unidd(*SMOKE)[0] == 0
+    assert torch.equal(SyntheticSet.load("distilled").images, SyntheticSet.load(digits).images)
+
+
 # ------------------------------------------------------------------------------------------------------ help
 
 
@@ -210,20 +301,19 @@ def parameters(documented) -> dict[str, str]:
     return {p.arg_name: p.description for p in docstring_parser.parse(documented.__doc__).params}
 
 
-@pytest.mark.parametrize("command", ["distill", "evaluate", "teach"])
+@pytest.mark.parametrize("command", ["distill", "plan", "evaluate", "teach"])
 def test_help_names_every_option_and_says_what_it_does(unidd, command):
     code, out, err = unidd(command, "--help")
     assert (code, err) == (0, "")
-    function = {"distill": cli.distil, "evaluate": cli.assess, "teach": cli.teach}[command]
-    names = set(inspect.signature(function).parameters) - {"settings"}
-    described = parameters(function)
-    if command == "distill":
+    documented = {"distill": cli.Task, "plan": cli.Task, "evaluate": cli.assess, "teach": cli.teach}[command]
+    names, described = set(inspect.signature(documented).parameters) - {"settings"}, parameters(documented)
+    if documented is cli.Task:
         names |= {f.name for f in dataclasses.fields(DistillConfig)}
         described = parameters(DistillConfig) | described
     shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", out))
     expected = {"--" + name.replace("_", "-") for name in names - {"folder"}}
     assert expected <= shown
-    assert shown - expected <= {"--help", "--no-overwrite", "--no-baseline"}
+    assert shown - expected <= {"--help", "--no-overwrite", "--no-baseline", "--nproc-per-node"}
     text = " ".join(re.sub("[│|]", " ", out).split())
     for name in names:
         assert " ".join(described[name].split()) in text, name
@@ -232,12 +322,13 @@ def test_help_names_every_option_and_says_what_it_does(unidd, command):
 def test_help_of_the_command_names_its_subcommands(unidd):
     code, out, _ = unidd("--help")
     assert code == 0
-    for word in ("distill", "evaluate", "teach"):
+    for word in ("distill", "plan", "evaluate", "teach"):
         assert word in out
 
 
 def test_the_choices_are_in_the_help(unidd):
     _, out, _ = unidd("distill", "--help")
+    assert unidd("plan", "--help")[1].split("--dataset")[1] == out.split("--dataset")[1]
     for choice in (*configs.METHODS, *configs.BUDGETS, "ridge", "cosine", "mix"):
         assert choice in out
 
@@ -289,6 +380,8 @@ def assert_refused(unidd, here, *arguments, message: str, files=()) -> None:
         (["--scale", "2"], "scale"),
         (["--filter", "sharp"], "sharp"),
         (["--seed", "-1"], "seed"),
+        (["--save-every", "-1"], "save-every must be a number of steps from 0, not -1"),
+        (["--save-every", "often"], "often"),
         (["--dataset", "digits", "--device", "abacus"], "abacus"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -456,7 +549,7 @@ def test_no_such_command(unidd, here, arguments):
 
 def test_from_the_shell(here):
     """A process of its own: the error alone on standard error, the exit code, no trace."""
-    run = [sys.executable, "-c", "from unidd.cli import main; main()", "distill", "--ipc", "0"]
+    run = [sys.executable, "-m", "unidd", "distill", "--ipc", "0"]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -11,7 +11,7 @@ from unidd.configs import BUDGETS, METHODS, Benchmark
 from unidd.datasets import NAMES, ImageData, Split, load
 from unidd.evaluation import check_fits, evaluate
 from unidd.models import ModelConfig, build
-from unidd.settings import DistillConfig
+from unidd.settings import DistillConfig, class_groups
 from unidd.synthetic import SyntheticSet
 from unidd.training import Teacher, TrainConfig
 
@@ -230,6 +230,31 @@ def test_larger_images_take_a_smaller_step(digits):
     assert Benchmark(settings={"lr": 0.3}).distillation(0, large).lr == 0.3
 
 
+@pytest.mark.parametrize(
+    ("recipe", "classes", "size", "model", "differs"),
+    [
+        (configs.imagenet, 1000, 224, "resnet18", {}),
+        (configs.tiny_imagenet, 200, 64, "convnet", {"beta": 0.5}),
+    ],
+    ids=["ImageNet-1K", "Tiny-ImageNet"],
+)
+@pytest.mark.parametrize("ipc", [1, 10, 50])
+def test_recipes_for_many_classes(recipe, classes, size, model, differs, ipc, tmp_path):
+    """As published, and the same that the benchmark of a folder with such images runs."""
+    published = dataclasses.asdict(configs.cfm(ipc=ipc, seed=3)) | {"lr": 0.1, "group": 200} | differs
+    assert dataclasses.asdict(recipe(ipc=ipc, seed=3)) == published
+    assert recipe(beta=0.2).beta == 0.2
+    sizes = [group.stop - group.start for group in class_groups(recipe(), classes)]
+    assert sizes == [200] * (classes // 200)
+
+    split = Split(torch.zeros(1, 3, size, size, dtype=torch.uint8).expand(classes, -1, -1, -1), torch.arange(classes))
+    data = ImageData("many", split, split, tuple(map(str, range(classes))))
+    made = Benchmark(str(tmp_path), model, ipc=ipc, budget="large", settings=differs)
+    assert made.distillation(3, data) == recipe(ipc=ipc, seed=3)
+    student = {"epochs": 300, "batch": 100, "optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-2}
+    assert made.student(data) == TrainConfig(**student, period=2.0, crop="resized", cutmix=True)
+
+
 # ----------------------------------------------------------------------------------------------- benchmark
 
 
@@ -361,7 +386,9 @@ def test_both_protocols_with_one_student_each(digits, smoke, monkeypatch):
 def test_the_teacher_is_trained_as_the_budget_says(digits, monkeypatch):
     monkeypatch.setattr(configs, "teacher", lambda *given: given)
     for name, budget in BUDGETS.items():
-        expected = (digits, ModelConfig("resnet18", width=budget.width), TrainConfig(epochs=budget.teacher))
+        published = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized"} if name == "large" else {}
+        training = TrainConfig(epochs=budget.teacher, **published)
+        expected = (digits, ModelConfig("resnet18", width=budget.width), training)
         assert Benchmark("digits", "resnet18", budget=name).teacher(digits) == expected
 
 

@@ -13,15 +13,27 @@ from traitlets import TraitError
 from unidd import pictures, widgets
 from unidd.analysis import participation, radial_power, spectrum
 from unidd.statistics import covariance
-from unidd.widgets import EXPLORER, FILTERS, BandExplorer, FilterExplorer, ImageExplorer
+from unidd.widgets import EXPLORER, FILTERS, BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
 
 SPECTRA = {"first": [4.0, 0.5, 0.001], "second": torch.tensor([0.1, 2.0, -1e-9], dtype=torch.float64)}
 PICTURE = torch.rand(32, 32, generator=torch.Generator().manual_seed(0)).double()
 IMAGES = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+TERMS = {"filter": [0.1, 0.2, 0.3], "signal": [0.4, 0.5, 0.6]}
+RUN = {
+    "beta": [0.1, 0.05, 0.01],
+    "synthetic": {"first": [[4.0, 0.5]] * 3, "second": [[2.0, 0.1]] * 3},
+    "distances": {side: {"first": TERMS, "second": TERMS} for side in ("start", "classification", "distilled")},
+}
+RECORD = {
+    "real": {"first": [4.0, 0.6], "second": [2.0, 0.2]},
+    "start": {"first": [[3.0, 0.5]] * 3, "second": [[1.0, 0.1]] * 3},
+    "runs": {"cosine": RUN, "constant": RUN | {"beta": [0.1] * 3}},
+}
 EXPLORERS = (
     lambda: FilterExplorer(SPECTRA, picture=PICTURE),
     lambda: BandExplorer(PICTURE, flc=torch.randn(64, 3)),
     lambda: ImageExplorer({"ridge": IMAGES, "linear": IMAGES / 2}, IMAGES, IMAGES),
+    lambda: CurriculumPlayer(RECORD, IMAGES, IMAGES / 2),
 )
 
 
@@ -227,3 +239,38 @@ def test_images_stand_in_rows_of_a_lossless_picture():
 def test_images_that_cannot_be_shown_are_refused(wrong, error):
     with pytest.raises(error):
         ImageExplorer(**{"images": {"linear": IMAGES}, "start": IMAGES, "real": IMAGES} | wrong)
+
+
+def test_a_player_shows_the_first_round_of_the_cosine_schedule_in_the_last_layer():
+    player = CurriculumPlayer(RECORD | {"teacher": {"hash": "…"}}, IMAGES, IMAGES / 2, names=("a", "b"))
+    assert (player.round, player.schedule, player.layer, player.names) == (0, "cosine", "second", ": a, b")
+    assert player.record == RECORD, "what the drawing does not need stays behind"
+    assert player.shape == [2 * 18 - 2, 3 * 18 - 2], "a row a round"
+    assert CurriculumPlayer(RECORD).sheets == {}
+
+
+def test_rounds_move_both_ways_and_end_where_the_record_does():
+    player, heard = CurriculumPlayer(RECORD), []
+    player.observe(lambda change: heard.append(change.new), "round")
+    player.round = 2
+    player.set_state({"round": 1})
+    assert heard == [2, 1]
+    with pytest.raises(TraitError, match=r"round must lie in 0 … 2, not 3"):
+        player.round = 3
+    assert player.round == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"round": -1}, TraitError),
+        ({"schedule": "sine"}, TraitError),
+        ({"layer": "third"}, TraitError),
+        ({"images": IMAGES}, ValueError),
+        ({"images": IMAGES[:5], "start": IMAGES[:5]}, ValueError),
+        ({"images": IMAGES, "start": IMAGES[:3]}, ValueError),
+    ],
+)
+def test_rounds_that_cannot_be_shown_are_refused(wrong, error):
+    with pytest.raises(error):
+        CurriculumPlayer(RECORD, **wrong)

@@ -1,7 +1,9 @@
-"""The command `unidd`: distil, evaluate and train teachers from the shell; options are fields of the configurations."""
+"""The command `unidd`: plan, distil, evaluate, train teachers; its options are fields of the configurations."""
 
+import os
 import sys
-from dataclasses import field, fields, make_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated, Literal
@@ -11,9 +13,13 @@ import tyro
 
 from .configs import BUDGETS, METHODS, Benchmark
 from .datasets import load
+from .distillation import identity
 from .evaluation import PROTOCOLS, check_fits, evaluate
+from .parallel import Ranks
+from .planning import plan
 from .results import Record, check_writable, provenance, save_record
 from .settings import DistillConfig
+from .store import Checkpoint
 from .synthetic import SyntheticSet
 
 _HELP = {p.arg_name: p.description for p in docstring_parser.parse(DistillConfig.__doc__).params}
@@ -30,25 +36,15 @@ Settings = make_dataclass(
         for f in fields(DistillConfig)
         if f.name not in _FIXED
     ],
+    frozen=True,
 )
 Method = Literal[tuple(METHODS)]
 Budget = Literal[tuple(BUDGETS)]
 
 
-def distil(
-    dataset: str = "photos",
-    method: Method = "cfm",
-    ipc: int = 1,
-    seed: int = 0,
-    model: str = "convnet",
-    budget: Budget = "embedded",
-    out: Path = Path("distilled"),
-    overwrite: bool = False,
-    root: Path | None = None,
-    device: str = "cpu",
-    settings: Annotated[Settings, tyro.conf.arg(name="")] = Settings(),  # noqa: B008  tyro reads the default
-) -> None:
-    """Distil a data set to a few images a class, with the teacher it needs.
+@dataclass(frozen=True)
+class Task:
+    """What to distil, and where to.
 
     Args:
         dataset: photos, digits, fashion-mnist, cifar10, cifar100, or a folder with train/<class>/ and test/<class>/.
@@ -58,23 +54,93 @@ def distil(
         model: architecture of the teacher: convnet, resnet18, or a torchvision model.
         budget: widths, steps and epochs.
         out: folder for images.safetensors, card.json and preview.png.
-        overwrite: replace a set that stands in that folder.
+        overwrite: replace a set that stands in that folder, and discard the state of another run that was cut off.
+        save_every: keep the state on disk every so many steps, and not only at the end of a batch.
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """
-    changes = {k: v for k, v in vars(settings).items() if v is not None}
-    benchmark = Benchmark(dataset, model, method, ipc, (seed,), budget, settings=changes)
-    if (out / "card.json").exists() and not overwrite:
-        raise ValueError(f"{out} already holds a synthetic set: choose another --out, or add --overwrite")
-    data = load(dataset, root, device)
-    benchmark.check(data)
-    check_writable(out)
-    teacher = benchmark.teacher(data)
-    print(f"teacher: {model}, {teacher.accuracy:.1f} % on the {data.name} test images")
-    result = benchmark.distil(seed, data, teacher)
-    result.save(out)
-    result.preview().save(out / "preview.png")
-    print(f"{len(result)} images in {out}; next: unidd evaluate {out}")
+
+    dataset: str = "photos"
+    method: Method = "cfm"
+    ipc: int = 1
+    seed: int = 0
+    model: str = "convnet"
+    budget: Budget = "embedded"
+    out: Path = Path("distilled")
+    overwrite: bool = False
+    save_every: int = 0
+    root: Path | None = None
+    device: str = "cpu"
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = Settings()  # noqa: RUF009  frozen
+
+    def benchmark(self) -> Benchmark:
+        if self.save_every < 0:
+            raise ValueError(f"save-every must be a number of steps from 0, not {self.save_every}")
+        changes = {k: v for k, v in vars(self.settings).items() if v is not None}
+        return Benchmark(
+            self.dataset, self.model, self.method, self.ipc, (self.seed,), self.budget, settings=changes
+        )  # fmt: skip
+
+
+Options = Annotated[Task, tyro.conf.arg(name="")]
+
+
+def distil(task: Options = Task()) -> None:
+    """Distil a data set to a few images a class, with the teacher it needs.
+
+    The same command run again after it was cut off goes on where it stood. Several processes share the work under
+    `torchrun --nproc-per-node=2 -m -- unidd distill`. See `unidd plan` for what it will take.
+    """
+    benchmark, out = task.benchmark(), task.out
+    ranks, device = Ranks.join(task.device)
+    data = _first_alone(ranks, lambda: load(task.dataset, task.root, device))
+    benchmark.check(data, ranks)
+    ranks.from_first(lambda: check_writable(out))
+    with Checkpoint(out, overwrite=task.overwrite, ranks=ranks) as checkpoint:
+        ranks.from_first(lambda: _check_free(checkpoint, task.overwrite))
+        checkpoint.check(identity(benchmark.distillation(task.seed, data), data))
+        teacher = _first_alone(ranks, lambda: benchmark.teacher(data, progress=ranks.first))
+        if ranks.first:
+            print(f"teacher: {task.model}, {teacher.accuracy:.1f} % on the {data.name} test images")
+        options = {"folder": checkpoint, "save_every": task.save_every, "ranks": ranks}
+        result = benchmark.distil(task.seed, data, teacher, **options)
+        if ranks.first:
+            _write(result, out)
+            checkpoint.remove()
+            print(f"{len(result)} images in {out}; next: unidd evaluate {out}")
+    ranks.leave()
+
+
+def forecast(task: Options = Task()) -> None:
+    """Say what `unidd distill` with the same options will take here: time, memory and disk, from a few real steps."""
+    found = plan(
+        task.benchmark(), out=task.out, save_every=task.save_every, root=task.root, device=task.device
+    )  # fmt: skip
+    print(found.text())
+    found.check()
+
+
+def _check_free(checkpoint: Checkpoint, overwrite: bool) -> None:
+    """Raise a ValueError if a finished set stands in the folder; beside a state it is one that was to be replaced."""
+    if (checkpoint.out / "card.json").exists() and not checkpoint.path.exists() and not overwrite:
+        raise ValueError(f"{checkpoint.out} already holds a synthetic set: choose another --out, or add --overwrite")
+
+
+def _write(result: SyntheticSet, out: Path) -> None:
+    try:
+        result.save(out)
+        result.preview(scale=max(1, 96 // result.images.shape[-1])).save(out / "preview.png")
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {out} ({error.strerror or error}); the state is kept: run the same command again"
+        ) from None
+
+
+def _first_alone(ranks: Ranks, work: Callable):
+    """`work()` in the first process, and only then in the others, which find on disk what the first has left."""
+    done = []
+    ranks.from_first(lambda: done.append(work()))
+    return done[0] if done else work()
 
 
 def assess(
@@ -171,10 +237,11 @@ def main() -> None:
     """Run the command line; a mistake in the input is one line on standard error and exit code 2."""
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"distill": distil, "evaluate": assess, "teach": teach},
+            {"distill": distil, "plan": forecast, "evaluate": assess, "teach": teach},
             prog="unidd",
             description="Dataset distillation through spectral filters.",
         )
     except (ValueError, OSError) as error:
-        print(f"unidd: error: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")  # set by torchrun
+        print("unidd: error" + f" in process {rank}" * (rank != "0") + f": {error}", file=sys.stderr)
         sys.exit(2)

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from .datasets import NAMES, ImageData
-from .distillation import distill
+from .distillation import check_shares, distill
 from .evaluation import PROTOCOLS, evaluate
 from .models import ModelConfig, build
+from .parallel import Ranks
 from .settings import DistillConfig
-from .synthetic import SyntheticSet
+from .synthetic import SyntheticSet, choose
 from .training import Teacher, TrainConfig, teacher
 
 
@@ -41,6 +42,20 @@ def classification(**changes) -> DistillConfig:
     return DistillConfig(**{"method": "classification", "filter": "none", "eta": 0.0} | changes)
 
 
+def tiny_imagenet(**changes) -> DistillConfig:
+    """CFM on Tiny-ImageNet as published: 200 classes at 64 pixels, a ConvNet of four blocks; β 0.5 to 1."""
+    return imagenet(**{"beta": 0.5} | changes)
+
+
+def imagenet(**changes) -> DistillConfig:
+    """CFM on ImageNet-1K as published: torchvision's ResNet-18 at 224 pixels, 200 classes at a time; β 0.1 to 0.2.
+
+    The real images need not fit the memory: give `distill` statistics taken over a DataLoader, and data that hold the
+    images to start from, with the mean and std the network was trained with as their `normalisation`.
+    """
+    return cfm(**{"lr": 0.1, "group": 200} | changes)
+
+
 def random(**changes) -> DistillConfig:
     """Random real images: the start of every distillation, and the baseline to beat."""
     return classification(**{"method": "random", "steps": 0} | changes)
@@ -59,6 +74,9 @@ class Budget:
         width: of the ConvNet.
         steps: of a round of distillation.
         teacher, student, full: epochs of the teacher, of a student, and of a full-data student.
+        group: classes of a batch of distillation; 0 takes all.
+        batch: images of a student's step; 0 goes by IPC, as on CIFAR.
+        training: fields of `TrainConfig` the teacher's training changes.
     """
 
     width: int
@@ -66,13 +84,20 @@ class Budget:
     teacher: int
     student: int
     full: int
+    group: int = 0
+    batch: int = 0
+    training: dict = field(default_factory=dict)
 
 
 BUDGETS = {
     "smoke": Budget(width=8, steps=2, teacher=1, student=2, full=1),
     "embedded": Budget(width=32, steps=100, teacher=10, student=200, full=10),
     "paper": Budget(width=128, steps=1000, teacher=200, student=1000, full=200),
-}
+    "large": Budget(
+        width=128, steps=1000, teacher=100, student=300, full=100, group=200, batch=100,
+        training={"lr": 0.2, "weight_decay": 1e-4, "crop": "resized"},
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,7 +110,7 @@ class Benchmark:
         method: a recipe, or "full" for training on all real images.
         ipc: images per class; None for "full".
         seeds: each is a whole repetition: other starting images, another distillation, another student; none twice.
-        budget: "smoke", "embedded" or "paper".
+        budget: "smoke", "embedded", "paper" (as on CIFAR), or "large" (as on Tiny-ImageNet and ImageNet).
         suite: heading under which the record is kept.
         settings: changes to the recipe, by field of `DistillConfig`, except those that have a parameter of their own.
     Raises:
@@ -149,18 +174,23 @@ class Benchmark:
     def protocols(self) -> tuple[str, ...]:
         return ("hard",) if self.method == "full" else PROTOCOLS
 
-    def check(self, data: ImageData) -> None:
-        """Raise now, as a ValueError, what would otherwise fail after long work: the model, the size of the classes."""
+    def check(self, data: ImageData, ranks: Ranks | None = None) -> None:
+        """Raise now, as a ValueError, what would otherwise fail after long work: the model, the size of the classes,
+        batches too small for the processes.
+        """
         build(self.network(), data.channels, data.size, data.classes)
         if self.ipc is not None:
-            SyntheticSet.from_real(data, self.ipc)
+            choose(data, self.ipc)
+        if ranks and self.method not in ("random", "full"):
+            check_shares(self.distillation(self.seeds[0], data), data.classes, ranks)
 
     def network(self) -> ModelConfig:
         return ModelConfig(self.model, BUDGETS[self.budget].width)
 
     def distillation(self, seed: int, data: ImageData | None = None) -> DistillConfig:
         """The recipe at this budget; larger images take a smaller step, as published."""
-        steps = {} if self.method == "random" else {"steps": BUDGETS[self.budget].steps}
+        budget = BUDGETS[self.budget]
+        steps = {} if self.method == "random" else {"steps": budget.steps, "group": budget.group}
         lr = {"lr": 0.1} if data and data.size > 32 else {}
         return METHODS[self.method](**{"ipc": self.ipc, "seed": seed} | steps | lr | self.settings)
 
@@ -173,7 +203,12 @@ class Benchmark:
         return replace(result, config=result.config | {"benchmark": asdict(self)})
 
     def teacher(self, data: ImageData, **options) -> Teacher:
-        return teacher(data, self.network(), TrainConfig(epochs=BUDGETS[self.budget].teacher), **options)
+        return teacher(data, self.network(), self.training(), **options)
+
+    def training(self) -> TrainConfig:
+        """Of the teacher."""
+        budget = BUDGETS[self.budget]
+        return TrainConfig(**{"epochs": budget.teacher} | budget.training)
 
     def accuracies(
         self, synthetic: SyntheticSet, data: ImageData, teacher: Teacher, seed: int, **options
@@ -189,7 +224,7 @@ class Benchmark:
         config = TrainConfig(optimizer="adamw", lr=1e-3, weight_decay=1e-2, period=2.0, crop="resized", cutmix=True)
         if self.method == "full":
             return replace(config, epochs=budget.full, batch=128)
-        batch = {1: 10, 10: 50}.get(self.ipc, 100) * (1 if data.classes <= 10 else 2)
+        batch = budget.batch or {1: 10, 10: 50}.get(self.ipc, 100) * (1 if data.classes <= 10 else 2)
         return replace(config, epochs=budget.student, batch=min(batch, self.ipc * data.classes))
 
 

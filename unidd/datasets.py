@@ -43,12 +43,14 @@ class ImageData:
 
     Attributes:
         mean, std: per channel, of pixel values in [0, 1].
+        normalisation: mean and std in place of the training images', if these are a part of what networks saw.
     """
 
     name: str
     train: Split
     test: Split
     class_names: tuple[str, ...]
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def __post_init__(self):
         shape = self.train.images.shape[1:]
@@ -58,27 +60,27 @@ class ImageData:
         if train != set(range(self.classes)) or not test or not test <= train:
             allowed = f"labels must be 0 … {self.classes - 1}, all of them in train, some in test"
             raise ValueError(f"data set {self.name!r}: {allowed}")
+        if self.normalisation and not ({*map(len, self.normalisation)} == {shape[0]} and min(self.std) > 0):
+            raise ValueError(f"data set {self.name!r}: {shape[0]} channels need as many means, and stds above 0")
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         # exact: counts of the 256 values of a channel, no floating-point sum over pixels
-        values = torch.arange(256, dtype=torch.float64) / 255
-        means, stds = [], []
+        values, moments = torch.arange(256, dtype=torch.float64) / 255, []
         for channel in self.train.images.unbind(1):
-            share = torch.bincount(channel.flatten().int(), minlength=256).cpu().double() / channel.numel()
+            counts = sum(torch.bincount(part.flatten().int(), minlength=256) for part in channel.split(100))
+            share = counts.cpu().double() / channel.numel()
             mean = float(share @ values)
-            deviation = float((share @ (values - mean) ** 2).sqrt())
-            means.append(mean)
-            stds.append(deviation if deviation > 0 else 1.0)
-        return tuple(means), tuple(stds)
+            moments.append((mean, float((share @ (values - mean) ** 2).sqrt()) or 1.0))
+        return tuple(zip(*moments, strict=True))
 
     @property
     def mean(self) -> tuple[float, ...]:
-        return self._moments[0]
+        return (self.normalisation or self._moments)[0]
 
     @property
     def std(self) -> tuple[float, ...]:
-        return self._moments[1]
+        return (self.normalisation or self._moments)[1]
 
     @property
     def channels(self) -> int:
@@ -98,8 +100,8 @@ class ImageData:
 
     def normalise(self, images: Tensor) -> Tensor:
         """Network input, zero mean and unit variance, from uint8 or from floats in [0, 1]: (n, C, H, W)."""
-        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-        return (pixels - self._channel(self.mean, pixels)) / self._channel(self.std, pixels)
+        pixels = images.float().div_(255) if images.dtype == torch.uint8 else images
+        return (pixels - self._channel(self.mean, pixels)).div_(self._channel(self.std, pixels))
 
     def denormalise(self, images: Tensor) -> Tensor:
         """Pixels in [0, 1] from network input: (n, C, H, W)."""
@@ -115,16 +117,15 @@ class ImageData:
             ValueError: the fraction leaves a class without a training or a validation image.
         """
         generator = torch.Generator().manual_seed(seed)
-        kept, held = [], []
+        parts = []
         for k in range(self.classes):
             index = (self.train.labels == k).nonzero().flatten()
             index = index[torch.randperm(len(index), generator=generator).to(index.device)]
             cut = round(fraction * len(index))
             if not 0 < cut < len(index):
                 raise ValueError(f"a fraction of {fraction} leaves class {self.class_names[k]!r} an empty split")
-            held.append(index[:cut])
-            kept.append(index[cut:])
-        train, test = (self.train.take(torch.cat(i).sort().values) for i in (kept, held))
+            parts.append((index[cut:], index[:cut]))
+        train, test = (self.train.take(torch.cat(i).sort().values) for i in zip(*parts, strict=True))
         return replace(self, name=f"{self.name}-validation", train=train, test=test)
 
     def to(self, device: str | torch.device) -> "ImageData":
@@ -134,7 +135,7 @@ class ImageData:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over images and labels of both splits: the same data, whatever their name, have the same."""
-        digest = hashlib.sha256(repr(self.class_names).encode())
+        digest = hashlib.sha256(f"{self.class_names!r}{self.normalisation or ''}".encode())
         for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
             digest.update(repr(tuple(tensor.shape)).encode())
             digest.update(tensor.cpu().contiguous().numpy())
@@ -261,8 +262,7 @@ def _photos(root: Path, size: int = 32, per_class: tuple[int, int] = (500, 100))
                 top, left = (rng.integers(0, length - size + 1) for length in region.shape[:2])
                 patch = region[top : top + size, left : left + size]
                 split.append((torch.from_numpy(patch.copy()).permute(2, 0, 1), label))
-    train, test = splits
-    return from_torch(train, test, PHOTOS, "photos")
+    return from_torch(*splits, PHOTOS, "photos")
 
 
 def _digits(root: Path) -> ImageData:

@@ -14,7 +14,7 @@ import copy
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -24,16 +24,16 @@ from tqdm.auto import tqdm
 from . import augment
 from .datasets import ImageData
 from .matching import Loss, Round, Statistics, step_loss
-from .models import tapped_layers
 from .parallel import Ranks
-from .settings import DistillConfig, beta_at, layer_filter
-from .statistics import Moments, RealSide, real_statistics
-from .store import Checkpoint, load_statistics, save_statistics, weights_hash
-from .synthetic import SyntheticSet
-from .training import Teacher, cache_folder
+from .precision import LossScale, half_precision
+from .realside import check_statistics, real_side
+from .settings import DistillConfig, beta_at, class_groups, layer_filter
+from .statistics import Moments, RealSide
+from .store import Checkpoint, statistics_hash, weights_hash
+from .synthetic import SyntheticSet, choose
+from .training import Teacher
 
 _LOOK = 20  # steps between two looks at the loss, each of which waits for the device
-_LOSS_SCALE = 1024.0  # keeps float16 gradients off zero
 
 
 def distill(
@@ -43,7 +43,7 @@ def distill(
     *,
     progress: bool = True,
     callback: Callable[[int, Tensor], None] | None = None,
-    folder: str | Path | None = None,
+    folder: str | Path | Checkpoint | None = None,
     save_every: int = 0,
     ranks: Ranks | None = None,
     statistics: dict[str, Moments] | None = None,
@@ -54,56 +54,61 @@ def distill(
         data: the real images, on the device to compute on.
         teacher: see `unidd.training.teacher`.
         progress: show a bar with the loss terms and β.
-        callback: called after each batch with its round b (from 0) and its pixels (n, C, H, W) in [0, 1].
+        callback: called in the first process after each batch, with its round b (from 0) and its pixels (n, C, H, W)
+            in [0, 1].
         folder: keeps the state of the run in <folder>/.state after every batch, and goes on from one found there; the
-            caller saves the result, see `finish`.
+            caller saves the result and removes the state, see `unidd.store.Checkpoint`.
         save_every: keep the state also after so many steps of a batch; 0 does not.
         ranks: the processes that share the work, see `unidd.parallel`.
-        statistics: of the real side, if they are known; else found in the cache, or worked out.
+        statistics: of the real side, from `real_statistics` over any DataLoader: then `data` need hold no more than the
+            images to start from. By default found in the cache, or worked out from `data`.
     Returns:
-        ipc × classes images, the round b = 0 … B − 1 first, class by class within it; the same seed gives the same bits
-        on a CPU with the same number of threads, however often the run was cut off.
+        ipc × classes images on the CPU, round b = 0 … B − 1 first, class by class within it; the same seed gives the
+        same bits on a CPU with the same number of threads, however often the run was cut off.
     Raises:
-        ValueError: ipc is above the size of a class; the loss is no longer finite; `folder` is another run's.
+        ValueError: ipc is above the size of a class; there are more processes than images in a batch; `statistics` are
+            another teacher's or signal's; the loss is no longer finite; `folder` is another run's.
+        ConnectionError: another process of the run has stopped.
         OSError: the state cannot be written.
     """
     ranks = ranks or Ranks()
-    start = SyntheticSet.from_real(data, config.ipc, config.seed, asdict(config))
     if config.steps == 0:
-        return start
-    identity = {"config": asdict(config), "data": data.fingerprint, "weights": weights_hash(teacher.model)}
-    with Checkpoint(folder, identity, reader=not ranks.first) if folder else nullcontext() as checkpoint:
-        if config.filter != "none" and statistics is None:
-            statistics = real_side(config, data, teacher.model, ranks)
-        real = {layer: RealSide.of(moments) for layer, moments in (statistics or {}).items()}
-        run = _Run(config, data, teacher.model, real, ranks, checkpoint, save_every)
-        run.distil(start, callback, progress and ranks.first)
-    return replace(start, images=torch.cat(run.images), teacher=teacher.card(), history=run.history)
+        return SyntheticSet.from_real(data, config.ipc, config.seed, asdict(config))
+    start = choose(data, config.ipc, config.seed)
+    check_shares(config, data.classes, ranks)
+    if config.filter == "none":
+        statistics = {}
+    elif statistics is not None:
+        check_statistics(statistics, config, data, teacher.model)
+    if folder and not isinstance(folder, Checkpoint):
+        folder = Checkpoint(folder, ranks=ranks)
+    with folder or nullcontext() as checkpoint:
+        state = checkpoint.load(identity(config, data, teacher, statistics)) if checkpoint else None
+        if statistics is None:
+            statistics = real_side(config, data, teacher.model, ranks, progress and ranks.first)
+        real = {layer: RealSide.of(moments.to(data.device)) for layer, moments in statistics.items()}
+        run = _Run(config, data, teacher.model, real, start, ranks, checkpoint, save_every)
+        run.distil(state, callback, progress and ranks.first)
+    labels, about = data.train.labels[start].cpu(), (asdict(config), teacher.card(), run.history)
+    return SyntheticSet(run.images, labels, data.class_names, data.mean, data.std, *about)
 
 
-def real_side(config: DistillConfig, data: ImageData, teacher: nn.Module, ranks: Ranks) -> dict[str, Moments]:
-    """Statistics of the real images before every matched layer: from the cache, or one pass shared by all processes.
+def check_shares(config: DistillConfig, classes: int, ranks: Ranks) -> None:
+    """Raise a ValueError if a batch has fewer images than there are processes."""
+    for group in class_groups(config, classes):
+        ranks.part(group.stop - group.start)
 
-    Raises:
-        ValueError: the teacher's features are not finite.
-    """
-    layers = tapped_layers(teacher)
-    identity = {
-        "data": data.fingerprint, "weights": weights_hash(teacher), "layers": layers, "signal": config.signal
-    }  # fmt: skip
-    kept = cache_folder() / "statistics"
-    statistics = ranks.from_first(lambda: load_statistics(kept, identity))
-    if statistics is None:
-        size = min(500, -(-len(data.train) // ranks.world))
-        batches = list(zip(data.train.images.split(size), data.train.labels.split(size), strict=True))
-        own = ((data.normalise(images), labels) for images, labels in batches[ranks.part(len(batches))])
-        statistics = ranks.merge(real_statistics(teacher, own, layers, config.signal))
-        for layer, moments in statistics.items():
-            if not (moments.scatter.isfinite().all() and moments.cross.isfinite().all()):
-                raise ValueError(f"the teacher's features before layer {layer} are not finite: train it again")
-        if ranks.first:
-            save_statistics(kept, identity, statistics)
-    return {layer: moments.to(data.device) for layer, moments in statistics.items()}
+
+def identity(
+    config: DistillConfig,
+    data: ImageData,
+    teacher: Teacher | None = None,
+    statistics: dict[str, Moments] | None = None,
+) -> dict:
+    """What a run depends on, by name, as far as it is known: its state is of no use to another."""
+    about = {**asdict(config), "data": data.fingerprint}
+    about |= {"teacher": weights_hash(teacher.model)} if teacher else {}
+    return about | ({"statistics": statistics_hash(statistics)} if statistics is not None else {})
 
 
 @dataclass
@@ -111,7 +116,8 @@ class _Run:
     """The state of a distillation: batches done, and where the current one stands.
 
     Attributes:
-        images: pixels of each batch done.
+        start: numbers of the training images to start from (ipc × classes,); `split` by batch.
+        images: pixels of all batches, on the CPU; `parts` of it, by batch, are filled as batches are done.
         batch, step: where the run stands; `x` is None between batches.
         x: network input of the current batch, this process's part; with its optimiser.
         previous: synthetic statistics after the last batch.
@@ -121,10 +127,10 @@ class _Run:
     data: ImageData
     teacher: nn.Module
     real: dict[str, RealSide]
+    start: Tensor
     ranks: Ranks
     checkpoint: Checkpoint | None = None
     save_every: int = 0
-    images: list[Tensor] = field(default_factory=list)
     history: list[dict] = field(default_factory=list)
     previous: Statistics = field(default_factory=dict)
     batch: int = 0
@@ -135,46 +141,48 @@ class _Run:
         self.dtype = torch.float64 if self.config.precision == "float64" else torch.float32
         if self.dtype == torch.float64:
             self.teacher = copy.deepcopy(self.teacher).double()
-        half = self.config.precision in ("bfloat16", "float16")
-        self.half = getattr(torch, self.config.precision) if half else None
+        self.half = half_precision(self.config.precision)
+        self.scale = LossScale.of(self.half, self.data.device)
         self.generator = Generator().manual_seed(self.config.seed)
-        self.groups = -(-self.data.classes // (self.config.group or self.data.classes))
+        groups = class_groups(self.config, self.data.classes)
+        self.groups = len(groups)
+        self.split = [numbers[group] for numbers in self.start.split(self.data.classes) for group in groups]
+        self.images = torch.empty(len(self.start), *self.data.train.images.shape[1:])
+        self.parts = self.images.split(list(map(len, self.split)))
 
-    def distil(self, start: SyntheticSet, callback, progress: bool) -> None:
-        classes, group = self.data.classes, self.config.group or self.data.classes
-        rounds = zip(start.images.split(classes), start.labels.split(classes), strict=True)
-        split = [pair for r in rounds for pair in zip(*(side.split(group) for side in r), strict=True)]
-        for _, labels in split:
-            self.ranks.part(len(labels))  # raises now, not after hours
-        state = self.checkpoint.load() if self.checkpoint else None
+    def distil(self, state: dict | None, callback, progress: bool) -> None:
+        """All batches, or those that are left."""
         if state:
-            self._restore(state, split)
-        total = len(split) * self.config.steps
+            self._restore(state)
+            if progress:
+                tqdm.write(f"going on from {self._where}")
+        total = len(self.split) * self.config.steps
         with tqdm(total=total, initial=self._steps_done, desc=self.config.method, disable=not progress) as bar:
-            for pixels, labels in split[self.batch :]:
-                pixels = self._finish(self._descend(pixels, labels, bar))
-                if callback:
+            for numbers in self.split[self.batch :]:
+                pixels = self._finish(self._descend(numbers, bar))
+                if callback and self.ranks.first:
                     callback((self.batch - 1) // self.groups, pixels)
 
     @property
     def _steps_done(self) -> int:
         return self.batch * self.config.steps + self.step
 
-    def _descend(self, pixels: Tensor, labels: Tensor, bar: tqdm) -> Loss:
+    def _descend(self, numbers: Tensor, bar: tqdm) -> Loss:
         """One batch of images, from its real start, or where it stood, through all steps."""
-        config, part = self.config, self.ranks.part(len(pixels))
-        share, labels = (len(pixels), part.start), labels[part]
+        config, part = self.config, self.ranks.part(len(numbers))
+        share, labels = (len(numbers), part.start), self.data.train.labels[numbers[part]]
         matching = self._matching()
-        low, high = (self.data.normalise(torch.full_like(pixels[:1], v)).to(self.dtype) for v in (0.0, 1.0))
+        black = torch.zeros(1, self.data.channels, 1, 1, device=self.data.device)
+        low, high = (self.data.normalise(pixels).to(self.dtype) for pixels in (black, black + 1))
         if self.x is None:
-            self._begin(pixels[part])
+            self._begin(numbers[part])
         while self.step < config.steps:
             self.optimizer.param_groups[0]["lr"] = config.lr * (1 + math.cos(math.pi * self.step / config.steps)) / 2
             augmented = augment.random_resized_crop(self.x, self.generator, (config.scale, 1.0), part=share)
             augmented = augment.roll(augment.flip(augmented, self.generator, share), self.generator, config.shift)
             try:
                 loss = step_loss(
-                    self.teacher, augmented, labels, matching, config.eta, batch=len(pixels), half=self.half
+                    self.teacher, augmented, labels, matching, config.eta, batch=len(numbers), half=self.half
                 )
             except torch.linalg.LinAlgError as error:
                 raise ValueError(f"{self._where}: no finite loss ({error}): lower lr, or raise beta") from None
@@ -184,7 +192,8 @@ class _Run:
             self._update(loss, low, high)
             if last or self.step % _LOOK == 0:
                 self._look(loss, bar)
-            if self.save_every and self.step % self.save_every == 0 and not last:
+                self.scale.adapt(self.ranks.total)
+            if self.checkpoint and self.save_every and self.step % self.save_every == 0 and not last:
                 self._look(loss, bar)
                 self._save()
         return loss
@@ -197,12 +206,12 @@ class _Run:
             count=self.batch + 1, dtype=self.dtype, total=self.ranks.total,
         )  # fmt: skip
 
-    def _begin(self, pixels: Tensor) -> None:
-        self.x = self.data.normalise(pixels).to(self.dtype).requires_grad_()
+    def _begin(self, numbers: Tensor) -> None:
+        self.x = self.data.normalise(self.data.train.images[numbers]).to(self.dtype).requires_grad_()
         self.optimizer = torch.optim.Adam([self.x], self.config.lr, betas=(0.5, 0.9))
 
     def _update(self, loss: Loss, low: Tensor, high: Tensor) -> None:
-        self.x.grad = loss.gradient(self.x, _LOSS_SCALE if self.half is torch.float16 else 1.0)
+        self.x.grad = self.scale.clean(loss.gradient(self.x, self.scale.factor))
         self.optimizer.step()
         with torch.no_grad():
             self.x.clamp_(low, high)
@@ -214,7 +223,11 @@ class _Run:
         entry = {"b": b, "beta": beta_at(self.config, b), **self._terms(loss)}
         self.history.append(entry | ({"group": g} if self.groups > 1 else {}))
         pixels = self.data.denormalise(self.ranks.gather(self.x.detach())).clamp(0, 1).float()
-        self.images.append(pixels)
+        if not pixels.isfinite().all():
+            raise ValueError(f"{self._where}: the gradient is not finite: lower lr, or raise beta")
+        self.parts[self.batch].copy_(pixels)
+        if self.checkpoint:
+            self.checkpoint.save_batch(self.batch, pixels)
         self.batch, self.step, self.x = self.batch + 1, 0, None
         if self.checkpoint:
             self._save()
@@ -242,8 +255,8 @@ class _Run:
 
     def _save(self) -> None:
         state = {
-            "batch": self.batch, "step": self.step, "images": self.images, "history": self.history,
-            "previous": self.previous, "generator": self.generator.get_state(), "x": None,
+            "batch": self.batch, "step": self.step, "history": self.history, "previous": self.previous,
+            "generator": self.generator.get_state(), "scale": self.scale.state(self.ranks.total), "x": None,
         }  # fmt: skip
         if self.x is not None:
             moments = self.optimizer.state[self.x]
@@ -251,15 +264,17 @@ class _Run:
             state["adam"] = {k: self.ranks.gather(v) if v.ndim else v for k, v in moments.items()}
         self.checkpoint.save(state)
 
-    def _restore(self, state: dict, split: list[tuple[Tensor, Tensor]]) -> None:
+    def _restore(self, state: dict) -> None:
         device = self.data.device
         self.batch, self.step, self.history = state["batch"], state["step"], state["history"]
-        self.images = [images.to(device) for images in state["images"]]
+        for b in range(self.batch):
+            self.parts[b].copy_(self.checkpoint.load_batch(b))
         self.previous = {k: tuple(t.to(device) for t in pair) for k, pair in state["previous"].items()}
+        self.scale.restore(state["scale"])
         self.generator.set_state(state["generator"])
         if state["x"] is not None:
-            part = self.ranks.part(len(split[self.batch][1]))
-            self._begin(split[self.batch][0][part])
+            part = self.ranks.part(len(self.split[self.batch]))
+            self._begin(self.split[self.batch][part])
             with torch.no_grad():
                 self.x.copy_(state["x"][part])
             self.optimizer.state[self.x] = {k: v[part].to(device) if v.ndim else v for k, v in state["adam"].items()}

@@ -90,7 +90,6 @@ class Ridge(Filter):
     Raises:
         ValueError: β is not a finite number above 0.
         torch.linalg.LinAlgError: Ψ + βI is not positive definite in the working precision: raise β or use float64.
-            On a GPU the result is NaN instead.
     Source: UniDD, §3 (kernel ridge regression).
 
     >>> Ridge(beta=0.1).response(torch.tensor([0.4, 0.9]))
@@ -109,14 +108,10 @@ class Ridge(Filter):
         return torch.cholesky_solve(signal, self._factor(ffc))
 
     def matrix(self, ffc: Tensor) -> Tensor:
-        return _RidgeMatrix.apply(ffc, self)
+        return torch.cholesky_inverse(self._factor(ffc))
 
     def _factor(self, ffc: Tensor) -> Tensor:
-        shifted = ffc + self.beta * _identity(ffc)
-        if ffc.device.type == "cpu":
-            return torch.linalg.cholesky(shifted)
-        factor, failed = torch.linalg.cholesky_ex(shifted)  # to look at `failed` would be to wait for the device
-        return factor.masked_fill((failed > 0)[..., None, None], math.nan)
+        return torch.linalg.cholesky(ffc + self.beta * _identity(ffc))
 
 
 @dataclass(frozen=True)
@@ -292,22 +287,6 @@ class Product(Filter):
 
     def apply(self, ffc: Tensor, signal: Tensor) -> Tensor:
         return self.second.apply(ffc, self.first.apply(ffc, signal))
-
-
-class _RidgeMatrix(torch.autograd.Function):
-    """P = (Ψ + βI)⁻¹ by Cholesky. As dP = −P dΨ P, the gradient is −P G P: no graph through the factorisation."""
-
-    @staticmethod
-    def forward(ctx, ffc: Tensor, filter: Ridge) -> Tensor:
-        inverse = torch.cholesky_inverse(filter._factor(ffc))
-        ctx.save_for_backward(inverse)
-        return inverse
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient: Tensor):
-        (inverse,) = ctx.saved_tensors
-        return inverse @ gradient @ inverse.neg(), None
 
 
 class _SpectralFunction(torch.autograd.Function):

@@ -1,11 +1,15 @@
 """Several processes, one distillation: each holds a part of every batch, and correlations are summed over all.
 
-Started by `torchrun --nproc-per-node=2 -m unidd distill …`; one process needs nothing of this.
+Started by `torchrun --nproc-per-node=2 -m -- unidd distill …`; one process needs none of this. On GPUs correlations
+travel by NCCL, everything else, and everything on CPUs, by Gloo. If a process dies, `torchrun` ends the others and
+itself with a non-zero code, and the same command goes on from the last state.
 """
 
 import os
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -13,10 +17,19 @@ from torch import Tensor
 
 from .statistics import Moments, Total
 
+# The others wait while the first process trains a teacher. A death is noticed at once: the connection closes.
+_PATIENCE = timedelta(days=1)
+
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's number and how many there are; the default is a single process."""
+    """This process's number and how many there are; the default is a single process.
+
+    Every method but `part`, `first` and `leave` must be called by all processes.
+
+    Raises:
+        ConnectionError: in a collective call, another process has stopped.
+    """
 
     rank: int = 0
     world: int = 1
@@ -26,21 +39,25 @@ class Ranks:
         """The processes `torchrun` has started, and this one's device; a single process if it has not.
 
         Raises:
-            ValueError: more processes than GPUs.
+            ValueError: the device is neither "cpu" nor "cuda", or there are more processes than GPUs.
         """
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return Ranks(), device
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"{world} processes can compute on cpu or on cuda, a GPU each, not on {device!r}")
         if device == "cuda":
-            local = int(os.environ["LOCAL_RANK"])
-            if local >= torch.cuda.device_count():
-                raise ValueError(f"{world} processes need a GPU each, this machine has {torch.cuda.device_count()}")
+            local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+            if local >= found:
+                raise ValueError(f"each process needs a GPU of its own, and this machine has {found}: start fewer")
             device = f"cuda:{local}"
             torch.cuda.set_device(local)
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        with _together():
+            dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl", timeout=_PATIENCE)
         return Ranks(dist.get_rank(), world), device
 
     def leave(self) -> None:
+        """To be called at the end of a run; not after an error, which the others may not know of yet."""
         if self.world > 1:
             dist.destroy_process_group()
 
@@ -55,7 +72,8 @@ class Ranks:
         return self._sum if self.world > 1 else None
 
     def _sum(self, tensor: Tensor) -> Tensor:
-        dist.all_reduce(tensor)
+        with _together():
+            dist.all_reduce(tensor)
         return tensor
 
     def part(self, n: int) -> slice:
@@ -70,25 +88,19 @@ class Ranks:
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The parts (n_i, …) of all processes, in order: (n, …) on each of them."""
-        if self.world == 1:
-            return tensor
-        parts = [None] * self.world
-        dist.all_gather_object(parts, tensor.cpu())
-        return torch.cat(parts).to(tensor.device)
+        return tensor if self.world == 1 else torch.cat(self._all(tensor.cpu())).to(tensor.device)
 
     def merge(self, statistics: dict[str, Moments]) -> dict[str, Moments]:
         """Moments of every process's share of the real data as one, the same on all processes."""
         if self.world == 1:
             return statistics
-        parts = [None] * self.world
-        dist.all_gather_object(parts, {layer: moments.to("cpu") for layer, moments in statistics.items()})
-        merged, *others = parts
+        merged, *others = self._all({layer: moments.to("cpu") for layer, moments in statistics.items()})
         for other in others:
             merged = {layer: merged[layer].merge(other[layer]) for layer in merged}
         return {layer: moments.to(statistics[layer].mean.device) for layer, moments in merged.items()}
 
     def from_first(self, work: Callable):
-        """`work()` of the first process, on all of them; its error is raised in all of them."""
+        """`work()` of the first process, on all of them; its ValueError or OSError is raised in all of them."""
         if self.world == 1:
             return work()
         found = [None]
@@ -97,7 +109,27 @@ class Ranks:
                 found = [work()]
             except (ValueError, OSError) as error:
                 found = [error]
-        dist.broadcast_object_list(found)
+        with _together():
+            dist.broadcast_object_list(found)
         if isinstance(found[0], Exception):
             raise found[0]
         return found[0]
+
+    def _all(self, thing) -> list:
+        """The things of all processes, in order."""
+        things = [None] * self.world
+        with _together():
+            dist.all_gather_object(things, thing)
+        return things
+
+
+@contextmanager
+def _together():
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(
+            f"another process of this run has stopped, its own error says why ({reason}): "
+            "the same command goes on from the last state"
+        ) from None

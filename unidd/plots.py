@@ -1,4 +1,4 @@
-"""plotly figures of the book: accuracy, image grids, filters over a spectrum.
+"""plotly figures of the book: accuracy, image grids, filters over a spectrum, the cost of a step.
 
 Every figure carries a one-sentence description in `layout.meta["alt"]`, which the book gives to screen readers,
 a transparent background, and colours that stay apart for colour-blind readers; the book sets the colours of text
@@ -82,9 +82,7 @@ def accuracy(
             raise ValueError(f"rows of several values of {column} ({values}): choose one")
     full, table = table[table["ipc"].isna()], table[table["ipc"].notna()]
     if table.empty:
-        note = {"text": "no results yet", "showarrow": False, "font": {"size": 18}}
-        hidden = {"visible": False}
-        return figure([], "No results yet.", height=120, annotations=[note], xaxis=hidden, yaxis=hidden)
+        return _nothing("no results yet")
     ipcs = sorted(int(i) for i in table["ipc"].unique())
     groups = {method: table[table["method"] == method] for method in table["method"].unique()}
     shifts = [0.64 * ((i + 0.5) / len(groups) - 0.5) for i in range(len(groups))]
@@ -106,6 +104,11 @@ def accuracy(
         text = {"text": f"{row.method} data: {row.mean:.1f} %", "font": {"size": 12}}
         chart.add_hline(row.mean, line=dotted, annotation=text, annotation_position="top left")
     return chart
+
+
+def _nothing(why: str) -> go.Figure:
+    note, hidden = {"text": why, "showarrow": False, "font": {"size": 18}}, {"visible": False}
+    return figure([], f"{why.capitalize()}.", height=120, annotations=[note], xaxis=hidden, yaxis=hidden)
 
 
 def _plus_minus(row) -> str:
@@ -240,6 +243,75 @@ def filters(
     across = {"type": "log", "title": "λ (large = low frequency)", "exponentformat": "power", "dtick": 1}
     down = {"title": "|f(λ)|, relative", "range": [-0.1, 1.08]}
     return figure(traces, alt, xaxis=across, yaxis=down)
+
+
+def cost_bars(record: dict) -> go.Figure:
+    """What a step costs in plain passes, with quartiles; floor: a plain pass and a step's bare products.
+
+    Args:
+        record: of `benchmarks/step_cost.py`; an empty one gives a figure that says "not run".
+    """
+    if not record:
+        return _nothing("not run")
+    cases = {_case_name(case): case for case in record["cases"]}
+    kinds = (("our step", "ours / plain"), ("straightforward step", "straightforward / plain"))
+    traces = [_cost_trace(name, what, cases, COLOURS[i]) for i, (name, what) in enumerate(kinds)]
+    floors = {name: case["ratios"]["floor / plain"]["median"] for name, case in cases.items()}
+    bounds = {name: case["bounds"]["ours / plain"] for name, case in cases.items() if case["bounds"]}
+    diamond, across = {"symbol": "diamond", "size": 11}, {"symbol": "line-ns-open", "size": 22, "line": {"width": 3}}
+    for name, values, marker in (("floor", floors, diamond), ("bound on our step", bounds, across)):
+        marker["color"] = COLOURS[len(traces)]
+        points = {"x": list(values.values()), "y": list(values), "name": name, "mode": "markers", "marker": marker}
+        traces.append(go.Scatter(points, hovertemplate="%{y}<br>" + name + ": %{x:.2f}<extra></extra>"))
+    each = (f"{a:.2f} and {b:.2f} for {name}" for name, a, b in zip(cases, traces[0].x, traces[1].x, strict=True))
+    alt = f"Time of our and of the straightforward step in plain passes: {'; '.join(each)}."
+    along, down = {"title": "time, in plain passes"}, {"autorange": "reversed", "ticks": "", "showgrid": False}
+    return figure(traces, alt, height=120 + 62 * len(cases), xaxis=along, yaxis=down)
+
+
+def _case_name(case: dict) -> str:
+    name = {"convnet": "ConvNet-3", "resnet18": "ResNet-18"}.get(case["network"], case["network"])
+    extra = ["first round"] * (case["b"] == 1) + [case["half"]] * bool(case["half"])
+    return ", ".join([name, f"{case['batch']} images", *extra])
+
+
+def _cost_trace(name: str, what: str, cases: dict[str, dict], colour: str) -> go.Bar:
+    ratios = [case["ratios"][what] for case in cases.values()]
+    middle, low, high = ([r[side] for r in ratios] for side in ("median", "low", "high"))
+    spread = {"array": [h - m for h, m in zip(high, middle, strict=True)], "thickness": 1.8, "color": TEXT}
+    spread["arrayminus"] = [m - v for m, v in zip(middle, low, strict=True)]
+    about = list(zip(low, high, (case["n"] for case in cases.values()), strict=True))
+    hover = "%{y}<br>" + name + ": %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}], n = %{customdata[2]}"
+    bars = {"x": middle, "y": list(cases), "orientation": "h", "name": name, "error_x": spread, "customdata": about}
+    return go.Bar(bars, marker={"color": colour}, hovertemplate=hover + "<extra></extra>")
+
+
+def growth(record: dict) -> go.Figure:
+    """Time of a step over classes, images per class, width and resolution, each relative to its smallest; log axes.
+
+    Filled markers are our step, with the line of the fitted exponent; open ones the plain pass.
+
+    Args:
+        record: of `benchmarks/growth.py`.
+    """
+    traces, slopes = [], []
+    for i, found in enumerate(record["growth"]):
+        points, p = found["points"], found["fits"]["ours"]["exponent"]
+        x, first = [point / points[0] for point in points], found["seconds"]["ours"][0]["median"]
+        y = {kind: [s["median"] / first for s in found["seconds"][kind]] for kind in ("ours", "plain")}
+        slopes.append(f"{found['words']}: exponent {round(p, 2) + 0:.2f}")
+        level = math.exp(sum(math.log(t / v**p) for v, t in zip(x, y["ours"], strict=True)) / len(x))
+        own = {"legendgroup": found["quantity"], "name": slopes[-1], "marker": {"color": COLOURS[i], "size": 10}}
+        for kind, symbol in (("ours", SYMBOLS[i]), ("plain", f"{SYMBOLS[i]}-open")):
+            hover = f"{found['words']}: %{{customdata}}<br>{kind}: %{{y:.2f}}<extra></extra>"
+            dots = {"x": x, "y": y[kind], "customdata": points, "mode": "markers", "showlegend": kind == "ours"}
+            traces.append(go.Scatter(own | dots, marker_symbol=symbol, hovertemplate=hover))
+        line = {"x": x, "y": [level * v**p for v in x], "mode": "lines", "showlegend": False, "hoverinfo": "skip"}
+        traces.append(go.Scatter(own | line, line={"color": COLOURS[i], "dash": DASHES[i]}))
+    alt = f"Time of our step as one quantity grows, the others fixed: {'; '.join(slopes)}."
+    titles = {"xaxis": "times the smallest", "yaxis": "time, over our step at the smallest"}
+    axes = {axis: {"title": title, "type": "log", "dtick": "D2"} for axis, title in titles.items()}
+    return figure(traces, alt, height=480, **axes)
 
 
 def _digits(values: Tensor) -> list[float]:

@@ -81,6 +81,12 @@ class DistillConfig:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
 
 
+def class_groups(config: DistillConfig, classes: int) -> list[slice]:
+    """The classes of each batch of a round; the last may have fewer."""
+    size = config.group or classes
+    return [slice(first, min(first + size, classes)) for first in range(0, classes, size)]
+
+
 def beta_at(config: DistillConfig, b: int) -> float:
     """β_b of round b = 0 … B − 1."""
     return SCHEDULES[config.schedule](config.beta, b, config.ipc)

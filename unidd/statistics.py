@@ -272,7 +272,7 @@ def real_statistics(
     total = total or _images_in(batches)
     with (
         FeatureTap(model, layers) as tap,
-        tqdm(total=total, desc=progress, unit=" images", disable=progress is None, leave=False) as bar,
+        tqdm(total=total, desc=progress, unit=" images", disable=progress is None) as bar,
     ):
         for images, labels in batches:
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)

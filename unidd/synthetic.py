@@ -76,18 +76,9 @@ class SyntheticSet:
         Raises:
             ValueError: ipc is below 1 or above the size of a class.
         """
-        smallest = int(torch.bincount(data.train.labels).min())
-        if not 1 <= ipc <= smallest:
-            raise ValueError(f"ipc must be 1 … {smallest}, the size of the smallest class of {data.name}, not {ipc}")
-        generator = torch.Generator().manual_seed(seed)
-        chosen = []
-        for k in range(data.classes):
-            index = (data.train.labels == k).nonzero().flatten().cpu()
-            chosen.append(index[torch.randperm(len(index), generator=generator)[:ipc]])
-        split = data.train.take(torch.stack(chosen, 1).flatten().to(data.device))
-        return SyntheticSet(
-            split.images.float() / 255, split.labels, data.class_names, data.mean, data.std, config or {}
-        )
+        split = data.train.take(choose(data, ipc, seed))
+        images = split.images.float().div_(255)
+        return SyntheticSet(images, split.labels, data.class_names, data.mean, data.std, config or {})
 
     def save(self, folder: str | Path) -> Path:
         """Write `images.safetensors` and `card.json`; what stood there stays whole if writing fails."""
@@ -182,6 +173,23 @@ class SyntheticSet:
         cells = torch.cat([x for pair in zip(rows, blank, strict=True) for x in pair])
         grid = to_pil_image(make_grid(cells, nrow=width, padding=1, pad_value=1.0))
         return grid.resize((grid.width * scale, grid.height * scale), Image.Resampling.NEAREST)
+
+
+def choose(data: ImageData, ipc: int, seed: int = 0) -> Tensor:
+    """Which training images `SyntheticSet.from_real` takes: their numbers (ipc × classes,), on the data's device.
+
+    Raises:
+        ValueError: ipc is below 1 or above the size of a class.
+    """
+    smallest = int(torch.bincount(data.train.labels).min())
+    if not 1 <= ipc <= smallest:
+        raise ValueError(f"ipc must be 1 … {smallest}, the size of the smallest class of {data.name}, not {ipc}")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = []
+    for k in range(data.classes):
+        index = (data.train.labels == k).nonzero().flatten().cpu()
+        chosen.append(index[torch.randperm(len(index), generator=generator)[:ipc]])
+    return torch.stack(chosen, 1).flatten().to(data.device)
 
 
 def _folder_names(class_names: tuple[str, ...]) -> list[str]:

@@ -158,10 +158,8 @@ def teacher(
         OSError: the folder cannot be written (before training).
         ValueError: the teacher found there is damaged.
     """
-    identity = {"data": data.fingerprint, "model": asdict(model), "training": asdict(config), "seed": seed}
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    folder, identity = teacher_folder(data, model, config, seed, cache)
     network = build(model, data.channels, data.size, data.classes, seed).to(data.device)
-    folder = cache_folder(cache) / "teachers" / digest
     if not (folder / "card.json").exists():
         with atomic(folder / "model.safetensors") as temporary:
             images = data.normalise(data.train.images)
@@ -173,7 +171,16 @@ def teacher(
         card = json.loads((folder / "card.json").read_text())
     except (FileNotFoundError, SafetensorError, json.JSONDecodeError, RuntimeError) as error:
         raise ValueError(f"the teacher in {folder} is damaged ({error}): delete that folder") from None
-    return Teacher(network.eval().requires_grad_(False), card["accuracy"], digest)
+    return Teacher(network.eval().requires_grad_(False), card["accuracy"], folder.name)
+
+
+def teacher_folder(
+    data: ImageData, model: ModelConfig, config: TrainConfig, seed: int = 0, cache: str | Path | None = None
+) -> tuple[Path, dict]:
+    """Where a teacher lies, with a card.json if it is there, and what it depends on."""
+    identity = {"data": data.fingerprint, "model": asdict(model), "training": asdict(config), "seed": seed}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return cache_folder(cache) / "teachers" / digest, identity
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

@@ -18,11 +18,11 @@ from torch import Tensor
 from .analysis import participation, radial_power
 from .pictures import digits, packed, photograph, sheet
 
-__all__ = ["BandExplorer", "FilterExplorer", "ImageExplorer", "photograph"]
+__all__ = ["BandExplorer", "CurriculumPlayer", "FilterExplorer", "ImageExplorer", "photograph"]
 
 EXPLORER = "application/vnd.unidd.explorer+json"
 FILTERS = ("allpass", "linear", "ridge", "landweber", "residual", "bandpass")
-SOURCES = ("algebra", "parts", "filters", "bands", "images", "main")  # in the order they build on each other
+SOURCES = ("algebra", "parts", "filters", "bands", "images", "curriculum", "main")  # each builds on those before
 
 
 def module() -> str:
@@ -248,6 +248,61 @@ class ImageExplorer(Explorer):
     def _check_name(self, proposal):
         known = [name for name in self.sheets if proposal.trait.name == "against" or name != "start"]
         return _one_of(proposal.value, known, "filter")
+
+
+class CurriculumPlayer(Explorer):
+    """A distillation round by round: β, what ridge passes of a layer's spectrum, and the images.
+
+    Args:
+        record: as `benchmarks/curriculum.py` writes it.
+        images, start: (B·c, C, H, W) in [0, 1], round by round, distilled under the schedule `pictured`, and what the
+            rounds started from; None shows no pictures.
+        names: classes of the images in order, for their description.
+        round: 0 … B − 1.
+        schedule, layer: which of the record is shown; by default "cosine" and the last layer.
+    Raises:
+        traitlets.TraitError: a value is out of range; the message says which are allowed.
+        ValueError: the images are not as many rounds as the record's.
+    Source: UniDD, Algorithm 1; the chapter "CFM, the algorithm and its cost".
+    """
+
+    kind = traitlets.Unicode("curriculum").tag(sync=True)
+    label = traitlets.Unicode("Explorer: the curriculum of a distillation, round by round").tag(sync=True)
+    record = traitlets.Dict().tag(sync=True)
+    sheets = traitlets.Dict().tag(sync=True)
+    shape = traitlets.List().tag(sync=True)
+    names = traitlets.Unicode().tag(sync=True)
+    pictured = traitlets.Unicode("cosine").tag(sync=True)
+    round = traitlets.Int(0).tag(sync=True)
+    schedule = traitlets.Unicode("cosine").tag(sync=True)
+    layer = traitlets.Unicode().tag(sync=True)
+    shared = (*Explorer.shared, "record", "sheets", "shape", "names", "pictured", "round", "schedule", "layer")
+
+    def __init__(
+        self, record: dict, images: Tensor | None = None, start: Tensor | None = None, *, names=(), layer=None, **traits
+    ):
+        record = {part: record[part] for part in ("real", "start", "runs")}
+        if images is not None:
+            rounds = _rounds(record)
+            if start is None or start.shape != images.shape or len(images) % rounds:
+                raise ValueError(f"give images of {rounds} rounds, and as many that they started from")
+            (distilled, shape), (begun, _) = (sheet(x, len(x) // rounds) for x in (images, start))
+            traits |= {"sheets": {"start": begun, "distilled": distilled}, "shape": shape}
+        names = f": {', '.join(names)}" if names else ""
+        super().__init__(record=record, names=names, layer=layer or list(record["real"])[-1], **traits)
+
+    @traitlets.validate("schedule", "layer", "round")
+    def _check_shown(self, proposal):
+        name, value = proposal.trait.name, proposal.value
+        if name != "round":
+            return _one_of(value, self.record["runs" if name == "schedule" else "real"], name)
+        if not 0 <= value < _rounds(self.record):
+            raise traitlets.TraitError(f"round must lie in 0 … {_rounds(self.record) - 1}, not {value}")
+        return value
+
+
+def _rounds(record: dict) -> int:
+    return min(len(run["beta"]) for run in record["runs"].values())
 
 
 def _one_of(value: str, known, what: str) -> str:

@@ -18,7 +18,7 @@ from unidd.analysis import high_frequency_share, radial_power, spectrum
 from unidd.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge
 from unidd.pictures import patches
 from unidd.statistics import covariance
-from unidd.widgets import BandExplorer, FilterExplorer, ImageExplorer
+from unidd.widgets import BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
 
 pytestmark = pytest.mark.browser
 PIXELS, LAYER = "pixels, 8×8 patches", "a layer"
@@ -27,6 +27,8 @@ FFC = covariance(patches(PICTURE))
 FLC = torch.randn(64, 3, generator=torch.Generator().manual_seed(0)).double()
 IMAGES = torch.rand(10, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 BLURRED = F.avg_pool2d(IMAGES, 3, 1, 1)
+RECORD = json.loads((ROOT / "results" / "studies" / "curriculum" / "photos.json").read_text())
+ROUNDS = len(RECORD["runs"]["cosine"]["beta"])
 HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>Explorers</title>'
 
 
@@ -41,6 +43,7 @@ def stage(tmp_path_factory):
         FilterExplorer({LAYER: torch.logspace(-4, 0.5, 48)}, picture=PICTURE),
         BandExplorer(PICTURE, flc=FLC),
         ImageExplorer({"ridge": IMAGES, "linear": BLURRED}, IMAGES.flip(0), IMAGES, names=tuple("abcdefghij")),
+        CurriculumPlayer(RECORD, IMAGES.repeat(ROUNDS, 1, 1, 1), BLURRED.repeat(ROUNDS, 1, 1, 1)),
     )
     body = "".join(_book.explorer_html(json.loads(json.dumps(explorer.state()))) for explorer in explorers)
     script = '<script type="module" src="_static/unidd-book.js"></script>'
@@ -70,6 +73,11 @@ def band(page_of_all):
 @pytest.fixture
 def images(page_of_all):
     return page_of_all[2]
+
+
+@pytest.fixture
+def player(page_of_all):
+    return page_of_all[3]
 
 
 def find(explorer, selector):
@@ -357,6 +365,90 @@ def test_images_change_with_the_filter(images):
     assert heads == ["real data", "start images", "linear", "ridge"]
 
 
+def test_rounds_schedules_and_layers_show_what_the_record_says(player):
+    """β, what ridge passes, and the distances, worked out again in Python."""
+    slider(player, "Round").send_keys(Keys.END)
+    schedule, layer = (Select(control) for control in player.find_elements(By.CSS_SELECTOR, "select"))
+    for name in RECORD["runs"]:
+        schedule.select_by_visible_text(name)
+        for conv in RECORD["real"]:
+            layer.select_by_visible_text(conv)
+            run, lam = RECORD["runs"][name], torch.tensor(RECORD["real"][conv])
+            response = Ridge(run["beta"][-1]).response(lam)
+            passed = int((response >= response.max() / 2).sum())
+            assert f"ridge passes {passed} of {len(lam)} directions of {conv}" in find(player, ".ux-note").text
+            terms = [run["distances"]["distilled"][conv][term][-1] for term in ("filter", "signal")]
+            shown = player.find_element(By.XPATH, ".//tbody/tr[starts-with(., 'distilled')]").text.split()
+            assert [float(v) / 100 for v in (shown[1], shown[3])] == pytest.approx(terms, abs=6e-3)
+
+
+def test_the_response_crosses_a_half_at_beta(player):
+    for _ in range(3):
+        slider(player, "Round").send_keys(Keys.ARROW_RIGHT)
+    chart = player.find_elements(By.CSS_SELECTOR, ".ux-chart")[1]
+    line = find(chart, ".ux-line.ux-ridge").get_attribute("d").replace("M", " ").replace("L", " ").split()
+    points = [(float(x), float(y)) for x, y in zip(line[::2], line[1::2], strict=True)]
+    left, right = (float(find(chart, f"text:nth-last-of-type({n})").get_attribute("x")) for n in (9, 7))
+    height = float(find(chart, ".ux-mark.ux-ridge").get_attribute("y")) - 4
+    at_beta = min(points, key=lambda point: abs(point[1] - height))
+    assert at_beta[0] == pytest.approx((left + right) / 2, abs=0.02 * (right - left))
+    assert max(points, key=lambda point: point[1])[0] > at_beta[0], "small eigenvalues pass"
+
+
+def test_pictures_follow_the_round_and_belong_to_one_schedule(player):
+    strip, front = find(player, ".ux-strip img"), find(player, ".ux-stack img:last-child")
+    before = strip.get_attribute("style"), front.get_attribute("style")
+    assert front.get_attribute("alt") == "Images of rounds 0 to 0, a row each"
+    slider(player, "Round").send_keys(Keys.END)
+    assert (strip.get_attribute("style"), front.get_attribute("style")) != before
+    assert "inset(0px 0px 0%)" in front.get_attribute("style"), "after the last round all rows are images"
+    Select(find(player, "select")).select_by_visible_text("constant")
+    assert not strip.is_displayed()
+    assert "“cosine”" in player.find_elements(By.CSS_SELECTOR, ".ux-note")[-1].text
+
+
+def wait_for(player, round):
+    script = """const [player, round, done] = arguments;
+        const look = () => (player.querySelector("input").value === round ? done(true) : setTimeout(look, 20));
+        look();"""
+    assert player.parent.execute_async_script(script, player, str(round))
+
+
+def test_it_plays_on_request_pauses_and_stops_at_the_end(player):
+    button, rounds = find(player, "button"), slider(player, "Round")
+    assert (button.text, rounds.get_property("value")) == ("Play", "0"), "nothing moves by itself"
+    button.send_keys(Keys.SPACE)
+    assert button.text == "Pause"
+    wait_for(player, 1)
+    assert find(player, "[aria-live]").text == "", "no sentence a second"
+    button.send_keys(Keys.SPACE)
+    assert button.text == "Play"
+    rounds.send_keys(Keys.END)
+    rounds.send_keys(Keys.ARROW_LEFT)
+    button.send_keys(Keys.SPACE)
+    wait_for(player, ROUNDS - 1)
+    assert button.text == "Play"
+    button.send_keys(Keys.SPACE)
+    assert rounds.get_property("value") == "0", "from the end it begins again"
+    rounds.send_keys(Keys.ARROW_RIGHT)
+    assert button.text == "Play", "who takes the slider stops it"
+
+
+def test_who_prefers_less_motion_goes_on_round_by_round(driver, stage):
+    media = "Emulation.setEmulatedMedia"
+    seen = Visit(driver, stage, "index.html")
+    driver.execute_cdp_cmd(media, {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]})
+    driver.refresh()
+    seen.settle()
+    player = driver.find_elements(By.CSS_SELECTOR, ".ux")[3]
+    button = find(player, "button")
+    assert button.text == "Next round"
+    for value in ("1", "2"):
+        button.click()
+        assert slider(player, "Round").get_property("value") == value
+    driver.execute_cdp_cmd(media, {"features": []})
+
+
 def test_controls_are_labelled_and_changes_announced(page_of_all):
     driver = page_of_all[0].parent
     for explorer in page_of_all:
@@ -370,13 +462,14 @@ def test_controls_are_labelled_and_changes_announced(page_of_all):
         )
         assert unnamed == 0
     heard = {}
-    for explorer, control in ((page_of_all[0], "Ridge"), (page_of_all[1], "First")):
+    for explorer, control in ((page_of_all[0], "Ridge"), (page_of_all[1], "First"), (page_of_all[3], "Round")):
         slider(explorer, control).send_keys(Keys.ARROW_RIGHT)
         live = find(explorer, "[aria-live=polite]")
         later = "setTimeout(() => arguments[1](arguments[0].textContent), 700)"
         heard[control] = driver.execute_async_script(later, live)
     assert "ridge passes" in heard["Ridge"]
     assert heard["First"].startswith("Directions 2 to 8 of 64 hold")
+    assert heard["Round"].startswith("Round 1: β is 0.097")
     assert "β" not in slider(page_of_all[0], "Ridge").get_attribute("aria-valuetext")
 
 

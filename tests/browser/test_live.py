@@ -12,23 +12,33 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from visits import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-CELLS = (
-    "import torch\nfrom unidd.widgets import FilterExplorer\n"
-    "widget = FilterExplorer({'a layer': torch.logspace(-4, 0, 32)}, beta=0.1, filters=['ridge'])\nwidget",
-    "widget.beta = 0.001",
-    "print('beta is', widget.beta)",
-)
+CELLS = {
+    "live": (
+        "import torch\nfrom unidd.widgets import FilterExplorer\n"
+        "widget = FilterExplorer({'a layer': torch.logspace(-4, 0, 32)}, beta=0.1, filters=['ridge'])\nwidget",
+        "widget.beta = 0.001",
+        "print('beta is', widget.beta)",
+    ),
+    "player": (
+        "import json\nfrom unidd.widgets import CurriculumPlayer\n"
+        f"player = CurriculumPlayer(json.load(open('{ROOT}/results/studies/curriculum/photos.json')))\nplayer",
+        "player.round = 7",
+        "print('round is', player.round)",
+    ),
+}
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Address of a JupyterLab of its own, on this machine only, with a notebook `live.ipynb` in it."""
+    """Address of a JupyterLab of its own, on this machine only, with the notebooks of `CELLS` in it."""
     folder = tmp_path_factory.mktemp("lab")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, folder / "live.ipynb")
+    for name, cells in CELLS.items():
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, folder / f"{name}.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -61,15 +71,20 @@ def lab(tmp_path_factory):
         server.wait(20)
 
 
-def test_python_and_the_slider_move_each_other(driver, lab):
-    wait = WebDriverWait(driver, 40, poll_frequency=0.1)
-    driver.get_log("browser")
-    driver.get(f"{lab}/lab/tree/live.ipynb?reset")
-    wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell"))
-    wait.until(lambda d: d.execute_script("return Boolean(jupyterapp.shell.currentWidget?.sessionContext?.isReady)"))
+class Open:
+    """A notebook as it stands open in JupyterLab."""
 
-    def run_cell(index):
-        done = driver.execute_async_script(
+    def __init__(self, driver, lab: str, name: str):
+        self.driver, self.wait = driver, WebDriverWait(driver, 40, poll_frequency=0.1)
+        driver.set_script_timeout(40)
+        driver.get_log("browser")
+        driver.get(f"{lab}/lab/tree/{name}.ipynb?reset")
+        self.wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell"))
+        ready = "return Boolean(jupyterapp.shell.currentWidget?.sessionContext?.isReady)"
+        self.wait.until(lambda d: d.execute_script(ready))
+
+    def run_cell(self, index: int) -> None:
+        done = self.driver.execute_async_script(
             """
             const [index, done] = arguments;
             const app = window.jupyterapp;
@@ -80,31 +95,62 @@ def test_python_and_the_slider_move_each_other(driver, lab):
         )
         assert done == ""
 
-    def output():
-        return [e.text for e in driver.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output")]
+    @property
+    def outputs(self) -> list[str]:
+        return [e.text for e in self.driver.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output")]
 
-    def position():
-        return float(driver.find_element(By.CSS_SELECTOR, ".ux .ux-slider input").get_property("value"))
+    @property
+    def slider(self):
+        return self.driver.find_element(By.CSS_SELECTOR, ".ux .ux-slider input")
 
-    def curve():
-        return driver.find_element(By.CSS_SELECTOR, ".ux-chart .ux-line.ux-ridge").get_attribute("d")
+    @property
+    def position(self) -> float:
+        return float(self.slider.get_property("value"))
 
-    driver.set_script_timeout(40)
-    run_cell(0)
-    wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".ux .ux-chart .ux-line.ux-ridge"))
-    assert position() == pytest.approx(math.log10(0.1))
-    before = curve()
+    @property
+    def curve(self) -> str:
+        return self.driver.find_element(By.CSS_SELECTOR, ".ux-chart .ux-line.ux-ridge").get_attribute("d")
 
-    run_cell(1)  # widget.beta = 0.001
-    wait.until(lambda d: curve() != before)
-    assert position() == pytest.approx(math.log10(0.001))
+    def press(self, key: str) -> None:
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", self.slider)
+        self.slider.send_keys(key)
 
-    slider = driver.find_element(By.CSS_SELECTOR, ".ux .ux-slider input")
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", slider)
-    slider.send_keys(Keys.END)
-    wait.until(lambda d: position() == 2)
-    run_cell(2)  # print('beta is', widget.beta)
-    wait.until(lambda d: "beta is 100.0" in output())
+    @property
+    def errors(self) -> list[str]:
+        messages = [e["message"] for e in self.driver.get_log("browser") if e["level"] == "SEVERE"]
+        return [message for message in messages if "anywidget" in message or "explorer" in message]
 
-    errors = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-    assert [message for message in errors if "anywidget" in message or "explorer" in message] == []
+
+def test_python_and_the_slider_move_each_other(driver, lab):
+    notebook = Open(driver, lab, "live")
+    notebook.run_cell(0)
+    notebook.wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".ux .ux-chart .ux-line.ux-ridge"))
+    assert notebook.position == pytest.approx(math.log10(0.1))
+    before = notebook.curve
+
+    notebook.run_cell(1)  # widget.beta = 0.001
+    notebook.wait.until(lambda d: notebook.curve != before)
+    assert notebook.position == pytest.approx(math.log10(0.001))
+
+    notebook.press(Keys.END)
+    notebook.wait.until(lambda d: notebook.position == 2)
+    notebook.run_cell(2)  # print('beta is', widget.beta)
+    notebook.wait.until(lambda d: "beta is 100.0" in notebook.outputs)
+    assert notebook.errors == []
+
+
+def test_python_moves_the_player_and_the_player_tells_python(driver, lab):
+    notebook = Open(driver, lab, "player")
+    notebook.run_cell(0)
+    notebook.wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".ux .ux-chart .ux-line.ux-ridge"))
+    assert notebook.position == 0
+
+    notebook.run_cell(1)  # player.round = 7
+    notebook.wait.until(lambda d: notebook.position == 7)
+    assert "Round 7" in driver.find_elements(By.CSS_SELECTOR, ".ux-chart")[1].get_attribute("aria-label")
+
+    driver.find_element(By.CSS_SELECTOR, ".ux button").click()  # plays to the last round
+    notebook.wait.until(lambda d: notebook.position == 9)
+    notebook.run_cell(2)  # print('round is', player.round)
+    notebook.wait.until(lambda d: "round is 9" in notebook.outputs)
+    assert notebook.errors == []

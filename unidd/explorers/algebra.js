@@ -1,4 +1,4 @@
-// Explorers of UniDD, 1 of 6: the algebra, exported so that a test can compare it with the Python package.
+// Explorers of UniDD, 1 of 7: the algebra, exported so that a test can compare it with the Python package.
 // The files of this folder are joined, in the order that unidd/widgets.py names, to one ES module.
 
 /** f(λ) by name; p = {beta: β, rate: α, steps: t, low, high}. The same formulas as unidd.filters. */

@@ -1,4 +1,4 @@
-// Explorers of UniDD, 4 of 6: keep or drop a band of eigendirections of a photograph's patches.
+// Explorers of UniDD, 4 of 7: keep or drop a band of eigendirections of a photograph's patches.
 
 function renderBand({ model, el }) {
   const photo = decompose(model.get("picture"));

@@ -1,4 +1,4 @@
-// Explorers of UniDD, 3 of 6: filters over the spectrum of a layer, and what they do to a photograph.
+// Explorers of UniDD, 3 of 7: filters over the spectrum of a layer, and what they do to a photograph.
 
 const FILTERS = [
   { name: "allpass", label: "all-pass", formula: "1", uses: [] },

@@ -1,4 +1,4 @@
-// Explorers of UniDD, 5 of 6: distilled images of different filters, and how their power is spread over frequencies.
+// Explorers of UniDD, 5 of 7: distilled images of different filters, and how their power is spread over frequencies.
 
 function renderImages({ model, el }) {
   const sheets = model.get("sheets");

@@ -1,6 +1,8 @@
-// Explorers of UniDD, 6 of 6: `render({model, el})` asks the model for its `kind` and hands over to that explorer.
+// Explorers of UniDD, 7 of 7: `render({model, el})` asks the model for its `kind` and hands over to that explorer.
 
-const EXPLORERS = { filters: renderFilters, band: renderBand, images: renderImages };
+const EXPLORERS = {
+  filters: renderFilters, band: renderBand, images: renderImages, curriculum: renderCurriculum,
+};
 
 export default {
   render({ model, el }) {

@@ -1,4 +1,4 @@
-// Explorers of UniDD, 2 of 6: what explorers are built from. Controls are native, so a keyboard works as it always does.
+// Explorers of UniDD, 2 of 7: what explorers are built from. Controls are native, so a keyboard works as it always does.
 
 const SVG = "http://www.w3.org/2000/svg";
 let nextId = 0;
@@ -115,7 +115,8 @@ function picture(size, label, ...caption) {
 
 /**
  * Put an explorer on the page and keep it in step: `update` runs when one of the model's `names` changes, and when the
- * width does; it returns a sentence, which a screen reader hears at the end of a drag and not at each step of it.
+ * width does; it returns a sentence, which a screen reader hears at the end of a drag and not at each step of it. Gives
+ * a function that takes the explorer off the page again, with `redraw` for what no trait tells.
  */
 function mount({ model, el }, names, children, update) {
   const live = h("p", { class: "ux-hidden", "aria-live": "polite" });
@@ -143,11 +144,12 @@ function mount({ model, el }, names, children, update) {
   names.forEach((name) => model.on(`change:${name}`, changed));
   observer.observe(el);
   redraw();
-  return () => {
+  const unmount = () => {
     observer.disconnect();
     clearTimeout(announcing);
     names.forEach((name) => model.off(`change:${name}`, changed));
   };
+  return Object.assign(unmount, { redraw });
 }
 
 /** Set some traits of the model, and let the kernel know if there is one. */

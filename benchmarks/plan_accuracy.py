@@ -1,0 +1,136 @@
+"""Does `unidd plan` say what `unidd distill` then takes? Time, peak memory and disk, predicted and measured.
+
+    python benchmarks/plan_accuracy.py                     # writes results/studies/plan/plan.json
+
+Four runs that differ in data, model, recipe and size; the first three train a teacher and measure the real side, the
+last finds both in the cache. Each is planned, then run, by the command itself in fresh processes; measured are
+wall-clock time, the peak resident memory of the process, and the largest sum of files in the run's folder and what it
+adds to the cache. One run each, about a minute on two CPU cores; nothing else should compute meanwhile.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import torch
+import tyro
+from PIL import Image
+
+from unidd.configs import Benchmark
+from unidd.planning import plan
+from unidd.results import provenance, save_json
+
+ROOT = Path(__file__).resolve().parent.parent
+# name → parameters of a Benchmark, and states within a round; "crops" is a folder made below
+RUNS = {
+    "photos, ConvNet, IPC 10": ({"dataset": "photos", "ipc": 10, "settings": {"steps": 200}}, 0),
+    "digits, ResNet-18, IPC 5": (
+        {"dataset": "digits", "model": "resnet18", "method": "relative", "ipc": 5, "budget": "smoke",
+         "settings": {"steps": 50}}, 10,
+    ),
+    "64-pixel folder, SqueezeNet, IPC 4": (
+        {"dataset": "crops", "model": "squeezenet1_1", "method": "hfm", "ipc": 4,
+         "settings": {"steps": 40, "group": 5, "signal": "class"}}, 0,
+    ),
+    "photos, ConvNet, IPC 8, teacher there": (
+        {"dataset": "photos", "method": "lfm", "ipc": 8, "settings": {"steps": 200, "precision": "float64"}}, 0,
+    ),
+}  # fmt: skip
+# A process that is itself small: on Linux a process begins with the peak memory of the one that started it.
+THIN = """
+import json, resource, subprocess, sys, time
+began = time.perf_counter()
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps({"code": code, "seconds": time.perf_counter() - began, "memory": 1024 * peak}))
+"""
+
+
+def crops(folder: Path) -> None:
+    """Ten classes of 64-pixel noise of different coarseness: 60 training and 10 test images each."""
+    generator = torch.Generator().manual_seed(0)
+    for k in range(10):
+        for split, count in (("train", 60), ("test", 10)):
+            (folder / split / f"class-{k}").mkdir(parents=True)
+            for i in range(count):
+                small = torch.randint(0, 256, (4 + 2 * k, 4 + 2 * k, 3), generator=generator, dtype=torch.uint8)
+                image = Image.fromarray(small.numpy()).resize((64, 64))
+                image.save(folder / split / f"class-{k}" / f"{i}.png")
+
+
+def size(*folders: Path) -> int:
+    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+
+
+def measure(benchmark: Benchmark, save_every: int, out: Path) -> dict:
+    """Run the command and watch it."""
+    options = {
+        "dataset": benchmark.dataset, "model": benchmark.model, "method": benchmark.method, "ipc": benchmark.ipc,
+        "budget": benchmark.budget, "out": out, "save-every": save_every, **benchmark.settings,
+    }  # fmt: skip
+    arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    command = [sys.executable, "-c", THIN, sys.executable, "-m", "unidd", "distill", *arguments]
+    cache = Path(os.environ["UNIDD_CACHE"])
+    before, largest, ended = size(cache), [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            with contextlib.suppress(FileNotFoundError):  # something has just been removed
+                largest[0] = max(largest[0], size(out, cache) - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    ended.set()
+    watcher.join()
+    if found.pop("code"):
+        raise SystemExit(f"{' '.join(command[3:])} failed")
+    return found | {"disk": largest[0]}
+
+
+def main(out: Path = ROOT / "results" / "studies" / "plan" / "plan.json", only: int | None = None) -> None:
+    """Plan and run each.
+
+    Args:
+        out: the record to write.
+        only: the number of a single run, from 0.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["UNIDD_CACHE"] = str(Path(folder) / "cache")
+        (Path(folder) / "cache").mkdir()
+        crops(Path(folder) / "crops")
+        for number, (name, (parameters, save_every)) in enumerate(RUNS.items()):
+            if only not in (None, number):
+                continue
+            if parameters["dataset"] == "crops":
+                parameters = parameters | {"dataset": str(Path(folder) / "crops")}
+            benchmark = Benchmark(**parameters, seeds=(0,))
+            began = time.perf_counter()
+            planned = plan(benchmark, save_every=save_every)
+            planning = time.perf_counter() - began
+            measured = measure(benchmark, save_every, Path(folder) / f"set-{number}")
+            predicted = {"seconds": planned.seconds, "memory": planned.memory, "disk": planned.disk}
+            rows.append(
+                {
+                    "run": name,
+                    "predicted": {k: round(v, 2) for k, v in predicted.items()},
+                    "measured": {k: round(v, 2) for k, v in measured.items()},
+                    "ratio": {k: round(predicted[k] / measured[k], 3) for k in predicted},
+                    "phases": [[phase, round(seconds, 2)] for phase, seconds, _ in planned.phases],
+                    "seconds of planning": round(planning, 1),
+                }
+            )
+            print(f"{name}: predicted ÷ measured", rows[-1]["ratio"], f"({measured['seconds']:.0f} s)", flush=True)
+    about = provenance()
+    save_json({"rows": rows, "n": 1, "provenance": about}, out)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,163 @@
+"""Class groups: rounds too large for the memory, a few classes at a time, against a run by hand."""
+
+import copy
+import functools
+import math
+
+import oracles
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unidd import distillation
+from unidd.datasets import ImageData, Split
+from unidd.distillation import distill
+from unidd.models import tapped_layers
+from unidd.settings import DistillConfig, class_groups
+from unidd.statistics import real_statistics
+from unidd.synthetic import SyntheticSet
+from unidd.training import Teacher
+
+CLASSES, SIZE = 5, 8
+
+
+@functools.cache
+def network() -> nn.Sequential:
+    """Three convolutions; the last two see six channels each, on 16 and on 4 positions of an image."""
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        net = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(inplace=True), nn.AvgPool2d(2),
+            nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
+            nn.Conv2d(6, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, CLASSES),
+        ).double()  # fmt: skip
+        for parameter in net.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return net.eval().requires_grad_(False)
+
+
+@functools.cache
+def data() -> ImageData:
+    generator = torch.Generator().manual_seed(6)
+    images = torch.randint(20, 236, (4 * CLASSES, 3, SIZE, SIZE), generator=generator).to(torch.uint8)
+    split = Split(images, torch.arange(4 * CLASSES) % CLASSES)
+    return ImageData("toy", split, split, tuple("abcde"))
+
+
+def run(**changes):
+    """In double precision from the real side on, so that Adam cannot tell it from the oracle."""
+    config = DistillConfig(**({"ipc": 2, "steps": 3, "lr": 0.05, "beta": 0.05, "precision": "float64"} | changes))
+    batches = [(data().normalise(data().train.images).double(), data().train.labels)]
+    statistics = real_statistics(network(), batches, tapped_layers(network()), config.signal)
+    teacher = Teacher(copy.deepcopy(network()).to(getattr(torch, config.precision)), 50.0, "0123456789abcdef")
+    seen = []
+    options = {"progress": False, "statistics": statistics, "callback": lambda b, pixels: seen.append((b, pixels))}
+    return distill(config, data(), teacher, **options), seen
+
+
+def by_hand(config: DistillConfig, sizes: list[int]) -> tuple[Tensor, list[float]]:
+    """Algorithm 1 with a list of group sizes: pixels, and the classification term each batch ends with."""
+    start = SyntheticSet.from_real(data(), config.ipc, config.seed).images.double()
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (data().mean, data().std))
+    x_real = (data().train.images.double() / 255 - mean) / std
+    real = oracles.statistics(network(), x_real, data().train.labels, config.signal, CLASSES)
+    done, terms, previous, count = [], [], None, 0
+    for b in range(config.ipc):
+        beta = oracles.cosine_beta(config.beta, b, config.ipc)
+        first = 0
+        for size in sizes:
+            count += 1
+            labels = torch.arange(first, first + size)
+            x = (start[b * CLASSES + first : b * CLASSES + first + size] - mean) / std
+            m, v = torch.zeros_like(x), torch.zeros_like(x)
+            for t in range(1, config.steps + 1):
+                step = oracles.step(
+                    network(), x, labels, real, previous, b=count if config.emu else 1, beta=beta,
+                    filter=config.filter, kind=config.signal, eta=config.eta, classes=CLASSES,
+                )  # fmt: skip
+                m, v = 0.5 * m + 0.5 * step.gradient, 0.9 * v + 0.1 * step.gradient**2
+                rate = config.lr * (1 + math.cos(math.pi * (t - 1) / config.steps)) / 2
+                x = x - rate * (m / (1 - 0.5**t)) / (torch.sqrt(v / (1 - 0.9**t)) + 1e-8)
+                x = torch.minimum(torch.maximum(x, (0 - mean) / std), (1 - mean) / std)
+            previous = step.statistics
+            terms.append(step.classification)
+            done.append(x * std + mean)
+            first += size
+    return torch.cat(done), terms
+
+
+@pytest.fixture
+def no_augmentation(monkeypatch):
+    for name in ("random_resized_crop", "flip", "roll"):
+        monkeypatch.setattr(distillation.augment, name, lambda images, *_, **__: images)
+
+
+@pytest.mark.parametrize(
+    ("group", "sizes", "changes"),
+    [
+        (2, [2, 2, 1], {}),
+        (3, [3, 2], {"signal": "mix"}),
+        (3, [3, 2], {"signal": "class", "filter": "linear"}),
+        (4, [4, 1], {"emu": False}),
+        (1, [1] * 5, {"ipc": 1}),
+    ],
+    ids=["in twos", "mix", "low frequencies", "no emu", "one at a time"],
+)
+def test_groups_against_a_run_by_hand(no_augmentation, group, sizes, changes):
+    """β stays within a round; the moving update goes on over the groups, and its b counts them."""
+    result, seen = run(group=group, eta=0.5, **changes)
+    config = DistillConfig(**{k: v for k, v in result.config.items() if k != "method"})
+    expected, terms = by_hand(config, sizes)
+    start = SyntheticSet.from_real(data(), config.ipc, config.seed).images
+    assert (result.images.double() - expected).abs().max() < 1e-5
+    assert (expected - start).abs().mean() > 0.01, "the run must have moved the images"
+    places = [(b, g) for b in range(config.ipc) for g in range(len(sizes))]
+    assert [(entry["b"], entry["group"]) for entry in result.history] == places
+    betas = [oracles.cosine_beta(0.05, b, config.ipc) for b, _ in places]
+    assert [entry["beta"] for entry in result.history] == pytest.approx(betas)
+    assert [entry["classification"] for entry in result.history] == pytest.approx(terms, rel=1e-6)
+    assert [(b, len(pixels)) for b, pixels in seen] == [(b, sizes[g]) for b, g in places]
+    assert torch.equal(torch.cat([pixels for _, pixels in seen]), result.images)
+    assert result.labels.tolist() == list(range(CLASSES)) * config.ipc
+
+
+@pytest.mark.parametrize("group", [CLASSES, CLASSES + 1, 1000])
+def test_one_group_of_all_classes_is_no_group_bit_for_bit(group):
+    """Augmentation and all: at precision float32 too, where any other order of operations would show."""
+    whole, grouped = (run(group=g, precision="float32")[0] for g in (0, group))
+    assert torch.equal(whole.images, grouped.images)
+    assert whole.history == grouped.history
+    assert all("group" not in entry for entry in whole.history)
+
+
+def test_groups_differ_from_whole_rounds():
+    assert not torch.equal(run(group=2)[0].images, run()[0].images)
+
+
+def test_the_groups_of_a_round():
+    def sizes(group: int, classes: int) -> list[int]:
+        found = class_groups(DistillConfig(group=group), classes)
+        assert [k for g in found for k in range(classes)[g]] == list(range(classes)), "each class once, in order"
+        return [g.stop - g.start for g in found]
+
+    assert sizes(0, 7) == [7]
+    assert sizes(200, 1000) == [200] * 5
+    assert sizes(300, 1000) == [300, 300, 300, 100]
+    assert sizes(200, 200) == sizes(200, 200) == [200]
+    assert sizes(200, 10) == [10]
+
+
+def test_an_error_says_in_which_group(monkeypatch):
+    """The loss of the fourth batch, round 1 and group 1, is not finite."""
+    calls, step_loss = [], distillation.step_loss
+
+    def spoilt(*args, **options):
+        calls.append(1)
+        loss = step_loss(*args, **options)
+        if len(calls) > 9:
+            loss.classification.data.fill_(math.nan)
+        return loss
+
+    monkeypatch.setattr(distillation, "step_loss", spoilt)
+    with pytest.raises(ValueError, match="round 1, group 1, step 3: the loss is not finite"):
+        run(group=3)

@@ -1,0 +1,176 @@
+"""Real images that do not fit the memory: their statistics from a DataLoader, in one pass, seen as they come."""
+
+import copy
+import dataclasses
+import math
+import re
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from unidd import distillation
+from unidd.datasets import ImageData, load
+from unidd.distillation import distill
+from unidd.models import ModelConfig, build, tapped_layers
+from unidd.parallel import Ranks
+from unidd.realside import real_batch, real_side
+from unidd.settings import DistillConfig
+from unidd.statistics import Moments, real_statistics
+from unidd.synthetic import SyntheticSet, choose
+from unidd.training import Teacher
+
+
+@pytest.fixture(scope="module")
+def photos() -> ImageData:
+    """30 patches a class, of ten classes: more than the memory is said to hold."""
+    data = load("photos")
+    return dataclasses.replace(data, train=data.train.take((torch.arange(5000) % 500 < 30).nonzero().flatten()))
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Teacher:
+    return Teacher(
+        build(ModelConfig(width=6), 3, 32, 10, seed=1).eval().requires_grad_(False), 10.0, "0123456789abcdef"
+    )
+
+
+@pytest.fixture
+def loader(photos) -> DataLoader:
+    """Two workers, a last batch that is smaller."""
+    return DataLoader(TensorDataset(photos.train.images, photos.train.labels), batch_size=64, num_workers=2)
+
+
+def statistics(teacher, photos, batches, signal="mix", **options) -> dict[str, Moments]:
+    layers = tapped_layers(teacher.model)
+    return real_statistics(teacher.model, batches, layers, signal, prepare=photos.normalise, **options)
+
+
+def assert_same(mine: dict[str, Moments], theirs: dict[str, Moments], tolerance: float) -> None:
+    assert set(mine) == set(theirs)
+    for layer, moments in mine.items():
+        assert moments.count == theirs[layer].count
+        size = (moments.ffc.trace() + moments.mean.square().sum()).sqrt()
+        assert (moments.ffc - theirs[layer].ffc).norm() <= tolerance * size**2
+        assert (moments.flc - theirs[layer].flc).norm() <= tolerance * size
+
+
+class Stream(IterableDataset):
+    def __init__(self, split):
+        self.split = split
+
+    def __iter__(self):
+        return iter(zip(self.split.images, self.split.labels, strict=True))
+
+
+# ----------------------------------------------------------------------------------------------- one pass, any loader
+
+
+@pytest.mark.parametrize("signal", ["mean", "class", "mix"])
+def test_a_loader_gives_the_statistics_of_the_whole(photos, teacher, loader, signal):
+    whole = statistics(teacher, photos, [(photos.train.images, photos.train.labels)], signal)
+    assert_same(statistics(teacher, photos, loader, signal), whole, 1e-7)
+
+
+def test_a_stream_has_no_length(photos, teacher, capsys):
+    stream = DataLoader(Stream(photos.train), batch_size=100)
+    whole = statistics(teacher, photos, [(photos.train.images, photos.train.labels)])
+    assert_same(statistics(teacher, photos, stream, progress="real side"), whole, 1e-7)
+    assert re.search(r"real side: 300 images \[.*images/s\]", capsys.readouterr().err)
+
+
+def test_progress_shows_images_a_second_and_the_time_left(photos, teacher, loader, capsys):
+    statistics(teacher, photos, loader)
+    assert capsys.readouterr().err == ""
+    statistics(teacher, photos, loader, progress="real side")
+    shown = capsys.readouterr().err
+    assert re.search(r"real side: .*300/300 \[\d\d:\d\d<\d\d:\d\d, .*images/s\]", shown)
+    batches = zip(photos.train.images.split(50), photos.train.labels.split(50), strict=True)
+    statistics(teacher, photos, batches, progress="mine", total=300)
+    assert "300/300" in capsys.readouterr().err
+
+
+def test_no_images_are_an_error(photos, teacher):
+    with pytest.raises(ValueError, match="no real images"):
+        statistics(teacher, photos, [])
+
+
+def test_a_thousand_classes_take_no_row_for_every_position():
+    """A column for each class and a row for each of 41 × 224² positions would be 15 GiB."""
+    features = torch.ones(41, 1, 224, 224)
+    moments = Moments.of(features, torch.eye(1000)[:41])
+    assert moments.cross.shape == (1, 1000)
+    assert moments.cross[0, :41].eq(224**2).all()
+    assert moments.cross[0, 41:].eq(0).all()
+
+
+def test_large_images_pass_a_few_at_a_time():
+    assert real_batch(32) == real_batch(8) == real_batch(64) == 500
+    assert real_batch(224) == 41
+    assert real_batch(4000) == 1
+
+
+# ------------------------------------------------------------------------------------------------------ distillation
+
+
+def test_distillation_needs_no_more_than_the_starting_images(photos, teacher, loader, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
+    config = DistillConfig(ipc=1, steps=4, signal="mix", beta=0.05, group=4, precision="float64")
+    whole = distill(config, photos, teacher, progress=False)
+    chosen = choose(photos, 1)
+    few = dataclasses.replace(photos, train=photos.train.take(chosen), normalisation=(photos.mean, photos.std))
+    given = statistics(teacher, few, loader)
+    monkeypatch.setattr(distillation, "real_side", None)
+    result = distill(config, few, teacher, progress=False, statistics=given)
+    assert (result.images - whole.images).abs().max() < 1e-5
+    assert (result.images - SyntheticSet.from_real(few, 1).images).abs().mean() > 0.01
+    assert (result.mean, result.std) == (photos.mean, photos.std)
+
+
+def test_normalisation_is_that_of_the_whole_and_part_of_the_identity(photos):
+    few = dataclasses.replace(photos, train=photos.train.take(choose(photos, 1)))
+    as_whole = dataclasses.replace(few, normalisation=(photos.mean, photos.std))
+    assert few.mean != photos.mean == as_whole.mean
+    assert as_whole.std == photos.std
+    assert few.fingerprint != as_whole.fingerprint
+    assert torch.equal(as_whole.normalise(few.train.images), photos.normalise(few.train.images))
+    for wrong in [((0.5,), (0.5,)), ((0.5,) * 3, (0.5,)), ((0.5,) * 3, (0.5, 0.0, 0.5))]:
+        with pytest.raises(ValueError, match="3 channels need as many means, and stds above 0"):
+            dataclasses.replace(few, normalisation=wrong)
+
+
+def test_statistics_of_something_else_are_refused(photos, teacher, monkeypatch):
+    batches = [(photos.train.images, photos.train.labels)]
+    config = DistillConfig(ipc=1, steps=1, signal="class")
+    other = build(ModelConfig(width=6, depth=4), 3, 32, 10).eval()
+    broken = copy.deepcopy(teacher)
+    broken.model.features[0].bias.data[0] = math.nan
+    for made, signal, message in [
+        (teacher, "mean", "another signal than 'class'"),
+        (Teacher(other, 10.0, ""), "class", "not of the layers"),
+        (broken, "class", "features.4 are not finite"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            distill(config, photos, teacher, progress=False, statistics=statistics(made, photos, batches, signal))
+
+
+def test_statistics_change_nothing_where_nothing_is_matched(photos, teacher):
+    config = DistillConfig(ipc=1, steps=2, filter="none")
+    given = statistics(teacher, photos, [(photos.train.images, photos.train.labels)])
+    with_them, without = (distill(config, photos, teacher, progress=False, statistics=s) for s in (given, None))
+    assert torch.equal(with_them.images, without.images)
+
+
+def test_more_processes_than_images_is_found_before_the_real_side(photos, teacher, monkeypatch):
+    monkeypatch.setattr(distillation, "real_side", None)
+    for group in (1, 3):
+        with pytest.raises(ValueError, match="a batch of 1 images cannot be shared by 2 processes"):
+            distill(DistillConfig(group=group), photos, teacher, ranks=Ranks(0, 2))
+
+
+def test_the_pass_shows_progress_in_the_engine(photos, teacher, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
+    real_side(DistillConfig(), photos, teacher.model, Ranks(), progress=True)
+    assert re.search(r"real side: .*300/300 .*images/s", capsys.readouterr().err)
+    real_side(DistillConfig(), photos, teacher.model, Ranks(), progress=True)
+    assert capsys.readouterr().err == "", "found in the cache"

@@ -1,0 +1,250 @@
+"""The network in half or double precision: correlations and filters stay where they are, and nothing is lost."""
+
+import functools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unidd import distillation, matching
+from unidd.datasets import ImageData, load
+from unidd.distillation import distill
+from unidd.matching import Round, step_loss
+from unidd.models import ModelConfig, build, tapped_layers
+from unidd.precision import LossScale, half_precision
+from unidd.settings import DistillConfig, layer_filter
+from unidd.statistics import RealSide, real_statistics
+from unidd.synthetic import SyntheticSet
+from unidd.training import Teacher
+
+HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@functools.cache
+def photos() -> ImageData:
+    data = load("photos")
+    return ImageData("photos", data.train.take(torch.arange(0, 5000, 20)), data.test, data.class_names)
+
+
+@functools.cache
+def teacher() -> Teacher:
+    """Untrained, but its batch norms know the photographs, so that features have a trained network's scale."""
+    network = build(ModelConfig(width=8), 3, 32, 10, seed=1).train()
+    with torch.no_grad():
+        for _ in range(5):
+            network(photos().normalise(photos().train.images))
+    return Teacher(network.eval().requires_grad_(False), 10.0, "0123456789abcdef")
+
+
+@functools.cache
+def round_of(**changes) -> Round:
+    config, model, data = DistillConfig(**changes), teacher().model, photos()
+    batches = [(data.normalise(data.train.images), data.train.labels)]
+    sides = {k: RealSide.of(v) for k, v in real_statistics(model, batches, tapped_layers(model), config.signal).items()}
+    filters = {layer: layer_filter(config, 0, side) for layer, side in sides.items()}
+    return Round.of(sides, filters, signal=config.signal)
+
+
+def gradient(
+    half: torch.dtype | None, matching: Round | None = None, factor: float = 1.0, batch: int | None = None
+) -> Tensor:
+    x = photos().normalise(SyntheticSet.from_real(photos(), 2).images).requires_grad_()
+    labels = torch.arange(20) % 10
+    loss = step_loss(teacher().model, x, labels, matching or round_of(), 0.1, batch=batch, half=half)
+    assert math.isfinite(loss.total)
+    return loss.gradient(x, factor)
+
+
+def run(**changes) -> SyntheticSet:
+    config = DistillConfig(**({"ipc": 1, "steps": 6, "beta": 0.05} | changes))
+    return distill(config, photos(), teacher(), progress=False)
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """The least over images of the cosine between two gradients."""
+    return F.cosine_similarity(a.flatten(1), b.flatten(1)).min().item()
+
+
+# ----------------------------------------------------------------------------------------------------------- types
+
+
+@pytest.mark.parametrize(
+    ("precision", "network", "algebra"),
+    [
+        ("float64", torch.float64, torch.float64),
+        ("float32", torch.float32, torch.float32),
+        ("bfloat16", torch.bfloat16, torch.float32),
+        ("float16", torch.float16, torch.float32),
+    ],
+)
+@pytest.mark.parametrize("filter", ["ridge", "linear"])
+def test_only_the_network_is_in_half_precision(monkeypatch, precision, network, algebra, filter):
+    """What reaches correlations and filters, what they give, and the network's own features before."""
+    seen, features, losses = set(), [], []
+    synthetic, distances, step = matching.Group.synthetic, matching.Group._distances, distillation.step_loss
+
+    def watch(values):
+        for value in values if isinstance(values, list | tuple) else [values]:
+            watch(value) if isinstance(value, list | tuple) else seen.add(getattr(value, "dtype", algebra))
+        return values
+
+    def stepping(*args, **options):
+        losses.append(step(*args, **options))
+        features.append({f.dtype for name, f in losses[-1].tap.features.items() if name != "features.0"})
+        return losses[-1]
+
+    monkeypatch.setattr(matching.Group, "synthetic", lambda *a: watch(synthetic(a[0], *watch(a[1:3]), *a[3:])))
+    monkeypatch.setattr(matching.Group, "_distances", lambda *a: watch(distances(a[0], *watch(a[1:]))))
+    monkeypatch.setattr(distillation, "step_loss", stepping)
+    result = run(precision=precision, ipc=2, steps=2, filter=filter, signal="mix")
+    assert seen == {algebra}
+    assert features == [{network}] * 4
+    assert {losses[0].filter.dtype, losses[0].signal.dtype, losses[0].targets.dtype} == {algebra}
+    assert result.images.dtype == torch.float32
+
+
+def test_double_precision_leaves_the_teacher_as_it_was():
+    before = {name: value.clone() for name, value in teacher().model.state_dict().items()}
+    run(precision="float64", steps=1)
+    for name, value in teacher().model.state_dict().items():
+        assert value.dtype == before[name].dtype
+        assert torch.equal(value, before[name])
+
+
+# ------------------------------------------------------------------------------------------------------- agreement
+
+
+@pytest.mark.parametrize("signal", ["mean", "mix"])
+@pytest.mark.parametrize(
+    ("precision", "beta", "least"),
+    [("bfloat16", 0.1, 0.99), ("bfloat16", 0.001, 0.98), ("float16", 0.1, 0.998), ("float16", 0.001, 0.998)],
+)
+def test_gradients_of_half_precision_point_the_same_way(precision, beta, least, signal):
+    """bfloat16 keeps 8 bits and float16 11; the small directions that a small β lifts suffer most."""
+    matching = round_of(beta=beta, signal=signal)
+    single, half = gradient(None, matching), gradient(HALF[precision], matching, 1024.0)
+    assert half.dtype == torch.float32
+    assert least < cosine(half, single) < 1 - 1e-9
+    assert 0.9 < half.norm() / single.norm() < 1.1
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16", "float16"])
+def test_runs_stay_finite_and_near_each_other(precision):
+    result, single = run(precision=precision), run()
+    start = SyntheticSet.from_real(photos(), 1).images
+    moved = (single.images - start).abs().mean()
+    assert (result.images - single.images).abs().mean() < 0.15 * moved
+    assert all(math.isfinite(value) for entry in result.history for value in entry.values())
+    assert result.history[0]["filter"] == pytest.approx(single.history[0]["filter"], rel=0.05)
+
+
+# ---------------------------------------------------------------------------------------------- the scale of the loss
+
+
+def test_the_scale_keeps_small_gradients_off_zero():
+    """Of a batch of many images each has a small share: without a factor float16 loses it."""
+    classification = Round()
+    single = gradient(None, classification, batch=50_000)
+    lost, kept = (gradient(torch.float16, classification, factor, batch=50_000) for factor in (1.0, 1024.0))
+    assert (lost == 0).double().mean() > 0.1
+    assert (kept == 0).double().mean() < 0.01
+    assert cosine(lost, single) < 0.98 < 0.99 < cosine(kept, single)
+
+
+def test_the_scale_changes_nothing_in_single_precision():
+    one, scaled = gradient(None), gradient(None, factor=1024.0)
+    assert torch.allclose(one, scaled, rtol=1e-5, atol=1e-7)
+
+
+def test_the_scale_falls_until_nothing_overflows(monkeypatch):
+    """A weight so large that float16 overflows at first: the run goes on, and the images move."""
+    factors, adapt = [], LossScale.adapt
+
+    def adapting(self, total):
+        adapt(self, total)
+        factors.append(self.factor)
+
+    monkeypatch.setattr(LossScale, "adapt", adapting)
+    result = run(precision="float16", eta=3e4, steps=61)
+    assert factors[0] == 64.0, "1024 has overflowed in the first 20 steps"
+    assert factors[-1] <= 64.0
+    start = SyntheticSet.from_real(photos(), 1).images
+    single = run(eta=3e4, steps=61)
+    assert (result.images - start).abs().mean() > 0.3 * (single.images - start).abs().mean()
+    assert all(math.isfinite(value) for value in result.history[0].values())
+
+
+def test_infinite_entries_count_as_nothing_and_lower_the_factor():
+    scale = LossScale.of(torch.float16, torch.device("cpu"))
+    given = torch.tensor([1.0, math.inf, math.nan, -math.inf, -2.0])
+    assert scale.clean(given).tolist() == [1.0, 0.0, 0.0, 0.0, -2.0]
+    scale.adapt(None)
+    assert scale.factor == 64.0
+    for expected in (128.0, 256.0):
+        scale.clean(torch.ones(3))
+        scale.adapt(None)
+        assert scale.factor == expected
+    for _ in range(20):
+        scale.adapt(None)
+    assert scale.factor == 65536.0
+    scale.clean(torch.tensor([math.inf]))
+    again = LossScale.of(torch.float16, torch.device("cpu"))
+    again.restore(scale.state(None))
+    again.adapt(lambda overflow: overflow)
+    assert again.factor == 4096.0
+
+
+@pytest.mark.parametrize("half", [None, torch.bfloat16])
+def test_other_precisions_need_no_scale(half):
+    scale = LossScale.of(half, torch.device("cpu"))
+    given = torch.tensor([1.0, math.inf])
+    assert scale.clean(given) is given
+    assert given[1] == math.inf, "an overflow here is an error, found as such"
+    scale.adapt(None)
+    assert scale.factor == 1.0
+
+
+def test_one_process_overflows_and_all_lower_the_factor():
+    scales = [LossScale.of(torch.float16, torch.device("cpu")) for _ in range(2)]
+    scales[1].clean(torch.tensor([math.inf]))
+    for scale in scales:
+        scale.adapt(lambda overflow: overflow.copy_(torch.tensor(1.0)))
+    assert [scale.factor for scale in scales] == [64.0, 64.0]
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "float64"])
+def test_a_run_that_was_cut_off_goes_on_bit_for_bit(tmp_path, monkeypatch, precision):
+    """Cut off at step 13 of 24, of which 20 is the first where the scale may change; saved at step 10 for the last."""
+    config = DistillConfig(ipc=1, steps=24, beta=0.05, eta=3e4, precision=precision)
+    whole = distill(config, photos(), teacher(), progress=False)
+    step, calls = distillation.step_loss, []
+
+    def stopping(*args, **options):
+        calls.append(1)
+        if len(calls) == 13:
+            raise KeyboardInterrupt
+        return step(*args, **options)
+
+    monkeypatch.setattr(distillation, "step_loss", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        distill(config, photos(), teacher(), progress=False, folder=tmp_path, save_every=5)
+    monkeypatch.undo()
+    again = distill(config, photos(), teacher(), progress=False, folder=tmp_path)
+    assert torch.equal(again.images, whole.images)
+    assert again.history == whole.history
+
+
+def test_a_gradient_that_is_not_finite_is_an_error_and_no_image(monkeypatch):
+    """In the last step of a batch, after which nobody looks at a loss."""
+    monkeypatch.setattr(matching.Loss, "gradient", lambda self, x, factor: torch.full_like(x, math.nan))
+    with pytest.raises(ValueError, match=r"round 0, step 1: the gradient is not finite"):
+        run(steps=1)
+
+
+def test_precisions_by_name():
+    assert [half_precision(name) for name in ("float32", "float64")] == [None, None]
+    assert {name: half_precision(name) for name in HALF} == HALF
+    with pytest.raises(ValueError, match="precision must be one of float32, float64, bfloat16, float16"):
+        DistillConfig(precision="half")

@@ -1,0 +1,498 @@
+"""Runs that are cut off: killed at any moment, out of space, damaged, or started twice; none loses its work."""
+
+import contextlib
+import copy
+import dataclasses
+import errno
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from unidd import cli, store
+from unidd.configs import Benchmark
+from unidd.datasets import load
+from unidd.distillation import distill
+from unidd.parallel import Ranks
+from unidd.realside import real_side
+from unidd.settings import DistillConfig
+from unidd.store import Checkpoint, seal, unseal
+
+RUN = "--dataset digits --budget smoke --ipc 3 --steps 12 --save-every 1".split()  # noqa: SIM905
+COMMAND = [sys.executable, "-m", "unidd", "distill", *RUN]
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums depend on the number of threads
+
+# Imports once, also what a run would import by and by, and forks a process for each run, so that many can be killed in
+# a short time. "die": at which call of os.fsync or os.replace, counted from 1, a run kills itself: while it writes a
+# file, or before the file takes its place.
+SERVER = """
+import json, os, sys
+import sklearn.datasets
+import torch._dynamo  # by the optimiser
+import torchvision.utils
+from unidd import cli
+
+def dying(original, count):
+    calls = []
+    def call(*args):
+        calls.append(args)
+        if len(calls) == count:
+            os.kill(os.getpid(), 9)
+        return original(*args)
+    return call
+
+for line in sys.stdin:
+    task = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        for name, count in task["die"].items():
+            setattr(os, name, dying(getattr(os, name), count))
+        sys.stdin = open(os.devnull)
+        sys.stdout = sys.stderr = open(os.devnull, "w")
+        sys.argv = ["unidd", "distill", *task["arguments"]]
+        cli.main()
+        os._exit(0)
+    print(pid, flush=True)
+    for signal in sys.stdin.readline().split():  # until then the process, even if it has ended, keeps its number
+        os.kill(pid, int(signal))
+    print(os.waitpid(pid, 0)[1], flush=True)
+"""
+
+
+class Server:
+    """Starts runs in processes of their own."""
+
+    def __init__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ONE_THREAD
+        )
+
+    def start(self, out: Path, die: dict[str, int] | None = None) -> int:
+        """The number of the process; `end` it before the next start."""
+        self._tell(json.dumps({"arguments": [*RUN, "--out", str(out)], "die": die or {}}))
+        return int(self._process.stdout.readline())
+
+    def end(self, *signals: int) -> int:
+        """Send signals, wait, and return the exit status, or minus the signal that ended the run."""
+        self._tell(" ".join(str(int(number)) for number in signals))
+        return os.waitstatus_to_exitcode(int(self._process.stdout.readline()))
+
+    def run(self, out: Path, die: dict[str, int] | None = None) -> int:
+        self.start(out, die)
+        return self.end()
+
+    def kill(self, out: Path, delay: float) -> bool:
+        """Kill a run so many seconds after it has claimed its folder; False if it was faster."""
+        self.start(out)
+        wait_for(out / ".state" / "lock")
+        time.sleep(delay)
+        return self.end(signal.SIGKILL) == -signal.SIGKILL
+
+    def _tell(self, line: str) -> None:
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def stop(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def server():
+    found = Server()
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def whole(server, tmp_path_factory) -> Path:
+    """What the uninterrupted run writes; it also leaves teacher and statistics for the others."""
+    out = tmp_path_factory.mktemp("resume") / "whole"
+    assert server.run(out) == 0
+    return out
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.fixture(scope="module")
+def seconds(server, whole, tmp_path_factory) -> float:
+    """What a run takes after it has claimed its folder."""
+    out = tmp_path_factory.mktemp("resume") / "timed"
+    server.start(out)
+    wait_for(out / ".state" / "lock")
+    start = time.perf_counter()
+    assert server.end() == 0
+    return time.perf_counter() - start
+
+
+def assert_same(out: Path, whole: Path) -> None:
+    """Images, history and all else, to the bit, and no trace of what happened."""
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == {p.name: p.read_bytes() for p in whole.iterdir()}
+
+
+# ---------------------------------------------------------------------------------------------------- killed
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(server, whole, seconds, tmp_path):
+    """Twenty runs, each killed at a random moment and started again; many were well under way."""
+    generator, killed, under_way = random.Random(0), 0, 0
+    for trial in range(40):
+        out = tmp_path / str(trial)
+        if not server.kill(out, generator.uniform(0, seconds)):
+            continue
+        killed += 1
+        under_way += (out / ".state" / "state.pt").exists()
+        assert server.run(out) == 0
+        assert_same(out, whole)
+        if killed == 20:
+            break
+    assert killed == 20
+    assert under_way >= 10
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again(server, whole, seconds, tmp_path):
+    """Each time before it has got far, until it is through."""
+    generator, out, killed = random.Random(1), tmp_path / "set", 0
+    while server.kill(out, generator.uniform(0.1, 0.5) * (1 + killed / 10) * seconds):  # later, on a busy machine
+        killed += 1
+        assert killed < 50
+    assert killed >= 2
+    assert_same(out, whole)
+
+
+@pytest.mark.parametrize("die", [{"fsync": 1}, {"fsync": 5}, {"replace": 1}, {"replace": 20}, {"fsync": 39}], ids=str)
+def test_a_run_killed_while_it_writes(server, whole, tmp_path, die):
+    """Before the new file is whole, and before it takes the place of the old one."""
+    out = tmp_path / "set"
+    assert server.run(out, die) == -signal.SIGKILL
+    assert list((out / ".state").glob(".*.pt-*")), "the half-written file must be there"
+    assert server.run(out) == 0
+    assert_same(out, whole)
+
+
+def saves() -> int:
+    """Calls of os.replace up to the last state: 3 batches of 12 states, with their images."""
+    return 3 * (12 + 1)
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_run_killed_while_it_saves_the_set(server, whole, tmp_path, after):
+    """The state is there until card and images are: the second of them, or the first, is missing."""
+    out = tmp_path / "set"
+    assert server.run(out, {"replace": saves() + after}) == -signal.SIGKILL
+    assert (out / ".state" / "state.pt").exists()
+    assert (out / "images.safetensors").exists() == (after == 2)
+    assert server.run(out) == 0
+    assert_same(out, whole)
+
+
+@pytest.mark.slow
+def test_the_command_killed_twice_says_where_it_goes_on(whole, tmp_path):
+    """From the shell, killed as soon as it has a state of its own."""
+    out = tmp_path / "set"
+    for _ in range(2):
+        before = (out / ".state" / "state.pt").stat().st_mtime_ns if out.exists() else 0
+        process = subprocess.Popen([*COMMAND, "--out", out], env=ONE_THREAD, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not stamp(out / ".state" / "state.pt") > before:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+    done = subprocess.run([*COMMAND, "--out", out], env=ONE_THREAD, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "going on from round " in done.stdout
+    assert_same(out, whole)
+
+
+def stamp(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+# ------------------------------------------------------------------------------------------------- two at once
+
+
+def test_a_second_process_on_the_folder_is_told_and_does_no_harm(server, whole, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "set"
+    pid = server.start(out)
+    wait_for(out / ".state" / "state.pt")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for more in ([], ["--overwrite"], ["--seed", "1"]):
+            monkeypatch.setattr(sys, "argv", ["unidd", "distill", *RUN, "--out", str(out), *more])
+            with pytest.raises(SystemExit, match="2"):
+                cli.main()
+            printed = capsys.readouterr()
+            assert printed.out == ""
+            assert printed.err == (
+                f"unidd: error: another process is distilling into {out}: wait, or choose another folder\n"
+            )
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert server.end() == 0
+    assert_same(out, whole)
+
+
+# ------------------------------------------------------------------------------------------------- in process
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def teacher(data):
+    return Benchmark("digits", budget="smoke").teacher(data, progress=False)
+
+
+@pytest.fixture
+def task(data, teacher):
+    """Distils 2 rounds of 3 steps, keeping every step if there is a folder."""
+
+    def run(folder=None, callback=None, progress=False, **changes):
+        config = DistillConfig(**({"ipc": 2, "steps": 3} | changes))
+        options = {"folder": folder, "save_every": 1, "callback": callback, "progress": progress}
+        return distill(config, data, teacher, **options)
+
+    return run
+
+
+@pytest.fixture
+def snapshots(tmp_path, monkeypatch):
+    """Copies of the folder "run" after each state saved."""
+    folders, original = [], Checkpoint.save
+
+    def save(checkpoint, state):
+        original(checkpoint, state)
+        folders.append(tmp_path / f"snapshot-{len(folders)}")
+        shutil.copytree(tmp_path / "run", folders[-1])
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    yield folders
+    monkeypatch.undo()
+
+
+VARIANTS = {
+    "as published": {},
+    "groups of classes": {"group": 4, "steps": 2},
+    "no moving update": {"emu": False},
+    "softmax targets in double precision": {"signal": "mix", "precision": "float64"},
+    "Landweber, relative": {"filter": "landweber", "beta_unit": "mean", "normalised": True},
+    "half precision": {"precision": "bfloat16"},
+    "half precision with a scaled loss": {"precision": "float16"},
+    "classification": {"filter": "none"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_state_leads_to_the_same_bits(task, tmp_path, snapshots, monkeypatch, variant):
+    changes = VARIANTS[variant]
+    whole = task(**changes)
+    assert torch.equal(task(tmp_path / "run", **changes).images, whole.images), "keeping a state changes nothing"
+    states = list(snapshots)
+    assert len(states) == 2 * 3 * (1 if "group" not in changes else 2)
+    seen = set()
+    for folder in states:
+        state = unseal(folder / ".state" / "state.pt")["content"]
+        seen.add((state["batch"], state["step"]))
+        found = task(folder, **changes)
+        assert torch.equal(found.images, whole.images)
+        assert found.history == whole.history
+    assert len(seen) == len(states)
+
+
+def test_a_finished_state_is_taken_as_it_is(task, tmp_path, monkeypatch):
+    whole = task(tmp_path / "run")
+    monkeypatch.setattr("unidd.distillation.step_loss", None)
+    again = task(tmp_path / "run")
+    assert torch.equal(again.images, whole.images)
+    assert again.history == whole.history
+
+
+def test_going_on_is_said_once_and_only_then(task, tmp_path, snapshots, capsys):
+    task(tmp_path / "run", progress=True)
+    assert "going on" not in capsys.readouterr().out
+    task(snapshots[3], progress=True)
+    assert capsys.readouterr().out == "going on from round 1, step 1\n"
+
+
+def test_without_save_every_batches_alone_are_kept(data, teacher, tmp_path, snapshots):
+    config = DistillConfig(ipc=3, steps=2)
+    distill(config, data, teacher, folder=tmp_path / "run", progress=False)
+    states = [unseal(folder / ".state" / "state.pt")["content"] for folder in snapshots]
+    assert [(state["batch"], state["step"]) for state in states] == [(1, 0), (2, 0), (3, 0)]
+
+
+# ------------------------------------------------------------------------------------- states that cannot be used
+
+
+@pytest.fixture
+def cut_off(task, tmp_path):
+    """A folder with the state of a run that was interrupted after its first round."""
+    interrupt(task, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def interrupt(task, folder: Path) -> None:
+    def stop(b, _):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        task(folder, callback=stop)
+
+
+def rewrite(path: Path, change) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
+def reseal(path: Path, **changes) -> None:
+    seal(unseal(path) | changes, path)
+
+
+DAMAGE = {
+    "truncated": (lambda state: rewrite(state / "state.pt", lambda b: b[:-100]), r"state\.pt is damaged"),
+    "one bit": (lambda state: rewrite(state / "state.pt", lambda b: b[:-1] + bytes([b[-1] ^ 1])), "damaged"),
+    "empty": (lambda state: (state / "state.pt").write_bytes(b""), "damaged"),
+    "a text": (lambda state: (state / "state.pt").write_text("mine " * 50), "damaged"),
+    "a pickle": (lambda state: torch.save({"batch": 1}, state / "state.pt"), "damaged"),
+    "another version": (lambda state: reseal(state / "state.pt", format=0), "another version"),
+    "another content": (lambda state: seal({"identity": {}, "statistics": {}}, state / "state.pt"), "another version"),
+    "a batch gone": (lambda state: (state / "batch-00000.pt").unlink(), r"batch-00000\.pt is missing"),
+    "a batch cut": (lambda state: rewrite(state / "batch-00000.pt", lambda b: b[:-9]), r"batch-00000\.pt is damaged"),
+    "another run's batch": (lambda state: reseal(state / "batch-00000.pt", identity={"seed": 3}), "with another"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_state_that_cannot_be_used_is_an_error_that_says_what_to_delete(task, cut_off, monkeypatch, kind):
+    damage, message = DAMAGE[kind]
+    damage(cut_off / ".state")
+    monkeypatch.setattr("unidd.distillation.step_loss", None)  # before any work
+    with pytest.raises(ValueError, match=message) as error:
+        task(cut_off)
+    assert f"delete {cut_off / '.state'}" in str(error.value)
+    assert (cut_off / ".state").is_dir(), "it is left to the reader to delete it"
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"beta": 0.2}, {"steps": 4}, {"precision": "float64"}], ids=str)
+def test_the_state_of_other_settings_is_refused(task, cut_off, change):
+    with pytest.raises(ValueError, match=f"unfinished run with another {next(iter(change))}: .*delete"):
+        task(cut_off, **change)
+    assert len(task(cut_off).images) == 20, "and stays"
+
+
+def test_the_state_of_another_teacher_or_data_set_is_refused(data, teacher, cut_off):
+    config = DistillConfig(ipc=2, steps=3)
+    model = copy.deepcopy(teacher.model)
+    next(iter(model.parameters())).data[0] += 1
+    with pytest.raises(ValueError, match="another teacher"):
+        distill(config, data, dataclasses.replace(teacher, model=model), folder=cut_off, progress=False)
+    statistics = real_side(config, data, teacher.model, Ranks())
+    with pytest.raises(ValueError, match="another statistics"):
+        distill(config, data, teacher, folder=cut_off, statistics=statistics, progress=False)
+    fewer = dataclasses.replace(data, train=data.train.take(torch.arange(1000)))
+    with pytest.raises(ValueError, match="another data"):
+        distill(config, fewer, teacher, folder=cut_off, progress=False)
+
+
+def test_the_state_of_given_statistics_is_theirs_alone(data, teacher, task, tmp_path):
+    config = DistillConfig(ipc=2, steps=3)
+    statistics = real_side(config, data, teacher.model, Ranks())
+    given = distill(config, data, teacher, folder=tmp_path, statistics=statistics, progress=False)
+    again = distill(config, data, teacher, folder=tmp_path, statistics=statistics, progress=False)
+    assert torch.equal(given.images, again.images)
+    with pytest.raises(ValueError, match="another statistics"):
+        task(tmp_path)
+
+
+def test_what_a_killed_writer_left_is_cleaned(task, cut_off):
+    left = [cut_off / ".state" / ".state.pt-abc", cut_off / ".images.safetensors-abc", cut_off / ".card.json-abc"]
+    for folder in left:
+        folder.mkdir()
+        (folder / "half").write_bytes(b"1234")
+    task(cut_off)
+    assert not any(folder.exists() for folder in left)
+
+
+def test_nothing_is_left_where_nothing_was_begun(data, teacher, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for folder in (tmp_path / "a" / "b", tmp_path / "mine"):
+        with Checkpoint(folder):
+            assert (folder / ".state").is_dir()
+        assert folder.exists() == (folder.name == "mine")
+    assert [p.name for p in tmp_path.rglob("*")] == ["mine"], "the reader's own folder stays"
+
+
+# ---------------------------------------------------------------------------------------- no space, read-only
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+@pytest.mark.parametrize("call", [1, 2, 3, 4, 5, 6, 7])
+def test_a_state_that_cannot_be_written_leaves_the_one_before(task, tmp_path, monkeypatch, number, call):
+    whole, original, calls = task(), os.fsync, itertools.count(1)
+
+    def fail(descriptor):
+        if next(calls) == call:
+            raise OSError(number, os.strerror(number))
+        original(descriptor)
+
+    monkeypatch.setattr(store.os, "fsync", fail)
+    with pytest.raises(OSError, match=rf"cannot write .*\({os.strerror(number)}\).*same command again"):
+        task(tmp_path / "run")
+    assert (tmp_path / "run").exists() == (call > 1)
+    resumed = task(tmp_path / "run")
+    assert torch.equal(resumed.images, whole.images)
+    assert resumed.history == whole.history
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of its own, of one megabyte."""
+    (tmp_path / "disk").mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "unidd-test", str(tmp_path / "disk")]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield tmp_path / "disk"
+    subprocess.run(["umount", str(tmp_path / "disk")], check=True)
+
+
+def test_a_disk_that_is_full(task, disk):
+    whole = task()
+
+    def fill(b, _):
+        with contextlib.suppress(OSError), open(disk / "full", "wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+
+    with pytest.raises(OSError, match="No space left on device"):
+        task(disk / "run", callback=fill)
+    (disk / "full").unlink()
+    assert not list((disk / "run" / ".state").glob(".*"))
+    assert torch.equal(task(disk / "run").images, whole.images)
+
+
+def test_a_disk_that_has_become_read_only(task, disk):
+    interrupt(task, disk / "run")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(OSError, match=r"cannot write to .*/run \(Read-only file system\): choose another folder"):
+        task(disk / "run")
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    assert torch.equal(task(disk / "run").images, task().images)

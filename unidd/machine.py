@@ -1,0 +1,88 @@
+"""What the machine has and what a process takes of it, and how to say it."""
+
+from pathlib import Path
+
+import torch
+
+from .results import provenance
+
+
+def describe(device: torch.device) -> str:
+    """As "cpu (x86_64), 2 threads"."""
+    found = provenance(device)
+    threads = f", {found['threads']} thread" + "s" * (found["threads"] > 1)
+    return found["device"] + (threads if device.type == "cpu" else "")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes of this process at most so far, or of its tensors on a GPU; 0 if the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _entry("/proc/self/status", "VmHWM:", 1024) or _peak_by_usage()
+
+
+def _peak_by_usage() -> int:
+    """Where there is no /proc; on Linux a process begins with the peak of the one that started it."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+def out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def available_memory(device: str | torch.device) -> int | None:
+    """Bytes that a new process can have: of a GPU, or of the machine or container; None if the system does not tell."""
+    if str(device).startswith("cuda") and torch.cuda.is_available():
+        return torch.cuda.mem_get_info(torch.device(device))[0]
+    found = [_entry("/proc/meminfo", "MemAvailable:", 1024)]
+    limit, used = (_entry(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    if limit is not None and used is not None:
+        found.append(limit - used + (_entry("/sys/fs/cgroup/memory.stat", "inactive_file") or 0))
+    return min((number for number in found if number is not None), default=None)
+
+
+def _entry(path: str, name: str = "", unit: int = 1) -> int | None:
+    """The number after a name in a file of the system."""
+    try:
+        found = next(line for line in Path(path).read_text().splitlines() if line.startswith(name))
+        return unit * int(found.removeprefix(name).split()[0])
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def limit_memory(most: int | None) -> None:
+    """Let this process fail to take more, instead of taking the machine down; on Linux, else nothing happens."""
+    reserved, used = (_entry("/proc/self/status", name, 1024) for name in ("VmData:", "RssAnon:"))
+    if None not in (most, reserved, used):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)  # of what is reserved, used or not
+        resource.setrlimit(resource.RLIMIT_DATA, (most + reserved - used, hard))
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> [duration(s) for s in (0.0123, 4.56, 45.6, 372, 12000, 400000)]
+    ['12 ms', '4.6 s', '46 s', '6 min 12 s', '3 h 20 min', '4 d 15 h']
+    """
+    if seconds < 59.5:
+        return f"{1000 * seconds:.2g} ms" if seconds < 0.0995 else f"{seconds:.{1 if seconds < 9.95 else 0}f} s"
+    for upper, lower, large, small in ((60, 1, "min", "s"), (3600, 60, "h", "min"), (86400, 3600, "d", "h")):
+        whole = round(seconds / lower) * lower
+        if whole < 60 * upper or large == "d":
+            return f"{whole // upper} {large} {whole % upper // lower} {small}"
+
+
+def size(number: float) -> str:
+    """
+    >>> [size(n) for n in (500, 5000, 3.2e9)]
+    ['500 B', '4.9 KiB', '3.0 GiB']
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1000 or unit == "GiB":
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"
+        number /= 1024

@@ -1,0 +1,68 @@
+"""The real side of a distillation: one pass over the real images, shared by all processes, kept on disk."""
+
+import math
+
+import torch
+from torch import nn
+
+from .datasets import ImageData
+from .models import tapped_layers
+from .parallel import Ranks
+from .settings import DistillConfig
+from .statistics import Moments, real_statistics
+from .store import load_statistics, save_statistics, weights_hash
+from .training import cache_folder
+
+_PIXELS = 2**21  # of a batch: what its features take of the memory
+
+
+def check_statistics(
+    statistics: dict[str, Moments], config: DistillConfig, data: ImageData, teacher: nn.Module
+) -> None:
+    """Raise a ValueError unless they are of the teacher's matched layers and of that signal, and finite."""
+    if set(statistics) != set(tapped_layers(teacher)):
+        raise ValueError("the statistics given are not of the layers that are matched: take them of this teacher")
+    columns = 1 if config.signal == "mean" else data.classes
+    for layer, moments in statistics.items():
+        if moments.cross.shape[1] != columns:
+            raise ValueError(f"the statistics given are of another signal than {config.signal!r}, or of other classes")
+        if not (moments.scatter.isfinite().all() and moments.cross.isfinite().all()):
+            raise ValueError(f"the teacher's features before layer {layer} are not finite: train it again")
+
+
+def real_side(
+    config: DistillConfig, data: ImageData, teacher: nn.Module, ranks: Ranks, progress: bool = False
+) -> dict[str, Moments]:
+    """Statistics of the real images before every matched layer: from the cache, or one pass shared by all processes.
+
+    Raises:
+        ValueError: the teacher's features are not finite.
+    """
+    layers, identity = tapped_layers(teacher), real_identity(config, data, teacher)
+    kept = cache_folder() / "statistics"
+    statistics = ranks.from_first(lambda: load_statistics(kept, identity))
+    if statistics is None:
+        parts = max(ranks.world, math.ceil(len(data.train) / real_batch(data.size)))
+        own = list(torch.arange(len(data.train)).tensor_split(parts))[ranks.part(parts)]  # same batches for all worlds
+        batches = ((data.train.images[i[0] : i[-1] + 1], data.train.labels[i[0] : i[-1] + 1]) for i in own)
+        title = "real side" if progress else None
+        found = real_statistics(
+            teacher, batches, layers, config.signal,
+            prepare=data.normalise, progress=title, total=sum(map(len, own)),
+        )  # fmt: skip
+        statistics = ranks.merge(found)
+        check_statistics(statistics, config, data, teacher)
+        if ranks.first:
+            save_statistics(kept, identity, statistics)
+    return {layer: moments.to(data.device) for layer, moments in statistics.items()}
+
+
+def real_identity(config: DistillConfig, data: ImageData, teacher: nn.Module) -> dict:
+    """What the statistics of the real side depend on."""
+    of = {"data": data.fingerprint, "weights": weights_hash(teacher)}
+    return of | {"layers": tapped_layers(teacher), "signal": config.signal}
+
+
+def real_batch(size: int) -> int:
+    """Images in a batch of the pass over the real data."""
+    return min(500, _PIXELS // size**2 or 1)
