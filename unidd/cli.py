@@ -113,8 +113,11 @@ def distil(task: Options = Task()) -> None:
 
 def forecast(task: Options = Task()) -> None:
     """Say what `unidd distill` with the same options will take here: time, memory and disk, from a few real steps."""
+    benchmark = task.benchmark()
+    if sys.stderr.isatty():
+        print("measuring a few real steps …", file=sys.stderr)
     found = plan(
-        task.benchmark(), out=task.out, save_every=task.save_every, root=task.root, device=task.device
+        benchmark, out=task.out, save_every=task.save_every, root=task.root, device=task.device
     )  # fmt: skip
     print(found.text())
     found.check()

@@ -25,7 +25,7 @@ from .settings import DistillConfig, class_groups
 from .store import load_statistics
 from .training import Teacher, TrainConfig, cache_folder, teacher_folder
 
-_MEASURE = "from unidd.planning import _child; _child()"  # a process of its own
+_MEASURE = "import unidd.cli; from unidd.planning import _child; _child()"  # a process like that of the run
 
 
 @dataclass(frozen=True)
