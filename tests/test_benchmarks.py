@@ -294,6 +294,7 @@ def test_compiling_the_parts_keeps_the_names_and_the_result(monkeypatch):
 # --------------------------------------------------------------------------------------- the published record
 
 
+@pytest.mark.skipif(not (STUDIES / "cpu.json").exists(), reason="not run yet: make bench")
 def test_the_published_cost_covers_what_it_should():
     record = json.loads((STUDIES / "cpu.json").read_text())
     assert_cost_record(record)
