@@ -2,14 +2,17 @@
 
 import copy
 import dataclasses
+import importlib.util
+import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from unidd import distillation
+from unidd import configs, distillation
 from unidd.datasets import ImageData, load
 from unidd.distillation import distill
 from unidd.models import ModelConfig, build, tapped_layers
@@ -174,3 +177,18 @@ def test_the_pass_shows_progress_in_the_engine(photos, teacher, capsys, monkeypa
     assert re.search(r"real side: .*300/300 .*images/s", capsys.readouterr().err)
     real_side(DistillConfig(), photos, teacher.model, Ranks(), progress=True)
     assert capsys.readouterr().err == "", "found in the cache"
+
+
+def test_the_benchmark_of_that_shape_runs(capsys):
+    """In small: five classes at 72 pixels, in groups of two."""
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / "imagenet_shape.py"
+    spec = importlib.util.spec_from_file_location("imagenet_shape", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    found = benchmark.study(classes=5, per_class=2, size=72, group=2, steps=1)
+    assert found["config"] == dataclasses.asdict(configs.imagenet(ipc=1, steps=1, group=2))
+    assert (found["groups"], found["images"], found["real images"]) == (3, 5, 10)
+    assert found["moved"] > 0
+    assert 0 < found["peaks GiB"]["data and network"] <= found["peak GiB"]
+    assert len(found["seconds"]["steps"]) == 3
+    json.dumps(found)

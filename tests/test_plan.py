@@ -165,6 +165,13 @@ def test_seconds_are_laid_to_the_right_account(data, teacher, clock, monkeypatch
     assert found.start == pytest.approx(0, abs=1e-9)
 
 
+def test_slow_steps_are_few(data, teacher, clock, monkeypatch):
+    monkeypatch.setattr(distillation, "step_loss", clock.slow(30.0, distillation.step_loss))
+    found = measure_steps(DistillConfig(ipc=3, filter="none"), data, teacher, patience=10.0)
+    assert (found.first, found.step, found.steps) == (30.0, 30.0, 3)
+    assert clock.now == 90.0 + 30.0, "and the one at which it breaks off"
+
+
 def test_measuring_leaves_the_teacher_as_it_was(data, teacher):
     before = {name: tensor.clone() for name, tensor in teacher.model.state_dict().items()}
     found = measure_steps(DistillConfig(ipc=2, filter="none"), data, teacher, patience=0.1)

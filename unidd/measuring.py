@@ -112,10 +112,16 @@ def measure_steps(
 
     Args:
         statistics: of the real side, see `unidd.distillation.distill`.
-        patience: about how many seconds it may take.
+        patience: about how many seconds it may take; if a step takes longer, three of the first batch are all, and
+            what is kept on disk is not measured.
     """
     began, probe, _ = _begins(config, data, teacher, statistics, 3, 1)
     rough, once = probe[0][2] - probe[0][1], probe[0][1] - began
+    if rough > patience:
+        return Measured(
+            setup=max(once - rough, 0), first=rough, step=rough, memory=peak_memory(data.device),
+            device=describe(data.device), steps=len(probe[0]),
+        )  # fmt: skip
     steps = min(max(int(patience / 2 / rough), _FEWEST), _MOST)
     with tempfile.TemporaryDirectory() as folder:
         state = _WatchedCheckpoint(folder)
@@ -173,7 +179,7 @@ def _begins(
     begins: list[list[float]] = [[]]
 
     def note(*_) -> None:
-        if len(begins[-1]) in (0, 1, steps - 2):  # a GPU may run ahead in between
+        if len(begins[-1]) in (0, 1, 2, steps - 2, steps - 1):  # a GPU may run ahead in between
             _wait(data.device)
         begins[-1].append(time.perf_counter())
         if len(begins) > batches:
