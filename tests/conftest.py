@@ -21,3 +21,11 @@ def pytest_configure(config):
 
 def pytest_unconfigure(config):
     shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The embedded digits; loaded once, changed by nobody."""
+    from unidd.datasets import load  # not before the store of teachers is set
+
+    return load("digits")

@@ -25,11 +25,6 @@ def photos() -> ImageData:
     return load("photos")
 
 
-@pytest.fixture(scope="module")
-def digits() -> ImageData:
-    return load("digits")
-
-
 @pytest.fixture
 def offline(monkeypatch):
     def refuse(*_, **__):

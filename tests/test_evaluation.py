@@ -19,11 +19,6 @@ MODEL = ModelConfig(width=4)
 BRIEF = TrainConfig(epochs=2, batch=50)
 
 
-@pytest.fixture(scope="module")
-def digits() -> ImageData:
-    return load("digits")
-
-
 @pytest.fixture
 def chosen(digits) -> SyntheticSet:
     return SyntheticSet.from_real(digits, 5)

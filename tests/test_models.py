@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from seeds import assert_only_the_seed_decides
 from torch import Generator, nn
 
 from unidd import augment
@@ -87,13 +88,7 @@ def test_the_seed_alone_decides_the_weights(name):
     def weights(seed: int) -> torch.Tensor:
         return torch.cat([p.flatten() for p in build(small(name=name), 3, 16, 4, seed).parameters()])
 
-    torch.manual_seed(1)
-    first, state = weights(3), torch.get_rng_state()
-    torch.manual_seed(2)
-    assert torch.equal(weights(3), first)
-    assert not torch.equal(weights(4), first)
-    torch.manual_seed(1)
-    assert torch.equal(torch.get_rng_state(), state), "the global generator belongs to the caller"
+    assert_only_the_seed_decides(weights)
 
 
 @pytest.mark.parametrize("name", ["convnet", "resnet18"])

@@ -7,20 +7,16 @@ import math
 
 import pytest
 import torch
+from seeds import assert_only_the_seed_decides
 from torch import nn
 
 from unidd import training
-from unidd.datasets import ImageData, Split, load
+from unidd.datasets import Split
 from unidd.models import ModelConfig, build
 from unidd.training import TrainConfig, accuracy, teacher, train
 
 MODEL = ModelConfig(width=8)
 BRIEF = TrainConfig(epochs=1, batch=64)
-
-
-@pytest.fixture(scope="module")
-def digits() -> ImageData:
-    return load("digits")
 
 
 @pytest.fixture
@@ -186,13 +182,7 @@ def test_training_follows_its_seed_and_leaves_the_global_generator_alone(digits)
     def run(seed: int) -> torch.Tensor:
         return weights(train(build(MODEL, 1, 8, 10), x, y, TrainConfig(epochs=2, batch=50, cutmix=True), seed=seed))
 
-    torch.manual_seed(1)
-    first, state = run(3), torch.get_rng_state()
-    torch.manual_seed(2)
-    assert torch.equal(run(3), first)
-    assert not torch.equal(run(4), first)
-    torch.manual_seed(1)
-    assert torch.equal(torch.get_rng_state(), state)
+    assert_only_the_seed_decides(run)
 
 
 def test_training_ends_in_eval_mode_and_trains_in_train_mode(digits):

@@ -14,6 +14,12 @@ def describe(device: torch.device) -> str:
     return found["device"] + (threads if device.type == "cpu" else "")
 
 
+def wait(device: torch.device) -> None:
+    """Until the device has done all it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def peak_memory(device: torch.device) -> int:
     """Bytes of this process at most so far, or of its tensors on a GPU; 0 if the system does not tell."""
     if device.type == "cuda":

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .filters import Filter, Ridge
-from .ridge import by_channels, by_rows
+from .ridge import by_channels, by_rows, norms
 from .statistics import GradientTap, RealSide, Total, rows, signal_targets, single
 
 Statistics = dict[str, tuple[Tensor, Tensor]]  # layer → FFC (d, d), FLC (d, k)
@@ -110,8 +110,7 @@ class Group:
         with torch.enable_grad():
             ffc, flc = ffc.requires_grad_(), flc.requires_grad_()
             matrix = self.filter.matrix(ffc)
-            gaps = self.real[0] - matrix, self.real[1] - matrix @ flc
-            distances = torch.stack([torch.linalg.vector_norm(gap, dim=(1, 2)) for gap in gaps], 1)
+            distances = norms(self.real[0] - matrix, self.real[1] - matrix @ flc)
             by_ffc, by_flc = torch.autograd.grad(
                 (distances * rates).sum(), (ffc, flc), allow_unused=True, materialize_grads=True
             )

@@ -14,7 +14,7 @@ from torch import nn
 
 from .datasets import ImageData
 from .distillation import distill
-from .machine import describe, peak_memory
+from .machine import describe, peak_memory, wait
 from .models import tapped_layers
 from .realside import real_batch
 from .settings import DistillConfig
@@ -180,7 +180,7 @@ def _begins(
 
     def note(*_) -> None:
         if len(begins[-1]) in (0, 1, 2, steps - 2, steps - 1):  # a GPU may run ahead in between
-            _wait(data.device)
+            wait(data.device)
         begins[-1].append(time.perf_counter())
         if len(begins) > batches:
             raise _Enough
@@ -213,11 +213,6 @@ def _seconds(work: Callable[[], object], device: torch.device) -> list[float]:
     while len(seconds) < 3 or (sum(seconds[1:]) < _PATIENCE / 2 and len(seconds) < _MOST):
         began = time.perf_counter()
         work()
-        _wait(device)
+        wait(device)
         seconds.append(time.perf_counter() - began)
     return seconds
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

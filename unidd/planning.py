@@ -20,10 +20,10 @@ from .datasets import ImageData, load
 from .machine import available_memory, describe, duration, limit_memory, out_of_memory, peak_memory, size
 from .measuring import Measured, measure_finish, measure_real_side, measure_steps, measure_training
 from .models import build
-from .realside import real_identity
+from .realside import kept_statistics
+from .results import nearest
 from .settings import DistillConfig, class_groups
-from .store import load_statistics
-from .training import Teacher, TrainConfig, cache_folder, teacher_folder
+from .training import Teacher, TrainConfig, teacher_folder
 
 _MEASURE = "import unidd.cli; from unidd.planning import _child; _child()"  # a process like that of the run
 
@@ -191,8 +191,7 @@ def plan(
         raise ValueError(f"measuring broke off ({reason}): is the memory of {size(available or 0)} enough?") from None
     if isinstance(found, Exception):
         raise found
-    nearest = next(path for path in (Path(out).absolute(), *Path(out).absolute().parents) if path.exists())
-    return replace(estimate(*found), available=available, free=shutil.disk_usage(nearest).free)
+    return replace(estimate(*found), available=available, free=shutil.disk_usage(nearest(out)).free)
 
 
 def _child() -> None:
@@ -230,12 +229,11 @@ def measure(
         done += _fitting("a step of the teacher's training", lambda: measure_training(network, data, training))
     teacher, statistics, real = Teacher(network.eval().requires_grad_(False), 0.0, ""), None, False
     if config.filter != "none" and config.steps:
-        statistics = load_statistics(cache_folder() / "statistics", real_identity(config, data, network))
+        statistics = kept_statistics(config, data, network)
         if statistics is None:
             real = True
             part, statistics = _fitting("the pass over the real data", lambda: measure_real_side(config, data, network))
             done += part
-        statistics = {layer: moments.to(data.device) for layer, moments in statistics.items()}
     if config.steps:
         done += _measure_steps(config, data, teacher, statistics)
     done += measure_finish(data)

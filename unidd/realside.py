@@ -1,6 +1,7 @@
 """The real side of a distillation: one pass over the real images, shared by all processes, kept on disk."""
 
 import math
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -38,23 +39,30 @@ def real_side(
     Raises:
         ValueError: the teacher's features are not finite.
     """
-    layers, identity = tapped_layers(teacher), real_identity(config, data, teacher)
-    kept = cache_folder() / "statistics"
-    statistics = ranks.from_first(lambda: load_statistics(kept, identity))
+    statistics = ranks.from_first(lambda: kept_statistics(config, data, teacher))
     if statistics is None:
         parts = max(ranks.world, math.ceil(len(data.train) / real_batch(data.size)))
         own = list(torch.arange(len(data.train)).tensor_split(parts))[ranks.part(parts)]  # same batches for all worlds
         batches = ((data.train.images[i[0] : i[-1] + 1], data.train.labels[i[0] : i[-1] + 1]) for i in own)
         title = "real side" if progress else None
         found = real_statistics(
-            teacher, batches, layers, config.signal,
+            teacher, batches, tapped_layers(teacher), config.signal,
             prepare=data.normalise, progress=title, total=sum(map(len, own)),
         )  # fmt: skip
         statistics = ranks.merge(found)
         check_statistics(statistics, config, data, teacher)
         if ranks.first:
-            save_statistics(kept, identity, statistics)
-    return {layer: moments.to(data.device) for layer, moments in statistics.items()}
+            save_statistics(_folder(), real_identity(config, data, teacher), statistics)
+    return statistics
+
+
+def kept_statistics(config: DistillConfig, data: ImageData, teacher: nn.Module) -> dict[str, Moments] | None:
+    """The statistics in the cache, on the CPU; None if they are not there."""
+    return load_statistics(_folder(), real_identity(config, data, teacher))
+
+
+def _folder() -> Path:
+    return cache_folder() / "statistics"
 
 
 def real_identity(config: DistillConfig, data: ImageData, teacher: nn.Module) -> dict:

@@ -80,6 +80,12 @@ def atomic(path: str | Path):
         os.replace(temporary, path)
 
 
+def nearest(folder: str | Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    folder = Path(folder).absolute()
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
 def check_writable(folder: str | Path) -> None:
     """Raise an OSError now if files could not be written to the folder later; leaves nothing behind.
 
@@ -87,9 +93,8 @@ def check_writable(folder: str | Path) -> None:
         OSError: it cannot be made or written; the message names it.
     """
     folder = Path(folder).absolute()
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=nearest):
+        with tempfile.TemporaryFile(dir=nearest(folder)):
             pass
     except OSError as error:
         raise OSError(f"cannot write to {folder} ({error.strerror}): choose another folder") from None

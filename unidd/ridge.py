@@ -28,7 +28,7 @@ def by_channels(
     ffc.diagonal(dim1=1, dim2=2).add_(beta)
     inverse = torch.cholesky_inverse(_cholesky(ffc))
     by_filter, by_signal = real[0] - inverse, real[1] - inverse @ flc
-    distances = _norms(by_filter, by_signal)
+    distances = norms(by_filter, by_signal)
     rates = _over(rates, distances)
     signal = by_signal * rates[:, 1, None, None]
     half = (signal / 2) @ flc.mT
@@ -64,7 +64,7 @@ def by_rows(
         return (v * k[0, 0] if isotropic else v @ k) - (v @ s.T) @ s
 
     by_filter, by_signal = torch.addmm(gap, s.T, s), real - times_p(flc.T).T
-    distances = _norms(by_filter, by_signal)
+    distances = norms(by_filter, by_signal)
     rates = _over(rates, distances)
     signal = by_signal * rates[1]
     zp = torch.linalg.solve_triangular(factor.T, s, upper=True)
@@ -83,7 +83,8 @@ def _cholesky(matrix: Tensor) -> Tensor:
     return factor.masked_fill_((failed > 0)[..., None, None], math.nan)
 
 
-def _norms(*gaps: Tensor) -> Tensor:
+def norms(*gaps: Tensor) -> Tensor:
+    """‖·‖_F of gaps (…, d, k), side by side: (…, number of gaps)."""
     return torch.stack([torch.linalg.vector_norm(gap, dim=(-2, -1)) for gap in gaps], -1)
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from .filters import AllPass, Filter, Landweber, Linear, Residual, Ridge
 from .schedules import SCHEDULES, relative_beta
 from .statistics import RealSide
+from .training import check_choices
 
 _MOST_STEPS = 200  # of gradient descent in the Landweber and residual filters, each a (d, d) product
 
@@ -75,10 +76,7 @@ class DistillConfig:
                 raise ValueError(f"{name} must be a finite number from 0, not {getattr(self, name)}")
         if not 0 < self.lr < math.inf or not 0 < self.scale <= 1:
             raise ValueError(f"lr must be above 0 and scale in (0, 1], not {self.lr} and {self.scale}")
-        for name in ("filter", "beta_unit", "schedule", "signal", "precision"):
-            choices = self.__dataclass_fields__[name].type.__args__
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        check_choices(self, "filter", "beta_unit", "schedule", "signal", "precision")
 
 
 def class_groups(config: DistillConfig, classes: int) -> list[slice]:

@@ -20,6 +20,14 @@ from .models import ModelConfig, build
 from .results import atomic, save_json
 
 
+def check_choices(config, *names: str) -> None:
+    """Raise a ValueError unless these fields of a dataclass hold one of the values their `Literal` types list."""
+    for name in names:
+        value, choices = getattr(config, name), config.__dataclass_fields__[name].type.__args__
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How a network is trained.
@@ -51,10 +59,7 @@ class TrainConfig:
         for name in ("epochs", "batch", "lr", "period", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("optimizer", "crop"):
-            choices = self.__dataclass_fields__[name].type.__args__
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        check_choices(self, "optimizer", "crop")
 
 
 @dataclass(frozen=True)
