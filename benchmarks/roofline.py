@@ -7,12 +7,14 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from unidd.models import tapped_layers
-from unidd.statistics import FeatureTap
+from unidd.statistics import FeatureTap, GradientTap, rows
 
 
 @dataclass(frozen=True)
@@ -64,49 +66,78 @@ def layers(model: nn.Module, batch: int, channels: int, size: int) -> tuple[int,
 
 def products(found: list[Layer], moving: bool, device: torch.device) -> Callable[[], None]:
     """A step's products and factorisations, on data of their shapes, and nothing else: no sums, norms or gradients."""
-    widths: dict[int, list[Layer]] = defaultdict(list)
-    parts = []
-    for layer in found:
-        if layer.by_rows:
-            parts.append(_by_rows(layer, moving, device))
-        else:
-            widths[layer.d].append(layer)
-    parts += [_by_channels(d, [layer.n for layer in group], device) for d, group in widths.items()]
+    parts = _parts(found, moving, device)
+    features = [torch.randn(layer.n, layer.d, device=device) for layer in found]
+    gradients = [torch.zeros_like(x) for x in features]
 
     @torch.no_grad()
     def step() -> None:
-        for part in parts:
-            part()
+        for part, members in parts:
+            for i, push in zip(members, part([features[i] for i in members]), strict=True):
+                push(gradients[i])
 
     return step
 
 
-def _by_channels(d: int, counts: list[int], device: torch.device) -> Callable[[], None]:
-    features = [torch.randn(n, d, device=device) for n in counts]
-    gradients = [torch.zeros(n, d, device=device) for n in counts]
-    known = torch.eye(d, device=device).repeat(len(counts), 1, 1)
+def in_place(teacher: nn.Module, images: Tensor, labels: Tensor, moving: bool) -> Callable[[], Tensor]:
+    """A plain pass with the bare products where a step has them, on its features and on the way back.
+
+    What is in the caches then is what a step finds there; the loss is not one, as nothing is compared.
+    """
+    names = tapped_layers(teacher)
+    parts = _parts(layers(teacher, len(images), *images.shape[1:3])[1], moving, images.device)
+
+    def step() -> Tensor:
+        with GradientTap(teacher, names) as tap:
+            loss = F.cross_entropy(teacher(images), labels)
+        with torch.no_grad():
+            for part, members in parts:
+                pushes = part([rows(tap.features[names[i]]) for i in members])
+                tap.pushes |= {names[i]: push for i, push in zip(members, pushes, strict=True)}
+        return torch.autograd.grad(loss, images)[0]
+
+    return step
+
+
+Part = Callable[[list[Tensor]], list[Callable[[Tensor], object]]]  # features of layers → what to do to their gradients
+
+
+def _parts(found: list[Layer], moving: bool, device: torch.device) -> list[tuple[Part, list[int]]]:
+    """Layers of one width together, unless they are done by rows, and which they are."""
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, layer in enumerate(found):
+        groups[layer.d, i + 1 if layer.by_rows else 0].append(i)
+    return [
+        (_by_rows(found[members[0]], moving, device) if alone else _by_channels(d, len(members), device), members)
+        for (d, alone), members in groups.items()
+    ]
+
+
+def _by_channels(d: int, count: int, device: torch.device) -> Part:
+    known = torch.eye(d, device=device).repeat(count, 1, 1)
     ffc, h = torch.empty_like(known), torch.randn_like(known)
 
-    def step() -> None:
+    def part(features: list[Tensor]) -> list[Callable[[Tensor], object]]:
         for x, before, out in zip(features, known, ffc, strict=True):
             torch.addmm(before, x.T, x, alpha=1 / len(x), out=out)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(ffc).L)
-        for x, gradient, matrix in zip(features, gradients, inverse @ h @ inverse, strict=True):
-            gradient.addmm_(x, matrix, alpha=1e-6)
+        matrices = inverse @ h @ inverse
+        return [partial(Tensor.addmm_, mat1=x, mat2=m, alpha=1e-6) for x, m in zip(features, matrices, strict=True)]
 
-    return step
+    return part
 
 
-def _by_rows(layer: Layer, moving: bool, device: torch.device) -> Callable[[], None]:
-    z = torch.randn(layer.n, layer.d, device=device)
+def _by_rows(layer: Layer, moving: bool, device: torch.device) -> Part:
     k, gap = (torch.eye(layer.d, device=device) for _ in range(2))
 
-    def step() -> None:
+    def part(features: list[Tensor]) -> list[Callable[[Tensor], object]]:
+        (z,) = features
         t = z @ k if moving else z
         factor = torch.linalg.cholesky_ex(torch.addmm(torch.eye(layer.n, device=device), t, z.T)).L
         s = torch.linalg.solve_triangular(factor, t, upper=False)
         by_filter = torch.addmm(gap, s.T, s)
         v = torch.linalg.solve_triangular(factor.T, s, upper=True) @ by_filter
-        _ = (v @ k if moving else v) - (v @ s.T) @ s
+        by_z = (v @ k if moving else v) - (v @ s.T) @ s
+        return [lambda gradient: gradient.add_(by_z, alpha=1e-6)]
 
-    return step
+    return part

@@ -9,7 +9,7 @@ channels-last, bfloat16 autocast, torch.compile, and on CUDA a graph. A step tap
 network does not notice: only the parts between its convolutions can be compiled for it; the plain pass of the whole
 is there for comparison. Options of the process (threads; glibc's malloc, which by default hands large blocks back to
 the kernel and gets them again page by page) run in processes of their own, there and back. A gain is the time as it is
-over the time with the option. About three minutes on two quiet CPU cores.
+over the time with the option. About five minutes on two quiet CPU cores.
 
 Chapter: "CFM, the algorithm and its cost".
 """
@@ -31,7 +31,8 @@ from torch import nn
 from unidd.results import provenance, save_json
 
 CASES = (Case(), Case(batch=100, fewer=2), Case("resnet18", fewer=2))
-KINDS = ("plain", "ours")
+KINDS = "plain", "ours"
+ALL = *KINDS, "straightforward"
 _KEEP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36), "MALLOC_TOP_PAD_": str(2**26)}
 _HUGE = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 PROCESSES = {
@@ -43,11 +44,13 @@ PROCESSES = {
 }
 
 
-def passes(case: Case, device: torch.device, prepare: Callable[[nn.Module], object] = lambda _: None) -> dict:
+def passes(
+    case: Case, device: torch.device, prepare: Callable[[nn.Module], object] = lambda _: None, kinds=KINDS
+) -> dict:
     """The plain pass and our step of a network after `prepare`, run once: errors come now."""
     steps = Steps(case, device)
     prepare(steps.teacher)
-    found = {kind: getattr(steps, kind) for kind in KINDS}
+    found = {kind: getattr(steps, kind) for kind in kinds}
     for step in found.values():
         step()
     return found
@@ -120,7 +123,8 @@ def child(device: str, steps: int, quick: bool) -> None:
     """Prints the times of each case, as JSON: what a process of its own runs."""
     found = []
     for case in CASES[:1] if quick else CASES:
-        found.append(interleaved(passes(case, torch.device(device)), max(steps // case.fewer, 3), torch.device(device)))
+        kinds = passes(case, torch.device(device), kinds=ALL)
+        found.append(interleaved(kinds, max(steps // case.fewer, 3), torch.device(device)))
     print(json.dumps(found))
 
 
@@ -136,14 +140,14 @@ def of_process(device: str, steps: int, quick: bool) -> list[dict]:
     records = []
     for i, case in enumerate(CASES[:1] if quick else CASES):
         pooled = {
-            name: {kind: [s for run in runs for s in run[i][kind]] for kind in KINDS}
+            name: {kind: [s for run in runs for s in run[i][kind]] for kind in ALL}
             for name, runs in times.items()
             if runs
         }
         base = pooled.pop("as it is")
-        gains = {name: {kind: ratio(base[kind], found[kind]) for kind in KINDS} for name, found in pooled.items()}
+        gains = {name: {kind: ratio(base[kind], found[kind]) for kind in ALL} for name, found in pooled.items()}
         record = {"network": case.network, "batch": case.batch, "n": len(base["plain"])}
-        records.append(record | {"seconds": {kind: summary(base[kind]) for kind in KINDS}, "gains": gains})
+        records.append(record | {"seconds": {kind: summary(base[kind]) for kind in ALL}, "gains": gains})
     return records
 
 

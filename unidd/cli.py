@@ -15,6 +15,7 @@ from .configs import BUDGETS, METHODS, Benchmark
 from .datasets import load
 from .distillation import identity
 from .evaluation import PROTOCOLS, check_fits, evaluate
+from .machine import keep_memory
 from .parallel import Ranks
 from .planning import plan
 from .results import Record, check_writable, provenance, save_record
@@ -238,6 +239,7 @@ def teach(
 
 def main() -> None:
     """Run the command line; a mistake in the input is one line on standard error and exit code 2."""
+    keep_memory()
     try:
         tyro.extras.subcommand_cli_from_dict(
             {"distill": distil, "plan": forecast, "evaluate": assess, "teach": teach},

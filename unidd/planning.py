@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .configs import Benchmark
 from .datasets import ImageData, load
-from .machine import available_memory, describe, duration, limit_memory, out_of_memory, peak_memory, size
+from .machine import available_memory, describe, duration, keep_memory, limit_memory, out_of_memory, peak_memory, size
 from .measuring import Measured, measure_finish, measure_real_side, measure_steps, measure_training
 from .models import build
 from .realside import kept_statistics
@@ -199,6 +199,7 @@ def _child() -> None:
     benchmark, seed, save_every, root, device, available, began = pickle.load(sys.stdin.buffer)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what is printed meanwhile
+    keep_memory()
     try:
         if device == "cpu":
             limit_memory(available)
