@@ -1,6 +1,6 @@
 """A distillation of ImageNet-1K's shape on a CPU: 1,000 classes, 224 pixels, ResNet-18, IPC 1, some classes at a time.
 
-    python benchmarks/imagenet_shape.py [--group 50] [--steps 2] [--per-class 1]
+    python benchmarks/imagenet_shape.py [--group 200] [--steps 2] [--per-class 1]
 
 The images are generated, the network is untrained but for its batch norms, and the steps are few: what is measured is
 memory, and the time of a step, which depend on neither. The path is that of real ImageNet: the recipe
@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from unidd.configs import imagenet
 from unidd.datasets import ImageData, Split
 from unidd.distillation import distill
+from unidd.machine import keep_memory
 from unidd.models import ModelConfig, build, tapped_layers
 from unidd.results import provenance, save_json
 from unidd.statistics import real_statistics
@@ -118,11 +119,12 @@ def study(classes: int, per_class: int, size: int, group: int, steps: int) -> di
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in {"classes": 1000, "per-class": 1, "size": 224, "group": 50, "steps": 2}.items():
+    for name, default in {"classes": 1000, "per-class": 1, "size": 224, "group": 200, "steps": 2}.items():
         options.add_argument(f"--{name}", type=int, default=default)
     options.add_argument("--out", type=Path, default=FOLDER / "shape.json")
     chosen = vars(options.parse_args())
     out = chosen.pop("out")
+    keep_memory()  # as the command does
     found = study(**chosen)
     save_json(found, out)
     print(f"peak {found['peak GiB']} GiB, {found['seconds']['a step']} s a step of {found['group']} images; {out}")

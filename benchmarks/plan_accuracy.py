@@ -5,7 +5,7 @@
 Four runs that differ in data, model, recipe and size; the first three train a teacher and measure the real side, the
 last finds both in the cache. Each is planned, then run, by the command itself in fresh processes; measured are
 wall-clock time, the peak resident memory of the process, and the largest sum of files in the run's folder and what it
-adds to the cache. One run each, about a minute on two CPU cores; nothing else should compute meanwhile.
+adds to the cache. Three times each, about ten minutes on two CPU cores; nothing else should compute meanwhile.
 """
 
 import contextlib
@@ -94,13 +94,8 @@ def measure(benchmark: Benchmark, save_every: int, out: Path) -> dict:
     return found | {"disk": largest[0]}
 
 
-def main(out: Path = ROOT / "results" / "studies" / "plan" / "plan.json", only: int | None = None) -> None:
-    """Plan and run each.
-
-    Args:
-        out: the record to write.
-        only: the number of a single run, from 0.
-    """
+def compare(only: int | None) -> list[dict]:
+    """Each run planned and run once, with an empty cache at the start."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["UNIDD_CACHE"] = str(Path(folder) / "cache")
@@ -117,19 +112,34 @@ def main(out: Path = ROOT / "results" / "studies" / "plan" / "plan.json", only: 
             planning = time.perf_counter() - began
             measured = measure(benchmark, save_every, Path(folder) / f"set-{number}")
             predicted = {"seconds": planned.seconds, "memory": planned.memory, "disk": planned.disk}
-            rows.append(
-                {
-                    "run": name,
-                    "predicted": {k: round(v, 2) for k, v in predicted.items()},
-                    "measured": {k: round(v, 2) for k, v in measured.items()},
-                    "ratio": {k: round(predicted[k] / measured[k], 3) for k in predicted},
-                    "phases": [[phase, round(seconds, 2)] for phase, seconds, _ in planned.phases],
-                    "seconds of planning": round(planning, 1),
-                }
-            )
-            print(f"{name}: predicted ÷ measured", rows[-1]["ratio"], f"({measured['seconds']:.0f} s)", flush=True)
-    about = provenance()
-    save_json({"rows": rows, "n": 1, "provenance": about}, out)
+            ratio = {k: round(predicted[k] / measured[k], 3) for k in predicted}
+            row = {
+                "predicted": {k: round(v, 2) for k, v in predicted.items()},
+                "measured": {k: round(v, 2) for k, v in measured.items()},
+                "phases": [[phase, round(seconds, 2)] for phase, seconds, _ in planned.phases],
+                "seconds of planning": round(planning, 1),
+            }
+            rows.append({"run": name, "ratio": ratio, "times": row})
+            print(f"{name}: predicted ÷ measured", ratio, f"({measured['seconds']:.0f} s)", flush=True)
+    return rows
+
+
+def main(
+    out: Path = ROOT / "results" / "studies" / "plan" / "plan.json", only: int | None = None, repeats: int = 3
+) -> None:
+    """Plan and run each.
+
+    Args:
+        out: the record to write.
+        only: the number of a single run, from 0.
+        repeats: how often.
+    """
+    found = [compare(only) for _ in range(repeats)]
+    rows = []
+    for same in zip(*found, strict=True):
+        ratios = {what: [row["ratio"][what] for row in same] for what in same[0]["ratio"]}
+        rows.append({"run": same[0]["run"], "ratios": ratios, "times": [row["times"] for row in same]})
+    save_json({"rows": rows, "n": repeats, "provenance": provenance()}, out)
 
 
 if __name__ == "__main__":

@@ -416,11 +416,11 @@ shown(plots.cost_bars, "cost/cpu.json", "python benchmarks/step_cost.py")
 # %% tags=["hide-input"]
 def told(record):
     """How it was measured, and each bound."""
-    about, quiet = record["provenance"], all(case["quiet"] for case in record["cases"])
+    about, wavered = record["provenance"], max(case["spread"] for case in record["cases"])
     lines = [
         f"Medians and quartiles of at least {min(case['n'] for case in record['cases'])} steps of each kind on "
-        f"{about['device']}, threads: {about['threads']}, torch {about['torch']}, {about['date']}"
-        + (".\n" if quiet else "; other programs computed meanwhile, so read these numbers with care.\n")
+        f"{about['device']}, threads: {about['threads']}, torch {about['torch']}, {about['date']}. The machine is not "
+        f"quite steady: the quartiles of one and the same plain pass lie up to {wavered:.0%} apart.\n"
     ]
     for case in record["cases"]:
         network = {"convnet": "ConvNet-3", "resnet18": "ResNet-18"}[case["network"]]
@@ -428,7 +428,7 @@ def told(record):
             value, least = case["ratios"][what]["median"], case["ratios"]["floor / plain"]["median"]
             ours = what == "ours / plain"
             met = "met" if (value <= bound if ours else value >= bound) else "missed"
-            floor = f"; a plain pass and the bare operations take {least:.2f}" if ours else ""
+            floor = f"; a plain pass with the bare products in it takes {least:.2f}" if ours else ""
             lines.append(
                 f"- {network}, {case['batch']} images, {what}: {value:.2f}, the goal {bound:.2f} is {met}{floor}"
             )
@@ -438,12 +438,39 @@ def told(record):
 shown(told, "cost/cpu.json", "python benchmarks/step_cost.py")
 
 # %% [markdown]
-# On a GPU:
+# The floor is what {eq}`eq-cost` counts and nothing else, run where a step runs it: the products read features that are
+# no longer in the cache and write to gradients on their way back. A goal below it cannot be met by this algebra; what
+# lies between it and our step are sums, norms and a few hundred calls of a microsecond or more. On a GPU:
 
 # %% tags=["hide-input"]
 shown(plots.cost_bars, "cost/cuda.json", "python benchmarks/step_cost.py --device cuda")
 
 # %% [markdown]
+# **Which options pay.** Time as it is over the time with an option, of our step and, in brackets, of a plain pass: an
+# option pays above 1.
+
+
+# %% tags=["hide-input"]
+def gained(record):
+    columns = {}
+    for case in record["network options"] + record["process options"]:
+        name = {"convnet": "ConvNet-3", "resnet18": "ResNet-18"}[case["network"]] + f", {case['batch']} images"
+        for option, gains in case["gains"].items():
+            ours, plain = (f"{gains[kind]['median']:.2f}" if kind in gains else "–" for kind in ("ours", "plain"))
+            columns.setdefault(name, {})[option] = f"{ours} ({plain})"
+    return pd.DataFrame(columns).fillna("–")
+
+
+shown(gained, "cost/options.json", "python benchmarks/step_options.py")
+
+# %% [markdown]
+# - Weights are stored channels-last, so that contiguous ones are the option here: they cost time and save nothing.
+# - bfloat16 is yours to choose (`--precision bfloat16`; correlations and filters stay float32).
+# - `torch.compile` needs a compiler, and does not see that a step taps the network; only the parts between the
+#   convolutions can be compiled. Left off.
+# - Memory: the C library hands large blocks back to the kernel and gets them again, page by page, in every step. The
+#   command `unidd` tells it to keep them (`unidd.machine.keep_memory`; call it first in your own script on a CPU).
+#
 # And how our step grows, with one image of each class in a batch: with the classes, the rounds behind it, the width of
 # the network and the size of the images.
 
@@ -460,14 +487,14 @@ shown(plots.growth, "cost/growth.json", "python benchmarks/growth.py")
 # unidd plan --dataset cifar10 --ipc 50 --model resnet18 --budget paper
 # ```
 #
-# How well it foretells: predicted over measured, one run each of different data, models and recipes.
+# How well it foretells: predicted over measured, three times each, of different data, models and recipes.
 
 
 # %% tags=["hide-input"]
 def foretold(record):
-    runs = [run["run"] for run in record["rows"]]
-    ratios = pd.DataFrame([run["ratio"] for run in record["rows"]], runs, ["seconds", "memory", "disk"])
-    return ratios.rename(columns={"seconds": "time"}).map("{:.2f}".format)
+    runs = {run["run"]: run["ratios"] for run in record["rows"]}
+    ratios = pd.DataFrame.from_dict(runs, "index").rename(columns={"seconds": "time"})
+    return ratios.map(lambda found: ", ".join(f"{ratio:.2f}" for ratio in sorted(found)))
 
 
 shown(foretold, "plan/plan.json", "python benchmarks/plan_accuracy.py")
@@ -610,4 +637,4 @@ print(f"n / d = {r:.3f}")
 # `unidd/matching.py` and `unidd/ridge.py` (a step), `unidd/statistics.py` (both sides), `unidd/store.py` (what is kept
 # on disk), `unidd/parallel.py` (several processes), `unidd/explorers/curriculum.js` (the player). Its tests:
 # `tests/test_theory_cfm.py`, `tests/test_engine.py`, `tests/test_matching.py`, `tests/test_resume.py`. Its records:
-# `benchmarks/curriculum.py`, `benchmarks/step_cost.py`.
+# `benchmarks/curriculum.py`, and for the cost `make bench`.

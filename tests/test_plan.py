@@ -263,6 +263,33 @@ except RuntimeError as error:
     assert done.stdout == "True\n"
 
 
+@pytest.mark.skipif(not machine._of_glibc("mallopt"), reason="glibc alone can be told")
+def test_kept_memory_is_not_fetched_again_until_it_is_released():
+    script = """
+import resource, sys, torch
+from unidd.machine import _entry, keep_memory, release_memory
+rss = lambda: _entry("/proc/self/status", "VmRSS:", 1 << 10) >> 20
+step = lambda: torch.ones(64 << 18).sum()
+if sys.argv[1] == "keep":
+    assert keep_memory()
+before = rss()
+for _ in range(6):
+    step()
+    faults, last = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, locals().get("faults", 0)
+kept = rss() - before
+release_memory()
+print(faults - last, kept, rss() - before)
+"""
+    found = {}
+    for kind in ("default", "keep"):
+        done = subprocess.run([sys.executable, "-c", script, kind], capture_output=True, text=True, check=True)
+        found[kind] = tuple(map(int, done.stdout.split()))
+    (faults, *_), (after, kept, released) = found["default"], found["keep"]
+    assert after < faults / 10, found
+    assert kept > 60, "MiB"
+    assert released < 20
+
+
 def test_the_available_memory_is_that_of_the_machine_or_of_the_container(monkeypatch):
     assert 0 < available_memory("cpu") < 1 << 50
     files = {

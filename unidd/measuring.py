@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 
 import torch
 from torch import nn
@@ -24,7 +24,7 @@ from .synthetic import SyntheticSet
 from .training import Teacher, TrainConfig, accuracy, train
 
 _PATIENCE = 10.0  # seconds for the steps of distillation, and half of it for those of each other part
-_FEWEST, _MOST = 5, 100  # steps of a batch that are measured
+_FEWEST, _MOST = 5, 250  # steps of a batch that are measured
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def measure_training(network: nn.Module, data: ImageData, config: TrainConfig) -
     seen = replace(data, test=data.test.take(torch.arange(min(500, len(data.test)), device=data.device)))
     tests = _seconds(lambda: accuracy(network, seen), data.device)
     kept = sum(tensor.nbytes for tensor in network.state_dict().values())
-    step = median(steps)
+    step = mean(steps)
     return Measured(
         start=max(once - step, 0), train=step, test=min(tests) / len(seen.test), kept=kept,
         memory=peak_memory(data.device),
@@ -96,7 +96,7 @@ def measure_real_side(config: DistillConfig, data: ImageData, model: nn.Module) 
 
     once, *passes = _seconds(two, data.device)
     kept = sum(t.nbytes for m in statistics.values() for t in (m.mean, m.scatter, m.cross))
-    found = median(passes)
+    found = mean(passes)
     measured = Measured(start=max(once - found, 0), real=found / (2 * size), kept=kept, memory=peak_memory(data.device))
     return measured, statistics
 
@@ -126,11 +126,11 @@ def measure_steps(
     with tempfile.TemporaryDirectory() as folder:
         state = _WatchedCheckpoint(folder)
         began, begins, end = _begins(config, data, teacher, statistics, steps, 2, state)
-    first = _step(begins[0], data.device)
+    first = _step(begins[0])
     setup = begins[0][0] - began + _excess(begins[0], first)
     step, between = first, 0.0
     if len(begins) > 1 and len(begins[1]) == steps:
-        step = _step(begins[1], data.device)
+        step = _step(begins[1])
         after = begins[2][0] if len(begins) > 2 and begins[2] else end
         between = after - begins[1][-1] - step + _excess(begins[1], step)
     return Measured(
@@ -197,10 +197,12 @@ def _begins(
     return began, begins, time.perf_counter()
 
 
-def _step(begins: list[float], device: torch.device) -> float:
-    """Seconds of a step: not the first, which ends what was put off to it, nor the last two, about a state."""
-    steps = [later - earlier for earlier, later in pairwise(begins[1:-1])]
-    return (mean if device.type == "cuda" else median)(steps)
+def _step(begins: list[float]) -> float:
+    """Seconds of a step: not the first, which ends what was put off to it, nor the last two, about a state.
+
+    The mean, since slow steps are part of a run as well.
+    """
+    return mean(later - earlier for earlier, later in pairwise(begins[1:-1]))
 
 
 def _excess(begins: list[float], step: float) -> float:

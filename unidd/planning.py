@@ -17,7 +17,17 @@ from pathlib import Path
 
 from .configs import Benchmark
 from .datasets import ImageData, load
-from .machine import available_memory, describe, duration, keep_memory, limit_memory, out_of_memory, peak_memory, size
+from .machine import (
+    available_memory,
+    describe,
+    duration,
+    keep_memory,
+    limit_memory,
+    out_of_memory,
+    peak_memory,
+    release_memory,
+    size,
+)
 from .measuring import Measured, measure_finish, measure_real_side, measure_steps, measure_training
 from .models import build
 from .realside import kept_statistics
@@ -246,6 +256,7 @@ def _measure_steps(config: DistillConfig, data: ImageData, teacher: Teacher, sta
     """As `measure_steps`; if a batch does not fit the memory, halve it to say what does."""
     group = tried = config.group or data.classes
     while tried:
+        release_memory()
         try:
             found = measure_steps(replace(config, group=tried), data, teacher, statistics)
         except (MemoryError, RuntimeError) as error:
@@ -260,6 +271,7 @@ def _measure_steps(config: DistillConfig, data: ImageData, teacher: Teacher, sta
 
 
 def _fitting(what: str, work: Callable):
+    release_memory()
     try:
         return work()
     except (MemoryError, RuntimeError) as error:

@@ -1,6 +1,7 @@
 """What is kept on disk so that no work is lost: the state of a run, and real-side statistics.
 
 Files are sealed, a checksum before the content, and written atomically: a file is whole, or it is found out.
+Chapter: "CFM, the algorithm and its cost".
 """
 
 import contextlib
