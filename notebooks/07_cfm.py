@@ -470,12 +470,31 @@ shown(gained, "cost/options.json", "python benchmarks/step_options.py")
 #   convolutions can be compiled. Left off.
 # - Memory: the C library hands large blocks back to the kernel and gets them again, page by page, in every step. The
 #   command `unidd` tells it to keep them (`unidd.machine.keep_memory`; call it first in your own script on a CPU).
+#   That may take more memory. Where it is short, set a variable of the C library, which then holds instead, as in
+#   `MALLOC_MMAP_THRESHOLD_=1000000 unidd distill …`.
 #
 # And how our step grows, with one image of each class in a batch: with the classes, the rounds behind it, the width of
 # the network and the size of the images.
 
 # %% tags=["hide-input"]
 shown(plots.growth, "cost/growth.json", "python benchmarks/growth.py")
+
+# %% [markdown]
+# The one pass over the real data, whose sums are kept in float64, costs more than the network alone:
+
+
+# %% tags=["hide-input"]
+def read(record):
+    rows = {}
+    for found in record["throughput"]:
+        rates = {what: rate["median"] for what, rate in found["images per second"].items()}
+        name = {"convnet": "ConvNet-3", "resnet18": "ResNet-18"}[found["network"]]
+        rows[name] = {"statistics, images a second": rates["statistics"], "network alone": rates["network"]}
+        rows[name]["times the time"] = found["cost"]["median"]
+    return pd.DataFrame(rows).T.map("{:.4g}".format)
+
+
+shown(read, "cost/growth.json", "python benchmarks/growth.py")
 
 # %% [markdown]
 # ## Long runs
@@ -547,8 +566,14 @@ def operations(images):
     return 2 * forward.get_total_flops() + sum(4 * n * d**2 + 5 * d**3 for n, d in shapes)
 
 
+def memory_of_each(record):
+    """Bytes for an image of a step."""
+    peaks = record["peaks GiB"]
+    return (peaks["distillation"] - peaks["data and network"]) * 2**30 / record["group"]
+
+
 def planned(count, rate, read, each):
-    """Of `count` devices; `each` is the memory that an image of a step takes, in bytes."""
+    """Of `count` devices; `each` is as above."""
     batch, batches = recipe.group // count, recipe.ipc * CLASSES // recipe.group
     step, real = operations(batch) / rate, PHOTOGRAPHS / count / read
     work = Work(0, 0, PHOTOGRAPHS // count, batches, recipe.steps, 0, batch, recipe.ipc * CLASSES, 4 * 3 * 224**2)
@@ -557,18 +582,21 @@ def planned(count, rate, read, each):
 
 
 def plan_of_imagenet(record):
-    peaks, seconds, about = record["peaks GiB"], record["seconds"], record["provenance"]
-    each = (peaks["distillation"] - peaks["data and network"]) * 2**30 / record["group"]
+    seconds, about = record["seconds"], record["provenance"]
+    lean = json.loads((studies / "imagenet" / "shape-handed-back.json").read_text())
+    each, least = memory_of_each(record), memory_of_each(lean)
     rate, read = operations(record["group"]) / seconds["a step"], record["real images"] / seconds["real side"]
-    rows = {"this CPU": (1, rate, read), "one H100": (1, *H100.values()), "eight H100": (8, *H100.values())}
-    columns = ["a step", "real side", "distillation", "in all", "memory of each"]
-    display(pd.DataFrame([planned(*row, each) for row in rows.values()], list(rows), columns))
+    rows = {"this CPU": (1, rate, read, each)}
+    rows |= {"one H100": (1, *H100.values(), least), "eight H100": (8, *H100.values(), least)}
+    columns = ["a step", "real side", "distillation", "in all", "images of a step take"]
+    display(pd.DataFrame([planned(*row) for row in rows.values()], list(rows), columns))
     return Markdown(
         f"Assumed: an H100 does {H100['rate'] / 1e12:.0f}·10¹² operations a second, under half of its peak in float32; "
-        f"{H100['read']:,} images a second are read for each; nothing is lost between eight; memory grows with the "
-        f"images of a step, as on the CPU. This CPU is {about['device']} (threads: {about['threads']}), at "
-        f"{rate / 1e9:.0f}·10⁹ operations a second in steps of {record['group']} images ({about['date']}); the short "
-        f"run took {record['peak GiB']:.1f} GiB."
+        f"{H100['read']:,} images a second are read for each; nothing is lost between eight; an image takes as "
+        f"much memory as on a CPU that hands back what it frees. This CPU is {about['device']} (threads: "
+        f"{about['threads']}), at {rate / 1e9:.0f}·10⁹ operations a second in steps of {record['group']} images ({about['date']}). The short "
+        f"run took {record['peak GiB']:.1f} GiB and {seconds['a step']:.1f} s a step; handing freed memory back, "
+        f"{lean['peak GiB']:.1f} GiB and {lean['seconds']['a step']:.1f} s."
     )
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,8 +78,11 @@ def keep_memory() -> bool:
     """Let this process keep the memory it frees, for its next step; whether it could: with glibc only.
 
     By default glibc hands large blocks back to the kernel and gets them again, page by page, which takes up to half of
-    a step on a CPU. Chapter: "CFM, the algorithm and its cost".
+    a step on a CPU; kept, they may add up to more memory. A `MALLOC_…` variable of yours in the environment wins.
+    Chapter: "CFM, the algorithm and its cost".
     """
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return False
     mmap_max, trim_threshold, top_pad = -4, -1, -2  # of glibc's malloc.h
     mallopt = _of_glibc("mallopt")
     return bool(mallopt) and all((mallopt(mmap_max, 0), mallopt(trim_threshold, -1), mallopt(top_pad, 2**26)))
