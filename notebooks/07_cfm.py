@@ -507,14 +507,15 @@ shown(read, "cost/growth.json", "python benchmarks/growth.py")
 # unidd plan --dataset cifar10 --ipc 50 --model resnet18 --budget paper
 # ```
 #
-# How well it foretells: predicted over measured, three times each, of different data, models and recipes.
+# How well it foretells: predicted over measured, lowest and highest of three times, for different data, models and
+# recipes.
 
 
 # %% tags=["hide-input"]
 def foretold(record):
     runs = {run["run"]: run["ratios"] for run in record["rows"]}
     ratios = pd.DataFrame.from_dict(runs, "index").rename(columns={"seconds": "time"})
-    return ratios.map(lambda found: ", ".join(f"{ratio:.2f}" for ratio in sorted(found)))
+    return ratios.map(lambda found: f"{min(found):.2f}–{max(found):.2f}")
 
 
 shown(foretold, "plan/plan.json", "python benchmarks/plan_accuracy.py")

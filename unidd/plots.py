@@ -266,7 +266,7 @@ def cost_bars(record: dict) -> go.Figure:
         traces.append(go.Scatter(points, hovertemplate="%{y}<br>" + name + ": %{x:.2f}<extra></extra>"))
     each = (f"{a:.2f} and {b:.2f} for {name}" for name, a, b in zip(cases, traces[0].x, traces[1].x, strict=True))
     alt = f"Time of our and of the straightforward step in plain passes: {'; '.join(each)}."
-    along, down = {"title": "time, in plain passes"}, {"autorange": "reversed", "ticks": "", "showgrid": False}
+    along, down = {"title": "plain passes"}, {"autorange": "reversed", "ticks": "", "showgrid": False}
     return figure(traces, alt, height=120 + 62 * len(cases), xaxis=along, yaxis=down)
 
 
