@@ -423,7 +423,7 @@ def told(record):
         f"{wavered:.0%} apart. With n steps of each kind:\n"
     ]
     for case in record["cases"]:
-        network = {"convnet": "ConvNet-3", "resnet18": "ResNet-18"}[case["network"]]
+        network = plots.NETWORKS[case["network"]]
         for what, bound in case["bounds"].items():
             value, least = case["ratios"][what]["median"], case["ratios"]["floor / plain"]["median"]
             ours = what == "ours / plain"
@@ -455,7 +455,7 @@ shown(plots.cost_bars, "cost/cuda.json", "python benchmarks/step_cost.py --devic
 def gained(record):
     columns = {}
     for case in record["network options"] + record["process options"]:
-        name = {"convnet": "ConvNet-3", "resnet18": "ResNet-18"}[case["network"]] + f", {case['batch']}"
+        name = plots.NETWORKS[case["network"]] + f", {case['batch']}"
         for option, gains in case["gains"].items():
             ours, plain = (f"{gains[kind]['median']:.2f}" if kind in gains else "–" for kind in ("ours", "plain"))
             columns.setdefault(name, {})[option] = f"{ours} ({plain})"
@@ -489,7 +489,7 @@ def read(record):
     rows = {}
     for found in record["throughput"]:
         rates = {what: rate["median"] for what, rate in found["images per second"].items()}
-        name = {"convnet": "ConvNet-3", "resnet18": "ResNet-18"}[found["network"]]
+        name = plots.NETWORKS[found["network"]]
         rows[name] = {"statistics, images a second": rates["statistics"], "network alone": rates["network"]}
         rows[name]["times the time"] = found["cost"]["median"]
     return pd.DataFrame(rows).T.map("{:.4g}".format)

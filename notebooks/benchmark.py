@@ -32,7 +32,7 @@ model = "convnet"  # architecture of teacher and students
 method = "cfm"  # random, classification, lfm, hfm, cfm, relative; or full
 ipc = 1  # images per class; None for full
 seeds = [0, 1]
-budget = "smoke"  # smoke, embedded or paper
+budget = "smoke"  # smoke, embedded, paper or large
 suite = "local"
 settings = {}  # changes to the recipe, such as {"beta": 0.5}
 out = ""  # file for the record; nothing is written if empty
@@ -55,8 +55,10 @@ from pathlib import Path
 from statistics import mean
 
 from unidd.datasets import load
+from unidd.machine import keep_memory
 from unidd.results import Record, check_writable, provenance, save_record
 
+keep_memory()
 if out:
     check_writable(Path(out).parent)
 data = load(benchmark.dataset)

@@ -272,13 +272,13 @@ rss = lambda: _entry("/proc/self/status", "VmRSS:", 1 << 10) >> 20
 step = lambda: torch.ones(64 << 18).sum()
 if sys.argv[1] == "keep":
     assert keep_memory()
-before = rss()
+faults, before = [], rss()
 for _ in range(6):
     step()
-    faults, last = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, locals().get("faults", 0)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 kept = rss() - before
 release_memory()
-print(faults - last, kept, rss() - before)
+print(faults[-1] - faults[-2], kept, rss() - before)
 """
     found, environment = {}, {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     for kind in ("default", "keep"):

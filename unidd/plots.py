@@ -24,6 +24,7 @@ COLOURS = ("#1f78c8", "#d1700a", "#179a72", "#b84d92", "#7d8794", "#a08a00", "#d
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "pentagon")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
 TEXT = "#7d8794"
+NETWORKS = {"convnet": "ConvNet-3", "resnet18": "ResNet-18"}  # of the studies of cost
 
 _AXIS = {
     "gridcolor": "rgba(125,135,148,0.25)",
@@ -271,9 +272,8 @@ def cost_bars(record: dict) -> go.Figure:
 
 
 def _case_name(case: dict) -> str:
-    name = {"convnet": "ConvNet-3", "resnet18": "ResNet-18"}.get(case["network"], case["network"])
     extra = ["first round"] * (case["b"] == 1) + [case["half"]] * bool(case["half"])
-    return ", ".join([name, f"{case['batch']} images", *extra])
+    return ", ".join([NETWORKS.get(case["network"], case["network"]), f"{case['batch']} images", *extra])
 
 
 def _cost_trace(name: str, what: str, cases: dict[str, dict], colour: str) -> go.Bar:
