@@ -23,13 +23,14 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
-from unidd import datasets
-from unidd.configs import Benchmark
-from unidd.models import build
-from unidd.objectives import Side, dc_bound, dc_terms, looseness, mtt_bound, mtt_terms, trajectory
-from unidd.results import provenance, save_json
-from unidd.statistics import FeatureTap
-from unidd.training import Teacher, TrainConfig, accuracy, train
+from unidd.bench.configs import Benchmark
+from unidd.bench.records import provenance
+from unidd.core.objectives import Side, dc_bound, dc_terms, looseness, mtt_bound, mtt_terms, trajectory
+from unidd.core.statistics import FeatureTap
+from unidd.data import datasets
+from unidd.files import save_json
+from unidd.networks.models import build
+from unidd.networks.training import Teacher, TrainConfig, accuracy, train
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {"block 1": "features.4", "block 2": "features.8", "block 3": "features.11"}  # read at the input of these
@@ -62,7 +63,7 @@ class Study:
 def trained(model: nn.Module, data: datasets.ImageData, study: Study, seed: int) -> Iterator[int]:
     """Train the model, and yield after every epoch that is a checkpoint.
 
-    The rate falls on a cosine, one value an epoch: the loop of `unidd.training` runs one epoch at a time.
+    The rate falls on a cosine, one value an epoch: the loop of `unidd.networks.training` runs one epoch at a time.
     """
     images = data.normalise(data.train.images)
     for epoch in range(study.epochs + 1):

@@ -17,17 +17,18 @@ from pathlib import Path
 
 import torch
 
-from unidd import augment
-from unidd.analysis import spectrum
-from unidd.configs import Benchmark
-from unidd.datasets import load
-from unidd.filters import Ridge
-from unidd.models import tapped_layers
-from unidd.objectives import filter_loss, signal_loss
-from unidd.results import provenance, save_json
-from unidd.schedules import SCHEDULES
-from unidd.statistics import RealSide, emu, real_statistics
-from unidd.synthetic import SyntheticSet
+from unidd.bench.configs import Benchmark
+from unidd.bench.records import provenance
+from unidd.core.filters import Ridge
+from unidd.core.objectives import filter_loss, signal_loss
+from unidd.core.schedules import SCHEDULES
+from unidd.core.spectra import spectrum
+from unidd.core.statistics import RealSide, emu, real_statistics
+from unidd.data import augment
+from unidd.data.datasets import load
+from unidd.data.synthetic import SyntheticSet
+from unidd.files import save_json
+from unidd.networks.models import tapped_layers
 
 PATH = Path(__file__).resolve().parent.parent / "results" / "studies" / "curriculum" / "photos.json"
 IPC, SEEDS, DRAWS = 10, (0, 1, 2), 20  # the first seed is shown round by round

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import torch
 
-from unidd.analysis import consistency, high_frequency_share, radial_power
-from unidd.configs import Benchmark, classification, hfm, lfm
-from unidd.datasets import load
-from unidd.distillation import distill
-from unidd.results import provenance, save_json
-from unidd.statistics import FeatureTap
-from unidd.synthetic import SyntheticSet
+from unidd.bench.configs import Benchmark, classification, hfm, lfm
+from unidd.bench.records import provenance
+from unidd.core.spectra import consistency, high_frequency_share, radial_power
+from unidd.core.statistics import FeatureTap
+from unidd.data.datasets import load
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.distillation import distill
+from unidd.files import save_json
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "studies" / "filters"
 IPC, STEPS = 3, 100
@@ -62,9 +63,14 @@ def study(seed: int, data, teacher) -> dict:
         result = distill(config, data, teacher, progress=False)
         found[name] = measure(result.images, result.labels, data, teacher)
     return {
-        "seed": seed, "ipc": IPC, "steps": STEPS, "teacher": teacher.card(), "measured": found,
-        "seconds": round(time.perf_counter() - began, 1), "provenance": provenance(),
-    }  # fmt: skip
+        "seed": seed,
+        "ipc": IPC,
+        "steps": STEPS,
+        "teacher": teacher.card(),
+        "measured": found,
+        "seconds": round(time.perf_counter() - began, 1),
+        "provenance": provenance(),
+    }
 
 
 if __name__ == "__main__":

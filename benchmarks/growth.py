@@ -22,9 +22,10 @@ import torch
 from step_cost import Case, Steps, options
 from timing import guarded, ratio, summary
 
-from unidd.models import tapped_layers
-from unidd.results import provenance, save_json
-from unidd.statistics import real_statistics
+from unidd.bench.records import provenance
+from unidd.core.statistics import real_statistics
+from unidd.files import save_json
+from unidd.networks.models import tapped_layers
 
 BASE = Case(depth=3)
 KINDS = ("plain", "ours", "straightforward")

@@ -22,14 +22,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from unidd.configs import imagenet
-from unidd.datasets import ImageData, Split
-from unidd.distillation import distill
-from unidd.machine import keep_memory
-from unidd.models import ModelConfig, build, tapped_layers
-from unidd.results import provenance, save_json
-from unidd.statistics import real_statistics
-from unidd.training import Teacher
+from unidd.bench.configs import imagenet
+from unidd.bench.machine import keep_memory
+from unidd.bench.records import provenance
+from unidd.core.statistics import real_statistics
+from unidd.data.datasets import ImageData, Split
+from unidd.engine.distillation import distill
+from unidd.files import save_json
+from unidd.networks.models import ModelConfig, build, tapped_layers
+from unidd.networks.training import Teacher
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "studies" / "imagenet"
 
@@ -86,9 +87,13 @@ def study(classes: int, per_class: int, size: int, group: int, steps: int) -> di
     ends, spent = [time.perf_counter()], [time.process_time()]
     with tempfile.TemporaryDirectory() as folder:
         result = distill(
-            config, data, Teacher(network, 0.0, "untrained"), statistics=real, folder=folder,
+            config,
+            data,
+            Teacher(network, 0.0, "untrained"),
+            statistics=real,
+            folder=folder,
             callback=lambda *_: (ends.append(time.perf_counter()), spent.append(time.process_time())),
-        )  # fmt: skip
+        )
         peaks["distillation"] = peak_gib()
         result.save(Path(folder) / "set")
         peaks["saving"] = peak_gib()

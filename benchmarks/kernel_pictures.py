@@ -22,10 +22,11 @@ import tyro
 from sklearn.kernel_approximation import RBFSampler
 from torch import Tensor
 
-from unidd import datasets
-from unidd.analysis import spectrum
-from unidd.results import provenance, save_json
-from unidd.statistics import covariance, rows
+from unidd.bench.records import provenance
+from unidd.core.spectra import spectrum
+from unidd.core.statistics import covariance, rows
+from unidd.data import datasets
+from unidd.files import save_json
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE, PATCHES, PROBES, DIRECTIONS, FEATURES = 6, 3000, 300, 30, 1024

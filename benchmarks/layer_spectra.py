@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
-from unidd.analysis import condition_number, effective_dimension, spectrum
-from unidd.datasets import load
-from unidd.models import ModelConfig, build, tapped_layers
-from unidd.results import provenance, save_json
-from unidd.statistics import real_statistics
-from unidd.synthetic import SyntheticSet
-from unidd.training import TrainConfig, accuracy, train
+from unidd.bench.records import provenance
+from unidd.core.spectra import condition_number, effective_dimension, spectrum
+from unidd.core.statistics import real_statistics
+from unidd.data.datasets import load
+from unidd.data.synthetic import SyntheticSet
+from unidd.files import save_json
+from unidd.networks.models import ModelConfig, build, tapped_layers
+from unidd.networks.training import TrainConfig, accuracy, train
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "studies" / "spectra"
 BETA = 0.1  # of CFM on CIFAR

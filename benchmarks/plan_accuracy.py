@@ -22,26 +22,41 @@ import torch
 import tyro
 from PIL import Image
 
-from unidd.configs import Benchmark
-from unidd.planning import plan
-from unidd.results import provenance, save_json
+from unidd.bench.configs import Benchmark
+from unidd.bench.planning import plan
+from unidd.bench.records import provenance
+from unidd.files import save_json
 
 ROOT = Path(__file__).resolve().parent.parent
 # name → parameters of a Benchmark, and states within a round; "crops" is a folder made below
 RUNS = {
     "photos, ConvNet, IPC 10": ({"dataset": "photos", "ipc": 10, "settings": {"steps": 200}}, 0),
     "digits, ResNet-18, IPC 5": (
-        {"dataset": "digits", "model": "resnet18", "method": "relative", "ipc": 5, "budget": "smoke",
-         "settings": {"steps": 50}}, 10,
+        {
+            "dataset": "digits",
+            "model": "resnet18",
+            "method": "relative",
+            "ipc": 5,
+            "budget": "smoke",
+            "settings": {"steps": 50},
+        },
+        10,
     ),
     "64-pixel folder, SqueezeNet, IPC 4": (
-        {"dataset": "crops", "model": "squeezenet1_1", "method": "hfm", "ipc": 4,
-         "settings": {"steps": 40, "group": 5, "signal": "class"}}, 0,
+        {
+            "dataset": "crops",
+            "model": "squeezenet1_1",
+            "method": "hfm",
+            "ipc": 4,
+            "settings": {"steps": 40, "group": 5, "signal": "class"},
+        },
+        0,
     ),
     "photos, ConvNet, IPC 8, teacher there": (
-        {"dataset": "photos", "method": "lfm", "ipc": 8, "settings": {"steps": 200, "precision": "float64"}}, 0,
+        {"dataset": "photos", "method": "lfm", "ipc": 8, "settings": {"steps": 200, "precision": "float64"}},
+        0,
     ),
-}  # fmt: skip
+}
 # A process that is itself small: on Linux a process begins with the peak memory of the one that started it.
 THIN = """
 import json, resource, subprocess, sys, time
@@ -71,9 +86,15 @@ def size(*folders: Path) -> int:
 def measure(benchmark: Benchmark, save_every: int, out: Path) -> dict:
     """Run the command and watch it."""
     options = {
-        "dataset": benchmark.dataset, "model": benchmark.model, "method": benchmark.method, "ipc": benchmark.ipc,
-        "budget": benchmark.budget, "out": out, "save-every": save_every, **benchmark.settings,
-    }  # fmt: skip
+        "dataset": benchmark.dataset,
+        "model": benchmark.model,
+        "method": benchmark.method,
+        "ipc": benchmark.ipc,
+        "budget": benchmark.budget,
+        "out": out,
+        "save-every": save_every,
+        **benchmark.settings,
+    }
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     command = [sys.executable, "-c", THIN, sys.executable, "-m", "unidd", "distill", *arguments]
     cache = Path(os.environ["UNIDD_CACHE"])

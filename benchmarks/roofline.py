@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unidd.models import tapped_layers
-from unidd.statistics import FeatureTap, GradientTap, rows
+from unidd.core.statistics import FeatureTap, GradientTap, rows
+from unidd.networks.models import tapped_layers
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,12 @@ from straightforward import straightforward_loss
 from timing import guarded, ratio, wait
 from torch import Tensor
 
-from unidd.filters import Ridge
-from unidd.matching import RealSide, Round, step_loss
-from unidd.models import ModelConfig, build, tapped_layers
-from unidd.results import check_writable, provenance, save_json
-from unidd.statistics import real_statistics
+from unidd.bench.records import provenance
+from unidd.core.filters import Ridge
+from unidd.core.matching import RealSide, Round, step_loss
+from unidd.core.statistics import real_statistics
+from unidd.files import check_writable, save_json
+from unidd.networks.models import ModelConfig, build, tapped_layers
 
 ROOT = Path(__file__).resolve().parent.parent
 BETA, ETA = 0.1, 0.1
@@ -133,9 +134,16 @@ class Steps:
 
     def straightforward(self) -> tuple[Tensor, Tensor]:
         loss = straightforward_loss(
-            self.teacher, self.images, self.labels, self.real, self.previous,
-            b=self.case.b, beta=BETA, eta=ETA, half=self.half,
-        )  # fmt: skip
+            self.teacher,
+            self.images,
+            self.labels,
+            self.real,
+            self.previous,
+            b=self.case.b,
+            beta=BETA,
+            eta=ETA,
+            half=self.half,
+        )
         return loss.detach(), torch.autograd.grad(loss, self.images)[0]
 
 

@@ -28,7 +28,8 @@ from step_cost import Case, Steps, options
 from timing import guarded, interleaved, ratio, summary
 from torch import nn
 
-from unidd.results import provenance, save_json
+from unidd.bench.records import provenance
+from unidd.files import save_json
 
 CASES = (Case(), Case(batch=100, fewer=2), Case("resnet18", fewer=2))
 KINDS = "plain", "ours"

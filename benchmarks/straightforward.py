@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unidd.matching import Statistics
-from unidd.statistics import FeatureTap
+from unidd.core.matching import Statistics
+from unidd.core.statistics import FeatureTap
 
 
 def straightforward_loss(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from unidd.machine import wait
+from unidd.bench.machine import wait
 
 QUIET = 0.06  # (third − first quartile) / median of the reference, up to which a measurement counts as quiet …
 OTHERS = 0.5  # … if the load average is no more than this above the threads that compute here

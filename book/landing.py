@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from unidd.configs import Benchmark
-from unidd.datasets import load
-from unidd.filters import Ridge
-from unidd.models import tapped_layers
-from unidd.statistics import real_statistics
+from unidd.bench.configs import Benchmark
+from unidd.core.filters import Ridge
+from unidd.core.statistics import real_statistics
+from unidd.data.datasets import load
+from unidd.networks.models import tapped_layers
 
 GREY, BLUE = "#7d8794", "#1f78c8"
 

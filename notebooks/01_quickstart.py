@@ -23,14 +23,14 @@
 # patches come from disjoint regions, so a student cannot win by remembering pixels. Nothing is downloaded.
 
 # %%
-from unidd.datasets import load
+from unidd.data.datasets import load
 
 data = load("photos")
 print(f"{len(data.train)} training and {len(data.test)} test images, {data.channels}×{data.size}×{data.size}")
 
 # %%
-from unidd import plots
-from unidd.synthetic import SyntheticSet
+from unidd.book import plots
+from unidd.data.synthetic import SyntheticSet
 
 some = SyntheticSet.from_real(data, ipc=8, seed=1)
 plots.image_grid(some.images, some.labels, some.class_names)
@@ -41,7 +41,7 @@ plots.image_grid(some.images, some.labels, some.class_names)
 # Distillation reads the data through a trained network. Its accuracy on test images is the ceiling to look up to.
 
 # %%
-from unidd.configs import Benchmark
+from unidd.bench.configs import Benchmark
 
 benchmark = Benchmark(dataset="photos", method="cfm", ipc=1, budget="embedded")
 teacher = benchmark.teacher(data)

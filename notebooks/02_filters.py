@@ -44,13 +44,15 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 
-from unidd import datasets, plots, schedules
-from unidd.analysis import effective_dimension, spectrum
-from unidd.configs import Benchmark
-from unidd.filters import AllPass, BandPass, Landweber, Linear, Product, Residual, Ridge, Scaled
-from unidd.models import tapped_layers
-from unidd.pictures import patches, photograph
-from unidd.statistics import covariance, real_statistics
+from unidd.bench.configs import Benchmark
+from unidd.book import plots
+from unidd.book.pictures import patches, photograph
+from unidd.core import schedules
+from unidd.core.filters import AllPass, BandPass, Landweber, Linear, Product, Residual, Ridge, Scaled
+from unidd.core.spectra import effective_dimension, spectrum
+from unidd.core.statistics import covariance, real_statistics
+from unidd.data import datasets
+from unidd.networks.models import tapped_layers
 
 picture = photograph("camera")
 X = patches(picture)
@@ -161,7 +163,7 @@ for name, f in six.items():
 # explorer is live both ways: move a slider and read `explorer.beta`, or set it.
 
 # %%
-from unidd.widgets import FilterExplorer
+from unidd.book.widgets import FilterExplorer
 
 explorer = FilterExplorer(eigenvalues, picture=picture)
 explorer
@@ -289,7 +291,7 @@ print(f"response at λ = 0: {float(Ridge(1e-6).response(torch.zeros(1))):.0e} fo
 # %% [markdown]
 # **2. The other half.** Normalised ridge keeps the share $\beta/(\lambda + \beta)$ of each direction. Write down the
 # filter that keeps the rest, say which of the filters above it resembles, and build it from the classes of
-# `unidd.filters`.
+# `unidd.core.filters`.
 #
 # ```{admonition} Solution
 # :class: dropdown
@@ -329,6 +331,6 @@ alt = "The photograph, and the same after ridge: outlines and grain are left, ar
 plots.image_grid(shown, torch.zeros(2, dtype=torch.int64), ("",), alt=alt, columns=2)
 
 # %% [markdown]
-# The code of this page: `unidd/filters.py` (the filters), `unidd/schedules.py` (β), `unidd/pictures.py` (patches),
-# `unidd/widgets.py` with the folder `unidd/explorers` (the explorer); its tests: `tests/test_theory_filters.py`,
-# `tests/test_filters.py`, `tests/browser/test_explorer.py`.
+# The code of this page: `unidd/core/filters.py` (the filters), `unidd/core/schedules.py` (β),
+# `unidd/book/pictures.py` (patches), `unidd/book/widgets.py` with the folder `unidd/book/explorers` (the explorer); its
+# tests: `tests/test_theory_filters.py`, `tests/test_filters.py`, `tests/browser/test_explorer.py`.

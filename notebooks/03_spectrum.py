@@ -39,9 +39,10 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from unidd import datasets, plots
-from unidd.analysis import band_energy, class_signal, participation, spectrum
-from unidd.statistics import covariance, flc
+from unidd.book import plots
+from unidd.core.spectra import band_energy, class_signal, participation, spectrum
+from unidd.core.statistics import covariance, flc
+from unidd.data import datasets
 
 SIDE = 8
 data = datasets.load("photos")
@@ -162,8 +163,8 @@ Markdown(
 # patches overlapping, and shows the eigenvectors of the band.
 
 # %%
-from unidd.pictures import photograph
-from unidd.widgets import BandExplorer
+from unidd.book.pictures import photograph
+from unidd.book.widgets import BandExplorer
 
 BandExplorer(photograph(), ffc=psi, flc=class_signal(phi), first=1, last=6)
 
@@ -263,7 +264,7 @@ Markdown("\n".join([*sentences, "", f"({seeds}; trained briefly on 600 photograp
 
 # %% [markdown]
 # One number, many filters: this is the case for a β *relative* to each layer's mean eigenvalue, which
-# `unidd.schedules.relative_beta` gives, beside the paper's absolute one.
+# `unidd.core.schedules.relative_beta` gives, beside the paper's absolute one.
 #
 # ## Exercises
 #
@@ -294,6 +295,6 @@ Markdown("\n".join([*sentences, "", f"({seeds}; trained briefly on 600 photograp
 #
 # ## Code
 #
-# `unidd.statistics` (`covariance`, `flc`, `real_statistics`), `unidd.analysis` (`spectrum`, `participation`,
-# `band_energy`, `effective_dimension`, `condition_number`), `unidd.schedules` (`relative_beta`). Next:
+# `unidd.core.statistics` (`covariance`, `flc`, `real_statistics`), `unidd.core.spectra` (`spectrum`, `participation`,
+# `band_energy`, `effective_dimension`, `condition_number`), `unidd.core.schedules` (`relative_beta`). Next:
 # [a zoo of filters](02_filters), and [why every method is one](05_methods).

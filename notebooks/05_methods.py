@@ -45,13 +45,15 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from unidd import datasets, objectives, plots
-from unidd.analysis import condition_number, effective_beta, participation, spectrum
-from unidd.configs import Benchmark
-from unidd.filters import Landweber, Linear, Ridge
-from unidd.objectives import Side
-from unidd.statistics import FeatureTap, covariance, rows
-from unidd.synthetic import SyntheticSet
+from unidd.bench.configs import Benchmark
+from unidd.book import plots
+from unidd.core import objectives
+from unidd.core.filters import Landweber, Linear, Ridge
+from unidd.core.objectives import Side
+from unidd.core.spectra import condition_number, effective_beta, participation, spectrum
+from unidd.core.statistics import FeatureTap, covariance, rows
+from unidd.data import datasets
+from unidd.data.synthetic import SyntheticSet
 
 data = datasets.load("photos")
 teacher = Benchmark(dataset="photos").teacher(data)
@@ -310,7 +312,7 @@ pd.DataFrame(lines).set_index("steps t")
 # them, and find a β that fits better.
 
 # %%
-from unidd.widgets import FilterExplorer
+from unidd.book.widgets import FilterExplorer
 
 pair = ["ridge", "landweber"]
 explorer = FilterExplorer({"block 3, pooled": lam}, steps=p, filters=pair, linked=True)
@@ -675,6 +677,6 @@ print(f"gap at a second head {objectives.dc(real, twin, other):.3g}")
 assert objectives.dc(real, twin, W_0) < 1e-12 < objectives.dc(real, twin, other)
 
 # %% [markdown]
-# The code of this page: `unidd/objectives.py` (every distance and bound), `unidd/filters.py` (the filters, see
-# {doc}`02_filters`), `unidd/analysis.py` (`effective_beta`, `participation`), `benchmarks/bound_looseness.py`; its
+# The code of this page: `unidd/core/objectives.py` (every distance and bound), `unidd/core/filters.py` (the filters, see
+# {doc}`02_filters`), `unidd/core/spectra.py` (`effective_beta`, `participation`), `benchmarks/bound_looseness.py`; its
 # tests: `tests/test_theory_methods.py`.

@@ -32,13 +32,14 @@ import plotly.graph_objects as go
 import torch
 from IPython.display import Markdown
 
-from unidd import datasets, plots
-from unidd.analysis import spectrum
-from unidd.configs import Benchmark, classification, hfm, lfm
-from unidd.distillation import distill
-from unidd.filters import Linear, Ridge
-from unidd.statistics import covariance
-from unidd.synthetic import SyntheticSet
+from unidd.bench.configs import Benchmark, classification, hfm, lfm
+from unidd.book import plots
+from unidd.core.filters import Linear, Ridge
+from unidd.core.spectra import spectrum
+from unidd.core.statistics import covariance
+from unidd.data import datasets
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.distillation import distill
 
 data = datasets.load("photos")
 teacher = Benchmark(dataset="photos").teacher(data)
@@ -168,7 +169,7 @@ plots.figure(
 # means over all seeds, with a band of one standard deviation.
 
 # %%
-from unidd.widgets import ImageExplorer
+from unidd.book.widgets import ImageExplorer
 
 start = images.pop("start")
 ImageExplorer(
@@ -286,5 +287,5 @@ Markdown(
 #
 # ## Code
 #
-# The spectra and the similarity are `unidd.analysis` (`radial_power`, `high_frequency_share`, `consistency`), the
-# filters `unidd.filters`, their use in a distillation `unidd.settings` (`layer_filter`) and `unidd.matching`.
+# The spectra and the similarity are `unidd.core.spectra` (`radial_power`, `high_frequency_share`, `consistency`), the
+# filters `unidd.core.filters`, their use in a distillation `unidd.engine.settings` (`layer_filter`) and `unidd.core.matching`.

@@ -34,16 +34,17 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
-from unidd import augment, datasets, plots
-from unidd.configs import Benchmark, cfm
-from unidd.distillation import distill
-from unidd.filters import Ridge
-from unidd.matching import Round, step_loss
-from unidd.models import tapped_layers
-from unidd.ridge import by_channels, by_rows
-from unidd.settings import beta_at, layer_filter
-from unidd.statistics import FeatureTap, RealSide, correlations, covariance, emu, real_statistics, rows
-from unidd.synthetic import SyntheticSet
+from unidd.bench.configs import Benchmark, cfm
+from unidd.book import plots
+from unidd.core.filters import Ridge
+from unidd.core.matching import Round, step_loss
+from unidd.core.ridge import by_channels, by_rows
+from unidd.core.statistics import FeatureTap, RealSide, correlations, covariance, emu, real_statistics, rows
+from unidd.data import augment, datasets
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.distillation import distill
+from unidd.engine.settings import beta_at, layer_filter
+from unidd.networks.models import tapped_layers
 
 data = datasets.load("photos")
 benchmark = Benchmark(dataset="photos", method="cfm", ipc=10)
@@ -60,7 +61,7 @@ start = SyntheticSet.from_real(data, config.ipc, config.seed)
 print(f"{len(made)} images: {config.ipc} rounds of {config.steps} steps")
 
 # %%
-from unidd.widgets import CurriculumPlayer
+from unidd.book.widgets import CurriculumPlayer
 
 root = next(p for p in (Path.cwd(), *Path.cwd().parents) if (p / "_toc.yml").exists())
 studies = root / "results" / "studies"
@@ -144,7 +145,7 @@ Markdown(
 # | 12 | $\quad$ keep $\Psi_s, \Phi_s$ of the last step | `matching.Round.statistics` |
 # | 13 | **return** the $x$ of all rounds | `synthetic.SyntheticSet` |
 #
-# Here it is as code, with the numbers of the lines. What the engine has beside this, `unidd.distillation`, is care: a
+# Here it is as code, with the numbers of the lines. What the engine has beside this, `unidd.engine.distillation`, is care: a
 # state on disk, several processes, groups of classes, a look at the loss. On two rounds of five steps both make the
 # same images:
 
@@ -470,7 +471,7 @@ shown(gained, "cost/options.json", "python benchmarks/step_options.py")
 # - `torch.compile` needs a compiler, and does not see that a step taps the network; only the parts between the
 #   convolutions can be compiled. Left off.
 # - Memory: the C library hands large blocks back to the kernel and gets them again, page by page, in every step. The
-#   command `unidd` tells it to keep them (`unidd.machine.keep_memory`; call it first in your own script on a CPU).
+#   command `unidd` tells it to keep them (`unidd.bench.machine.keep_memory`; call it first in your own script on a CPU).
 #   That may take more memory. Where it is short, set a variable of the C library, which then holds instead, as in
 #   `MALLOC_MMAP_THRESHOLD_=1000000 unidd distill …`.
 #
@@ -549,11 +550,11 @@ shown(foretold, "plan/plan.json", "python benchmarks/plan_accuracy.py")
 # %% tags=["hide-input"]
 from torch.utils.flop_counter import FlopCounterMode
 
-from unidd.configs import imagenet
-from unidd.machine import duration, size
-from unidd.measuring import Measured
-from unidd.models import ModelConfig, build
-from unidd.planning import Work, estimate
+from unidd.bench.configs import imagenet
+from unidd.bench.machine import duration, size
+from unidd.bench.measuring import Measured
+from unidd.bench.planning import Work, estimate
+from unidd.networks.models import ModelConfig, build
 
 PHOTOGRAPHS, CLASSES = 1_281_167, 1000
 recipe, ghost = imagenet(ipc=10), build(ModelConfig("resnet18"), 3, 224, CLASSES).to("meta").eval()
@@ -663,8 +664,8 @@ assert abs(8 * r + 8 * r**2 - (4 * r + 5)) < 1e-12
 print(f"n / d = {r:.3f}")
 
 # %% [markdown]
-# The code of this page: `unidd/distillation.py` (the rounds), `unidd/settings.py` (what a run is told),
-# `unidd/matching.py` and `unidd/ridge.py` (a step), `unidd/statistics.py` (both sides), `unidd/store.py` (what is kept
-# on disk), `unidd/parallel.py` (several processes), `unidd/explorers/curriculum.js` (the player). Its tests:
+# The code of this page: `unidd/engine/distillation.py` (the rounds), `unidd/engine/settings.py` (what a run is told),
+# `unidd/core/matching.py` and `unidd/core/ridge.py` (a step), `unidd/core/statistics.py` (both sides), `unidd/engine/checkpoint.py` (what is kept
+# on disk), `unidd/engine/parallel.py` (several processes), `unidd/book/explorers/curriculum.js` (the player). Its tests:
 # `tests/test_theory_cfm.py`, `tests/test_engine.py`, `tests/test_matching.py`, `tests/test_resume.py`. Its records:
 # `benchmarks/curriculum.py`, and for the cost `make bench`.

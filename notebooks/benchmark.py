@@ -38,7 +38,7 @@ settings = {}  # changes to the recipe, such as {"beta": 0.5}
 out = ""  # file for the record; nothing is written if empty
 
 # %%
-from unidd.configs import Benchmark
+from unidd.bench.configs import Benchmark
 
 benchmark = Benchmark.from_namespace(globals(), beside=("out",))
 benchmark
@@ -54,9 +54,10 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 
-from unidd.datasets import load
-from unidd.machine import keep_memory
-from unidd.results import Record, check_writable, provenance, save_record
+from unidd.bench.machine import keep_memory
+from unidd.bench.records import Record, provenance, save_record
+from unidd.data.datasets import load
+from unidd.files import check_writable
 
 keep_memory()
 if out:
@@ -94,7 +95,7 @@ for seed in benchmark.seeds:
 # Those of the last seed, up to ten of each class.
 
 # %%
-from unidd import plots
+from unidd.book import plots
 
 shown = synthetic.labels.argsort(stable=True)[:100]
 plots.image_grid(synthetic.images[shown], synthetic.labels[shown], synthetic.class_names)

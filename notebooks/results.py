@@ -22,11 +22,12 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
-from unidd import plots, results
+from unidd.bench import records, tables
+from unidd.book import plots
 
 root = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "_toc.yml").exists())
-published = results.load_records(root / "results")
-own = results.load_records(root / "_runs")
+published = records.load_records(root / "results")
+own = records.load_records(root / "_runs")
 print(f"{len(published)} published records, {len(own)} of this machine")
 
 # %% [markdown]
@@ -36,8 +37,8 @@ print(f"{len(published)} published records, {len(own)} of this machine")
 # whole repetition: other starting images, another distillation, another student.
 
 # %%
-table = results.table([record for record in own or published if record.suite == "embedded"])
-results.pretty(table)
+table = tables.table([record for record in own or published if record.suite == "embedded"])
+tables.pretty(table)
 
 # %% [markdown]
 # Accuracy is that of the *last* epoch on the test images, mean ± standard deviation over n seeds. **HLR**, hard-label
@@ -48,7 +49,7 @@ results.pretty(table)
 
 # %%
 for baseline in ("random", "classification"):
-    display(Markdown("\n".join(f"- {sentence}" for sentence in results.verdicts(table, baseline))))
+    display(Markdown("\n".join(f"- {sentence}" for sentence in tables.verdicts(table, baseline))))
 
 # %%
 plots.accuracy(table, protocol="hard")
@@ -64,7 +65,7 @@ plots.accuracy(table, protocol="soft")
 # %%
 import torch
 
-from unidd.synthetic import SyntheticSet
+from unidd.data.synthetic import SyntheticSet
 
 cards = sorted((root / "_runs" / "embedded").glob("*-ipc1/card.json"))
 sets = {card.parent.name.removesuffix("-ipc1"): SyntheticSet.load(card.parent) for card in cards}
@@ -82,14 +83,14 @@ else:
 # The same table from the records kept with the project, every suite that was run so far.
 
 # %%
-published_table = results.table(published)
-results.pretty(published_table)
+published_table = tables.table(published)
+tables.pretty(published_table)
 
 # %%
-display(Markdown("\n".join(f"- {sentence}" for sentence in results.verdicts(published_table))))
+display(Markdown("\n".join(f"- {sentence}" for sentence in tables.verdicts(published_table))))
 
 # %% [markdown]
 # ## Where and with what
 
 # %%
-results.runs([*own, *published])
+tables.runs([*own, *published])

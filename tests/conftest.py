@@ -26,6 +26,6 @@ def pytest_unconfigure(config):
 @pytest.fixture(scope="session")
 def digits():
     """The embedded digits; loaded once, changed by nobody."""
-    from unidd.datasets import load  # not before the store of teachers is set
+    from unidd.data.datasets import load  # not before the store of teachers is set
 
     return load("digits")

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from unidd import distillation, realside
-from unidd.datasets import ImageData, load
-from unidd.distillation import distill
-from unidd.models import ModelConfig, build
-from unidd.parallel import Ranks
-from unidd.realside import real_side
-from unidd.settings import DistillConfig
-from unidd.training import Teacher
+from unidd.data.datasets import ImageData, load
+from unidd.engine import distillation, realside
+from unidd.engine.distillation import distill
+from unidd.engine.parallel import Ranks
+from unidd.engine.realside import real_side
+from unidd.engine.settings import DistillConfig
+from unidd.networks.models import ModelConfig, build
+from unidd.networks.training import Teacher
 
 # Double precision: Adam divides by the size of the gradient, so in single precision a pixel whose gradient is all but
 # zero may step to either side; "single" and "half" measure how far that goes.

@@ -5,11 +5,11 @@ import functools
 import torch
 import torch.nn.functional as F
 
-from unidd.datasets import load
-from unidd.models import ModelConfig, build
-from unidd.objectives import Side
-from unidd.statistics import FeatureTap
-from unidd.training import TrainConfig, train
+from unidd.core.objectives import Side
+from unidd.core.statistics import FeatureTap
+from unidd.data.datasets import load
+from unidd.networks.models import ModelConfig, build
+from unidd.networks.training import TrainConfig, train
 
 
 @functools.cache

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unidd.analysis import (
+from unidd.core.filters import AllPass, Landweber, Ridge, Scaled
+from unidd.core.spectra import (
     Spectrum,
     band_energy,
     band_response,
@@ -25,7 +26,6 @@ from unidd.analysis import (
     radius,
     spectrum,
 )
-from unidd.filters import AllPass, Landweber, Ridge, Scaled
 
 LAM = torch.logspace(0, -4, 30, dtype=torch.float64)
 SEEDS = st.integers(0, 1000)

@@ -21,7 +21,7 @@ from straightforward import straightforward_loss
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from unidd import plots
+from unidd.book import plots
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ROOT / "results" / "studies" / "cost"
@@ -71,9 +71,14 @@ def test_the_straightforward_step_against_the_oracle(b):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = nn.Sequential(
-            nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(5, 7, 3), nn.ReLU(),
-            nn.Flatten(), nn.Linear(28, 3),
-        ).double()  # fmt: skip
+            nn.Conv2d(3, 5, 3, padding=1),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(5, 7, 3),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(28, 3),
+        ).double()
         draws = [torch.randn(6, 3, 8, 8, dtype=torch.float64) for _ in range(3)]
     net.eval().requires_grad_(False)
     labels = torch.arange(6) % 3

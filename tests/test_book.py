@@ -13,8 +13,9 @@ import torch
 import yaml
 from PIL import Image
 
-from unidd import _book, datasets, plots
-from unidd.filters import Linear, Ridge
+from unidd.book import plots, sphinx
+from unidd.core.filters import Linear, Ridge
+from unidd.data import datasets
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
@@ -93,7 +94,7 @@ class Page:
         self.scripts[uri] = kwargs
 
     def render(self, mime_type, content):
-        return _book.Renderer.handle_mime(self, SimpleNamespace(mime_type=mime_type, content=content, line=1), False)
+        return sphinx.Renderer.handle_mime(self, SimpleNamespace(mime_type=mime_type, content=content, line=1), False)
 
 
 def embedded(html: str) -> dict:
@@ -102,7 +103,7 @@ def embedded(html: str) -> dict:
 
 def test_figure_becomes_a_labelled_element_with_its_data():
     page, chart = Page(), plots.figure([], 'A "chart" </script> of nothing')
-    (node,) = page.render(_book.PLOTLY, json.loads(chart.to_json()))
+    (node,) = page.render(sphinx.PLOTLY, json.loads(chart.to_json()))
     assert 'aria-label="A &quot;chart&quot; &lt;/script&gt; of nothing"' in node.astext()
     assert node.astext().count("</script>") == 1
     assert embedded(node.astext())["layout"]["height"] == 420
@@ -111,20 +112,20 @@ def test_figure_becomes_a_labelled_element_with_its_data():
 
 def test_figure_without_description_is_a_warning_that_fails_the_strict_build():
     page = Page()
-    page.render(_book.PLOTLY, {"data": [], "layout": {}})
+    page.render(sphinx.PLOTLY, {"data": [], "layout": {}})
     assert "alt text" in page.warnings[0]
 
 
 def test_explorer_needs_no_plotly():
     page = Page()
-    (node,) = page.render(_book.EXPLORER, {"kind": "filters", "label": "Explorer: a test", "beta": 0.1})
+    (node,) = page.render(sphinx.EXPLORER, {"kind": "filters", "label": "Explorer: a test", "beta": 0.1})
     assert embedded(node.astext())["beta"] == 0.1
     assert list(page.scripts) == ["unidd-book.js"]
 
 
 def test_progress_bars_leave_nothing_and_other_output_is_left_alone():
     page = Page()
-    assert [node.astext() for node in page.render(_book.WIDGET, {})] == [""]
+    assert [node.astext() for node in page.render(sphinx.WIDGET, {})] == [""]
     assert page.render("text/html", "<b>") is None
     assert page.scripts == {}
 
@@ -133,8 +134,11 @@ def test_progress_bars_leave_nothing_and_other_output_is_left_alone():
 
 
 def table(**changes) -> pd.DataFrame:
-    rows = [("photos", "soft", ipc, method, 50.0 + ipc + i, 1.5, 3)
-            for i, method in enumerate(("random", "cfm")) for ipc in (1, 10)]  # fmt: skip
+    rows = [
+        ("photos", "soft", ipc, method, 50.0 + ipc + i, 1.5, 3)
+        for i, method in enumerate(("random", "cfm"))
+        for ipc in (1, 10)
+    ]
     frame = pd.DataFrame(rows, columns=["dataset", "protocol", "ipc", "method", "mean", "std", "n"])
     return frame.assign(**changes)
 

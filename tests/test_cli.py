@@ -20,12 +20,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from unidd import cli, configs
-from unidd.datasets import PHOTOS, load
-from unidd.results import load_record, table
-from unidd.settings import DistillConfig
-from unidd.store import Checkpoint
-from unidd.synthetic import SyntheticSet
+from unidd import cli
+from unidd.bench import configs
+from unidd.bench.records import load_record
+from unidd.bench.tables import table
+from unidd.data.datasets import PHOTOS, load
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.checkpoint import Checkpoint
+from unidd.engine.settings import DistillConfig
 
 SMOKE = ("distill", "--dataset", "digits", "--budget", "smoke")
 

@@ -15,7 +15,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from unidd.datasets import NAMES, PHOTOS, ImageData, Split, from_folder, from_torch, load
+from unidd.data.datasets import NAMES, PHOTOS, ImageData, Split, from_folder, from_torch, load
 
 RNG = np.random.default_rng(7)
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unidd import distillation
-from unidd.datasets import ImageData, Split
-from unidd.distillation import distill
-from unidd.matching import Round, step_loss
-from unidd.models import tapped_layers
-from unidd.settings import DistillConfig, layer_filter
-from unidd.statistics import RealSide, real_statistics
-from unidd.synthetic import SyntheticSet
-from unidd.training import Teacher
+from unidd.core.matching import Round, step_loss
+from unidd.core.statistics import RealSide, real_statistics
+from unidd.data.datasets import ImageData, Split
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine import distillation
+from unidd.engine.distillation import distill
+from unidd.engine.settings import DistillConfig, layer_filter
+from unidd.networks.models import tapped_layers
+from unidd.networks.training import Teacher
 
 CLASSES, SIZE = 4, 8
 
@@ -34,10 +34,18 @@ def network() -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         net = nn.Sequential(
-            nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.AvgPool2d(2),
-            nn.Conv2d(6, 20, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
-            nn.Conv2d(20, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(32, CLASSES),
-        ).double()  # fmt: skip
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.ReLU(inplace=True),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 20, 3, padding=1),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(20, 8, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Flatten(),
+            nn.Linear(32, CLASSES),
+        ).double()
         for parameter in net.parameters():
             parameter.data += 0.2 * torch.randn_like(parameter)
         net[1].running_mean = 0.1 * torch.randn(6, dtype=torch.float64)
@@ -79,9 +87,18 @@ def oracle_previous(signal: str, b: int) -> oracles.Statistics | None:
 def oracle_step(filter: str, signal: str, b: int) -> oracles.Step:
     """Round b of 10 of the cosine curriculum."""
     return oracles.step(
-        network(), batch(b), LABELS, oracle_real(signal), oracle_previous(signal, b),
-        b=b, filter=filter, kind=signal, beta=oracles.cosine_beta(0.05, b - 1, 10), eta=0.3, classes=CLASSES,
-    )  # fmt: skip
+        network(),
+        batch(b),
+        LABELS,
+        oracle_real(signal),
+        oracle_previous(signal, b),
+        b=b,
+        filter=filter,
+        kind=signal,
+        beta=oracles.cosine_beta(0.05, b - 1, 10),
+        eta=0.3,
+        classes=CLASSES,
+    )
 
 
 @functools.cache
@@ -176,10 +193,18 @@ def test_terms_relative_to_the_real_side_against_the_oracle(filter, b):
     )
     real = oracle_real("class")
     expected = oracles.step(
-        network(), batch(b), LABELS, real, oracle_previous("class", b),
-        b=b, filter=filter, kind="class", classes=CLASSES, normalised=True,
+        network(),
+        batch(b),
+        LABELS,
+        real,
+        oracle_previous("class", b),
+        b=b,
+        filter=filter,
+        kind="class",
+        classes=CLASSES,
+        normalised=True,
         beta={name: 0.7 * oracles.mean_eigenvalue(ffc) for name, (ffc, _) in real.items()},
-    )  # fmt: skip
+    )
     assert_step_agrees(config, b, expected, 1e-10, torch.float64)
 
 
@@ -227,7 +252,7 @@ def run(**changes) -> SyntheticSet:
 
 
 def spy(monkeypatch, name: str, calls: list) -> None:
-    """Record arguments and result of a function of `unidd.augment`, or of the engine's own."""
+    """Record arguments and result of a function of `unidd.data.augment`, or of the engine's own."""
     owner = distillation.augment if hasattr(distillation.augment, name) else distillation
     original = getattr(owner, name)
 
@@ -262,10 +287,18 @@ def run_by_hand(start: Tensor, config: DistillConfig) -> Tensor:
         m, v = torch.zeros_like(x), torch.zeros_like(x)
         for t in range(1, config.steps + 1):
             step = oracles.step(
-                network(), x, LABELS, real, previous if config.emu else None,
-                b=b if config.emu else 1, filter=config.filter, kind=config.signal, eta=config.eta,
-                beta=oracles.cosine_beta(config.beta, b - 1, config.ipc), classes=CLASSES,
-            )  # fmt: skip
+                network(),
+                x,
+                LABELS,
+                real,
+                previous if config.emu else None,
+                b=b if config.emu else 1,
+                filter=config.filter,
+                kind=config.signal,
+                eta=config.eta,
+                beta=oracles.cosine_beta(config.beta, b - 1, config.ipc),
+                classes=CLASSES,
+            )
             m = 0.5 * m + 0.5 * step.gradient
             v = 0.9 * v + 0.1 * step.gradient**2
             rate = config.lr * (1 + math.cos(math.pi * (t - 1) / config.steps)) / 2

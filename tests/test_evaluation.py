@@ -6,14 +6,15 @@ import json
 import pytest
 import torch
 
-from unidd import configs, evaluation
-from unidd.configs import BUDGETS, METHODS, Benchmark
-from unidd.datasets import NAMES, ImageData, Split, load
-from unidd.evaluation import check_fits, evaluate
-from unidd.models import ModelConfig, build
-from unidd.settings import DistillConfig, class_groups
-from unidd.synthetic import SyntheticSet
-from unidd.training import Teacher, TrainConfig
+from unidd.bench import configs
+from unidd.bench.configs import BUDGETS, METHODS, Benchmark
+from unidd.data.datasets import NAMES, ImageData, Split, load
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.settings import DistillConfig, class_groups
+from unidd.networks import evaluation
+from unidd.networks.evaluation import check_fits, evaluate
+from unidd.networks.models import ModelConfig, build
+from unidd.networks.training import Teacher, TrainConfig
 
 MODEL = ModelConfig(width=4)
 BRIEF = TrainConfig(epochs=2, batch=50)
@@ -166,9 +167,22 @@ def test_a_set_that_does_not_fit_says_why(digits, chosen, changes, message):
 
 def test_cfm_is_the_published_algorithm():
     assert configs.cfm() == DistillConfig(
-        method="cfm", ipc=10, seed=0, filter="ridge", beta=0.1, beta_unit="absolute", schedule="cosine",
-        normalised=False, signal="mean", eta=0.1, emu=True, steps=1000, lr=0.25, shift=4, scale=0.08,
-    )  # fmt: skip
+        method="cfm",
+        ipc=10,
+        seed=0,
+        filter="ridge",
+        beta=0.1,
+        beta_unit="absolute",
+        schedule="cosine",
+        normalised=False,
+        signal="mean",
+        eta=0.1,
+        emu=True,
+        steps=1000,
+        lr=0.25,
+        shift=4,
+        scale=0.08,
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,9 +212,16 @@ def test_the_papers_budget_and_protocols(digits):
     assert paper.network() == ModelConfig("convnet", width=128, depth=None, norm="batch", pooling="avg")
     assert paper.distillation(0).steps == 1000
     assert paper.student(digits) == TrainConfig(
-        epochs=1000, batch=50, optimizer="adamw", lr=1e-3, weight_decay=1e-2, period=2.0, crop="resized",
-        cutmix=True, temperature=20.0,
-    )  # fmt: skip
+        epochs=1000,
+        batch=50,
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=1e-2,
+        period=2.0,
+        crop="resized",
+        cutmix=True,
+        temperature=20.0,
+    )
     assert TrainConfig(epochs=BUDGETS["paper"].teacher) == TrainConfig(
         epochs=200, batch=128, optimizer="sgd", lr=0.1, weight_decay=5e-4, period=1.0, crop="pad", cutmix=False
     )
@@ -306,9 +327,20 @@ def test_an_unknown_parameter_lists_the_known_ones():
 
 def test_a_namespace_is_a_notebooks():
     namespace = {
-        "__name__": "__main__", "_": 3, "_i1": "ipc = 2", "In": ["…"], "Out": {}, "out": "a.json", "json": json,
-        "Benchmark": Benchmark, "dataset": "digits", "method": "lfm", "ipc": 2, "seeds": [4, 5], "settings": {},
-    }  # fmt: skip
+        "__name__": "__main__",
+        "_": 3,
+        "_i1": "ipc = 2",
+        "In": ["…"],
+        "Out": {},
+        "out": "a.json",
+        "json": json,
+        "Benchmark": Benchmark,
+        "dataset": "digits",
+        "method": "lfm",
+        "ipc": 2,
+        "seeds": [4, 5],
+        "settings": {},
+    }
     made = Benchmark.from_namespace(namespace, beside=("out",))
     assert made == Benchmark("digits", method="lfm", ipc=2, seeds=(4, 5))
     with pytest.raises(ValueError, match="unknown parameter out"):

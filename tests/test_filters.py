@@ -9,18 +9,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from unidd.filters import (
-    AllPass,
-    BandPass,
-    Landweber,
-    Linear,
-    Polynomial,
-    Product,
-    Residual,
-    Ridge,
-    Scaled,
-)
-from unidd.schedules import SCHEDULES, relative_beta
+from unidd.core.filters import AllPass, BandPass, Landweber, Linear, Polynomial, Product, Residual, Ridge, Scaled
+from unidd.core.schedules import SCHEDULES, relative_beta
 
 
 def landweber(lam: float, rate: float = 0.7, steps: int = 5) -> float:

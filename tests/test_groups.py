@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unidd import distillation
-from unidd.datasets import ImageData, Split
-from unidd.distillation import distill
-from unidd.models import tapped_layers
-from unidd.settings import DistillConfig, class_groups
-from unidd.statistics import real_statistics
-from unidd.synthetic import SyntheticSet
-from unidd.training import Teacher
+from unidd.core.statistics import real_statistics
+from unidd.data.datasets import ImageData, Split
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine import distillation
+from unidd.engine.distillation import distill
+from unidd.engine.settings import DistillConfig, class_groups
+from unidd.networks.models import tapped_layers
+from unidd.networks.training import Teacher
 
 CLASSES, SIZE = 5, 8
 
@@ -27,10 +27,17 @@ def network() -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(8)
         net = nn.Sequential(
-            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(inplace=True), nn.AvgPool2d(2),
-            nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
-            nn.Conv2d(6, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, CLASSES),
-        ).double()  # fmt: skip
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 6, 3, padding=1),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 4, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Flatten(),
+            nn.Linear(16, CLASSES),
+        ).double()
         for parameter in net.parameters():
             parameter.data += 0.1 * torch.randn_like(parameter)
     return net.eval().requires_grad_(False)
@@ -72,9 +79,18 @@ def by_hand(config: DistillConfig, sizes: list[int]) -> tuple[Tensor, list[float
             m, v = torch.zeros_like(x), torch.zeros_like(x)
             for t in range(1, config.steps + 1):
                 step = oracles.step(
-                    network(), x, labels, real, previous, b=count if config.emu else 1, beta=beta,
-                    filter=config.filter, kind=config.signal, eta=config.eta, classes=CLASSES,
-                )  # fmt: skip
+                    network(),
+                    x,
+                    labels,
+                    real,
+                    previous,
+                    b=count if config.emu else 1,
+                    beta=beta,
+                    filter=config.filter,
+                    kind=config.signal,
+                    eta=config.eta,
+                    classes=CLASSES,
+                )
                 m, v = 0.5 * m + 0.5 * step.gradient, 0.9 * v + 0.1 * step.gradient**2
                 rate = config.lr * (1 + math.cos(math.pi * (t - 1) / config.steps)) / 2
                 x = x - rate * (m / (1 - 0.5**t)) / (torch.sqrt(v / (1 - 0.9**t)) + 1e-8)

@@ -12,16 +12,17 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from unidd import configs, distillation
-from unidd.datasets import ImageData, load
-from unidd.distillation import distill
-from unidd.models import ModelConfig, build, tapped_layers
-from unidd.parallel import Ranks
-from unidd.realside import real_batch, real_side
-from unidd.settings import DistillConfig
-from unidd.statistics import Moments, real_statistics
-from unidd.synthetic import SyntheticSet, choose
-from unidd.training import Teacher
+from unidd.bench import configs
+from unidd.core.statistics import Moments, real_statistics
+from unidd.data.datasets import ImageData, load
+from unidd.data.synthetic import SyntheticSet, choose
+from unidd.engine import distillation
+from unidd.engine.distillation import distill
+from unidd.engine.parallel import Ranks
+from unidd.engine.realside import real_batch, real_side
+from unidd.engine.settings import DistillConfig
+from unidd.networks.models import ModelConfig, build, tapped_layers
+from unidd.networks.training import Teacher
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unidd import matching
-from unidd.filters import Landweber, Linear, Ridge, Scaled
-from unidd.matching import Group, Round, step_loss
-from unidd.ridge import by_channels, by_rows
-from unidd.statistics import Moments, RealSide, correlations, emu, real_statistics
+from unidd.core import matching
+from unidd.core.filters import Landweber, Linear, Ridge, Scaled
+from unidd.core.matching import Group, Round, step_loss
+from unidd.core.ridge import by_channels, by_rows
+from unidd.core.statistics import Moments, RealSide, correlations, emu, real_statistics
 
 CHANNELS, CLASSES = 24, 3
 
@@ -111,11 +111,21 @@ def test_layers_of_one_width_and_different_sizes_against_the_oracle(filter, sign
     """Three layers of eight channels in one stack, with 75, 12 and 3 rows."""
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        net = nn.Sequential(
-            nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True), nn.AvgPool2d(2),
-            nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True), nn.AvgPool2d(2),
-            nn.Conv2d(8, CLASSES, 1), nn.Flatten(),
-        ).double().requires_grad_(False).eval()  # fmt: skip
+        net = (
+            nn.Sequential(
+                nn.Conv2d(8, 8, 3, padding=1),
+                nn.ReLU(inplace=True),
+                nn.AvgPool2d(2),
+                nn.Conv2d(8, 8, 3, padding=1),
+                nn.ReLU(inplace=True),
+                nn.AvgPool2d(2),
+                nn.Conv2d(8, CLASSES, 1),
+                nn.Flatten(),
+            )
+            .double()
+            .requires_grad_(False)
+            .eval()
+        )
     labels, names = torch.arange(3), ["0", "3", "6"]
     images = [randn(3, 8, 5, 5, seed=seed) for seed in range(4)]
     real = oracles.statistics(net, images[0], labels, signal, CLASSES)
@@ -181,7 +191,11 @@ CASES = {
     "10 images, 512 channels": {"images": 10, "channels": 512, "positions": (1, 1)},
     "10 images, 512 channels, beta 1e-12": {"images": 10, "channels": 512, "positions": (1, 1), "beta": 1e-12},
     "10 images, 512 channels, 40 positions, beta 1e-12": {
-        "images": 10, "channels": 512, "positions": (5, 8), "beta": 1e-12},
+        "images": 10,
+        "channels": 512,
+        "positions": (5, 8),
+        "beta": 1e-12,
+    },
     "features x 1e6": {"scale": 1e6},
     "features x 1e6, beta 1e-12": {"scale": 1e6, "beta": 1e-12},
     "features x 1e-6": {"scale": 1e-6},
@@ -189,16 +203,34 @@ CASES = {
     "synthetic x 100": {"factor": 100.0, "beta": 1e-12},
     "synthetic x 0.01": {"factor": 0.01, "beta": 1e-12},
     "features x 1e6, 10 images, 512 channels, beta 1e-12": {
-        "images": 10, "channels": 512, "positions": (1, 1), "scale": 1e6, "beta": 1e-12},
+        "images": 10,
+        "channels": 512,
+        "positions": (1, 1),
+        "scale": 1e6,
+        "beta": 1e-12,
+    },
     "features x 1e-6, 10 images, 512 channels, beta 1e-12": {
-        "images": 10, "channels": 512, "positions": (1, 1), "scale": 1e-6, "beta": 1e-12},
-}  # fmt: skip
+        "images": 10,
+        "channels": 512,
+        "positions": (1, 1),
+        "scale": 1e-6,
+        "beta": 1e-12,
+    },
+}
 
 
 def case(
-    dtype, images=3, channels=CHANNELS, positions=(4, 4), beta=0.1, dead=0, scale=1.0, factor=1.0, constant=False,
+    dtype,
+    images=3,
+    channels=CHANNELS,
+    positions=(4, 4),
+    beta=0.1,
+    dead=0,
+    scale=1.0,
+    factor=1.0,
+    constant=False,
     count=1,
-):  # fmt: skip
+):
     dead = min(dead, channels)
     side = real_side(channels, scale, dead)
     x = scale * factor * (randn(images, channels, *positions, seed=1).relu() + 0.1)

@@ -5,8 +5,8 @@ import torch
 from seeds import assert_only_the_seed_decides
 from torch import Generator, nn
 
-from unidd import augment
-from unidd.models import ModelConfig, build, tapped_layers
+from unidd.data import augment
+from unidd.networks.models import ModelConfig, build, tapped_layers
 
 
 def small(**changes) -> ModelConfig:
@@ -218,9 +218,7 @@ def test_roll_moves_all_pixels_together_by_at_most_its_reach():
     x, seen = numbered(3, 12, 12), set()
     for seed in range(60):
         y = augment.roll(x, generator(seed), pixels=2)
-        (shift,) = [
-            (a, b) for a in range(-2, 3) for b in range(-2, 3) if torch.equal(y, x.roll((a, b), (-2, -1)))
-        ]  # fmt: skip
+        (shift,) = [(a, b) for a in range(-2, 3) for b in range(-2, 3) if torch.equal(y, x.roll((a, b), (-2, -1)))]
         seen.add(shift)
     assert {a for a, _ in seen} == {b for _, b in seen} == {-2, -1, 0, 1, 2}
     assert torch.equal(augment.roll(x, generator(), pixels=0), x)
@@ -232,9 +230,7 @@ def test_random_crop_shifts_each_image_by_itself_into_a_border_of_zeros():
     y = augment.random_crop(x, generator(), padding=2)
     found = []
     for i in range(40):
-        found += [
-            (a, b) for a in range(5) for b in range(5) if torch.equal(y[i], padded[i, :, a : a + 6, b : b + 6])
-        ]  # fmt: skip
+        found += [(a, b) for a in range(5) for b in range(5) if torch.equal(y[i], padded[i, :, a : a + 6, b : b + 6])]
     assert len(found) == 40
     assert len(set(found)) > 10
     assert {a for a, _ in found} == {b for _, b in found} == set(range(5))

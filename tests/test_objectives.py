@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unidd.filters import AllPass, Landweber, Linear, Residual, Ridge, Scaled
-from unidd.objectives import filter_loss, signal_loss
+from unidd.core.filters import AllPass, Landweber, Linear, Residual, Ridge, Scaled
+from unidd.core.objectives import filter_loss, signal_loss
 
 KINDS = {"ridge": Ridge(0.1), "linear": Linear()}
 

@@ -12,13 +12,13 @@ import pytest
 import ranks_job
 import torch
 
-from unidd import augment
 from unidd.cli import main
-from unidd.parallel import Ranks
-from unidd.realside import real_side
-from unidd.settings import DistillConfig
-from unidd.statistics import Moments
-from unidd.synthetic import SyntheticSet
+from unidd.core.statistics import Moments
+from unidd.data import augment
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.parallel import Ranks
+from unidd.engine.realside import real_side
+from unidd.engine.settings import DistillConfig
 
 JOB = Path(ranks_job.__file__)
 

@@ -10,18 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from unidd import cli, distillation, machine, measuring, planning
-from unidd.configs import Benchmark
-from unidd.datasets import load
-from unidd.distillation import distill, real_side
-from unidd.machine import available_memory
-from unidd.matching import Round
-from unidd.measuring import Measured, measure_steps
-from unidd.parallel import Ranks
-from unidd.planning import Plan, Work, estimate, measure, plan
-from unidd.settings import DistillConfig
-from unidd.store import Checkpoint
-from unidd.training import TrainConfig, train
+from unidd import cli
+from unidd.bench import machine, measuring, planning
+from unidd.bench.configs import Benchmark
+from unidd.bench.machine import available_memory
+from unidd.bench.measuring import Measured, measure_steps
+from unidd.bench.planning import Plan, Work, estimate, measure, plan
+from unidd.core.matching import Round
+from unidd.data.datasets import load
+from unidd.engine import distillation
+from unidd.engine.checkpoint import Checkpoint
+from unidd.engine.distillation import distill, real_side
+from unidd.engine.parallel import Ranks
+from unidd.engine.settings import DistillConfig
+from unidd.networks.training import TrainConfig, train
 
 SMALL = Benchmark("digits", ipc=2, budget="smoke")
 
@@ -77,8 +79,12 @@ def test_the_work_of_a_teacher_is_what_training_does(data, monkeypatch):
     training, steps = TrainConfig(epochs=2, batch=100), []
     original = torch.optim.SGD.step
     monkeypatch.setattr(torch.optim.SGD, "step", lambda *args: (steps.append(1), original(*args))[1])
-    train(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)), data.normalise(data.train.images),
-          data.train.labels, training)  # fmt: skip
+    train(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)),
+        data.normalise(data.train.images),
+        data.train.labels,
+        training,
+    )
     work = Work.of(DistillConfig(), data, training, real=True)
     assert work.train_steps == len(steps)
     assert work.test_images == len(data.test)
@@ -87,9 +93,22 @@ def test_the_work_of_a_teacher_is_what_training_does(data, monkeypatch):
 
 def test_the_estimate_is_a_sum_over_the_work():
     measured = Measured(
-        start=1, train=2, test=3, real=5, setup=7, first=11, step=13, between=17, save=19, finish=23,
-        memory=1000, state=29, kept=31, device="cpu", steps=6,
-    )  # fmt: skip
+        start=1,
+        train=2,
+        test=3,
+        real=5,
+        setup=7,
+        first=11,
+        step=13,
+        between=17,
+        save=19,
+        finish=23,
+        memory=1000,
+        state=29,
+        kept=31,
+        device="cpu",
+        steps=6,
+    )
     work = Work(
         train_steps=2, test_images=3, real_images=4, batches=3, steps=5, saves=2, batch=10, images=30, image=100
     )
@@ -250,7 +269,7 @@ def test_what_does_not_fit_is_refused_with_advice():
 def test_a_process_fails_before_it_takes_more_than_there_is():
     script = """
 import torch
-from unidd.machine import _entry, limit_memory, out_of_memory, peak_memory
+from unidd.bench.machine import _entry, limit_memory, out_of_memory, peak_memory
 limit_memory(_entry("/proc/self/status", "RssAnon:", 1024) + (300 << 20))
 kept = torch.ones(50 << 18)
 assert 50 << 20 < peak_memory(torch.device("cpu"))
@@ -267,7 +286,7 @@ except RuntimeError as error:
 def test_kept_memory_is_not_fetched_again_until_it_is_released(monkeypatch):
     script = """
 import resource, sys, torch
-from unidd.machine import _entry, keep_memory, release_memory
+from unidd.bench.machine import _entry, keep_memory, release_memory
 rss = lambda: _entry("/proc/self/status", "VmRSS:", 1 << 10) >> 20
 step = lambda: torch.ones(64 << 18).sum()
 if sys.argv[1] == "keep":
@@ -296,9 +315,11 @@ print(faults[-1] - faults[-2], kept, rss() - before)
 def test_the_available_memory_is_that_of_the_machine_or_of_the_container(monkeypatch):
     assert 0 < available_memory("cpu") < 1 << 50
     files = {
-        ("/proc/meminfo", "MemAvailable:"): 9000, ("/sys/fs/cgroup/memory.max", ""): 5000,
-        ("/sys/fs/cgroup/memory.current", ""): 2000, ("/sys/fs/cgroup/memory.stat", "inactive_file"): 100,
-    }  # fmt: skip
+        ("/proc/meminfo", "MemAvailable:"): 9000,
+        ("/sys/fs/cgroup/memory.max", ""): 5000,
+        ("/sys/fs/cgroup/memory.current", ""): 2000,
+        ("/sys/fs/cgroup/memory.stat", "inactive_file"): 100,
+    }
     monkeypatch.setattr(machine, "_entry", lambda path, name="", unit=1: files.get((path, name)))
     assert available_memory("cpu") == 3100
     files[("/sys/fs/cgroup/memory.max", "")] = None

@@ -8,16 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unidd import distillation, matching
-from unidd.datasets import ImageData, load
-from unidd.distillation import distill
-from unidd.matching import Round, step_loss
-from unidd.models import ModelConfig, build, tapped_layers
-from unidd.precision import LossScale, half_precision
-from unidd.settings import DistillConfig, layer_filter
-from unidd.statistics import RealSide, real_statistics
-from unidd.synthetic import SyntheticSet
-from unidd.training import Teacher
+from unidd.core import matching
+from unidd.core.matching import Round, step_loss
+from unidd.core.statistics import RealSide, real_statistics
+from unidd.data.datasets import ImageData, load
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine import distillation
+from unidd.engine.distillation import distill
+from unidd.engine.precision import LossScale, half_precision
+from unidd.engine.settings import DistillConfig, layer_filter
+from unidd.networks.models import ModelConfig, build, tapped_layers
+from unidd.networks.training import Teacher
 
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 

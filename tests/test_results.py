@@ -11,29 +11,25 @@ import pandas as pd
 import pytest
 import torch
 
-from unidd.results import (
-    SCHEMA,
-    Record,
-    atomic,
-    check_writable,
-    load_record,
-    load_records,
-    pretty,
-    provenance,
-    runs,
-    save_record,
-    table,
-    verdicts,
-)
+from unidd.bench.records import SCHEMA, Record, load_record, load_records, provenance, save_record
+from unidd.bench.tables import pretty, runs, table, verdicts
+from unidd.files import atomic, check_writable
 
 
 def record(method: str = "cfm", ipc: int | None = 1, **changes) -> Record:
     fields = {
-        "suite": "embedded", "dataset": "photos", "model": "convnet", "method": method, "ipc": ipc,
-        "seeds": [0, 1, 2], "accuracy": {"hard": [50.0, 52.0, 54.0], "soft": [60.0, 61.0, 65.0]},
-        "config": {"beta": 0.1}, "teacher": {"hash": "abc", "accuracy": 91.234},
-        "seconds": {"distil": 3.4, "students": 10.2}, "provenance": {"device": "cpu (x)", "torch": "2.15.0"},
-    }  # fmt: skip
+        "suite": "embedded",
+        "dataset": "photos",
+        "model": "convnet",
+        "method": method,
+        "ipc": ipc,
+        "seeds": [0, 1, 2],
+        "accuracy": {"hard": [50.0, 52.0, 54.0], "soft": [60.0, 61.0, 65.0]},
+        "config": {"beta": 0.1},
+        "teacher": {"hash": "abc", "accuracy": 91.234},
+        "seconds": {"distil": 3.4, "students": 10.2},
+        "provenance": {"device": "cpu (x)", "torch": "2.15.0"},
+    }
     return Record(**fields | changes)
 
 
@@ -173,10 +169,16 @@ def test_improvement_over_random_is_paired_by_seed():
 
 @pytest.mark.parametrize(
     "other",
-    [{"ipc": 10}, {"suite": "cifar"}, {"dataset": "digits"}, {"model": "resnet18"}, {"seeds": [1, 2, 3]},
-     {"accuracy": {"soft": [1.0, 2.0, 3.0]}}],
+    [
+        {"ipc": 10},
+        {"suite": "cifar"},
+        {"dataset": "digits"},
+        {"model": "resnet18"},
+        {"seeds": [1, 2, 3]},
+        {"accuracy": {"soft": [1.0, 2.0, 3.0]}},
+    ],
     ids=lambda changes: next(iter(changes)),
-)  # fmt: skip
+)
 def test_only_the_same_cell_is_compared(other):
     """Random images of another IPC, suite, data set, model or seeds, or under another protocol, are no baseline."""
     line = row([record(), replace(RANDOM, **other)])
@@ -239,8 +241,13 @@ def spread(method: str, mean: float, std: float, **changes) -> Record:
     return record(method, accuracy={"hard": [mean - std, mean, mean + std]}, **changes)
 
 
-CELLS = [spread("random", 50, 2), spread("classification", 40, 1), spread("lfm", 53.5, 1), spread("hfm", 52.5, 1),
-         spread("cfm", 46.5, 1)]  # fmt: skip
+CELLS = [
+    spread("random", 50, 2),
+    spread("classification", 40, 1),
+    spread("lfm", 53.5, 1),
+    spread("hfm", 52.5, 1),
+    spread("cfm", 46.5, 1),
+]
 
 
 def test_all_three_relations_to_random_in_words():

@@ -18,14 +18,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from unidd import cli, store
-from unidd.configs import Benchmark
-from unidd.datasets import load
-from unidd.distillation import distill
-from unidd.parallel import Ranks
-from unidd.realside import real_side
-from unidd.settings import DistillConfig
-from unidd.store import Checkpoint, seal, unseal
+from unidd import cli, files
+from unidd.bench.configs import Benchmark
+from unidd.data.datasets import load
+from unidd.engine.checkpoint import Checkpoint
+from unidd.engine.distillation import distill
+from unidd.engine.parallel import Ranks
+from unidd.engine.realside import real_side
+from unidd.engine.settings import DistillConfig
+from unidd.files import seal, unseal
 
 RUN = "--dataset digits --budget smoke --ipc 3 --steps 12 --save-every 1".split()  # noqa: SIM905
 COMMAND = [sys.executable, "-m", "unidd", "distill", *RUN]
@@ -323,7 +324,7 @@ def test_every_state_leads_to_the_same_bits(task, tmp_path, snapshots, monkeypat
 
 def test_a_finished_state_is_taken_as_it_is(task, tmp_path, monkeypatch):
     whole = task(tmp_path / "run")
-    monkeypatch.setattr("unidd.distillation.step_loss", None)
+    monkeypatch.setattr("unidd.engine.distillation.step_loss", None)
     again = task(tmp_path / "run")
     assert torch.equal(again.images, whole.images)
     assert again.history == whole.history
@@ -387,7 +388,7 @@ DAMAGE = {
 def test_a_state_that_cannot_be_used_is_an_error_that_says_what_to_delete(task, cut_off, monkeypatch, kind):
     damage, message = DAMAGE[kind]
     damage(cut_off / ".state")
-    monkeypatch.setattr("unidd.distillation.step_loss", None)  # before any work
+    monkeypatch.setattr("unidd.engine.distillation.step_loss", None)  # before any work
     with pytest.raises(ValueError, match=message) as error:
         task(cut_off)
     assert f"delete {cut_off / '.state'}" in str(error.value)
@@ -456,7 +457,7 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(task, tmp_path, mo
             raise OSError(number, os.strerror(number))
         original(descriptor)
 
-    monkeypatch.setattr(store.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(OSError, match=rf"cannot write .*\({os.strerror(number)}\).*same command again"):
         task(tmp_path / "run")
     assert (tmp_path / "run").exists() == (call > 1)

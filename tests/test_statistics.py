@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unidd.models import ModelConfig, build, tapped_layers
-from unidd.statistics import (
+from unidd.core.statistics import (
     SIGNALS,
     FeatureTap,
     Moments,
@@ -23,6 +22,7 @@ from unidd.statistics import (
     rows,
     signal_targets,
 )
+from unidd.networks.models import ModelConfig, build, tapped_layers
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -170,11 +170,21 @@ def test_moving_update_passes_gradient_to_the_current_batch_only():
 
 def small_net() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.AvgPool2d(2),
-        nn.Conv2d(4, 5, 3, padding=1), nn.ReLU(inplace=True),
-        nn.Conv2d(5, 2, 1), nn.Flatten(), nn.Linear(32, 3),
-    ).double().eval()  # fmt: skip
+    return (
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(inplace=True),
+            nn.AvgPool2d(2),
+            nn.Conv2d(4, 5, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(5, 2, 1),
+            nn.Flatten(),
+            nn.Linear(32, 3),
+        )
+        .double()
+        .eval()
+    )
 
 
 def hooks(model: nn.Module) -> int:

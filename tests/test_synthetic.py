@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import save as dump_tensors
 from torchvision.datasets import ImageFolder
 
-from unidd.datasets import ImageData, Split
-from unidd.synthetic import SyntheticSet
+from unidd.data.datasets import ImageData, Split
+from unidd.data.synthetic import SyntheticSet
 
 NAMES = ("T-shirt/top", "zebra", "10", "2")
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unidd.filters import Ridge
-from unidd.matching import Round, step_loss
-from unidd.ridge import by_channels, by_rows
-from unidd.settings import DistillConfig, layer_filter
-from unidd.statistics import Moments, RealSide, emu
+from unidd.core.filters import Ridge
+from unidd.core.matching import Round, step_loss
+from unidd.core.ridge import by_channels, by_rows
+from unidd.core.statistics import Moments, RealSide, emu
+from unidd.engine.settings import DistillConfig, layer_filter
 
 D, CLASSES, BETA = 6, 3, 0.05
 LABELS = torch.arange(CLASSES)

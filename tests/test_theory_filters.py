@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from unidd.analysis import effective_beta, spectrum
-from unidd.datasets import load
-from unidd.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge, Scaled
-from unidd.schedules import SCHEDULES, cosine, relative_beta
-from unidd.statistics import covariance, rows
+from unidd.core.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge, Scaled
+from unidd.core.schedules import SCHEDULES, cosine, relative_beta
+from unidd.core.spectra import effective_beta, spectrum
+from unidd.core.statistics import covariance, rows
+from unidd.data.datasets import load
 
 
 @functools.cache

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from unidd.analysis import consistency, high_frequency_share, radial_power, spectrum
-from unidd.filters import Landweber, Linear, Polynomial, Residual, Ridge
-from unidd.statistics import covariance
+from unidd.core.filters import Landweber, Linear, Polynomial, Residual, Ridge
+from unidd.core.spectra import consistency, high_frequency_share, radial_power, spectrum
+from unidd.core.statistics import covariance
 
 FILTERS = [Linear(), Ridge(0.03), Residual(0.1, 5), Landweber(0.1, 5), Polynomial((0.5, -1.0, 0.2))]
 

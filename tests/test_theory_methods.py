@@ -8,12 +8,12 @@ import pytest
 import torch
 from real_features import maps, samples, sides
 
-from unidd import objectives
-from unidd.analysis import effective_beta, spectrum
-from unidd.filters import AllPass, Landweber, Linear, Residual, Ridge
-from unidd.objectives import Side
-from unidd.results import load_records
-from unidd.statistics import covariance, rows
+from unidd.bench.records import load_records
+from unidd.core import objectives
+from unidd.core.filters import AllPass, Landweber, Linear, Residual, Ridge
+from unidd.core.objectives import Side
+from unidd.core.spectra import effective_beta, spectrum
+from unidd.core.statistics import covariance, rows
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "results" / "studies"

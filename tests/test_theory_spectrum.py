@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from unidd.analysis import band_energy, class_signal, effective_dimension, participation, spectrum
-from unidd.datasets import load
-from unidd.filters import BandPass, Linear, Product, Ridge
-from unidd.statistics import covariance, flc
+from unidd.core.filters import BandPass, Linear, Product, Ridge
+from unidd.core.spectra import band_energy, class_signal, effective_dimension, participation, spectrum
+from unidd.core.statistics import covariance, flc
+from unidd.data.datasets import load
 
 
 @functools.cache

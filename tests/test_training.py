@@ -10,10 +10,10 @@ import torch
 from seeds import assert_only_the_seed_decides
 from torch import nn
 
-from unidd import training
-from unidd.datasets import Split
-from unidd.models import ModelConfig, build
-from unidd.training import TrainConfig, accuracy, teacher, train
+from unidd.data.datasets import Split
+from unidd.networks import training
+from unidd.networks.models import ModelConfig, build
+from unidd.networks.training import TrainConfig, accuracy, teacher, train
 
 MODEL = ModelConfig(width=8)
 BRIEF = TrainConfig(epochs=1, batch=64)

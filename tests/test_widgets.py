@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from traitlets import TraitError
 
-from unidd import pictures, widgets
-from unidd.analysis import participation, radial_power, spectrum
-from unidd.statistics import covariance
-from unidd.widgets import EXPLORER, FILTERS, BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
+from unidd.book import pictures, widgets
+from unidd.book.widgets import EXPLORER, FILTERS, BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
+from unidd.core.spectra import participation, radial_power, spectrum
+from unidd.core.statistics import covariance
 
 SPECTRA = {"first": [4.0, 0.5, 0.001], "second": torch.tensor([0.1, 2.0, -1e-9], dtype=torch.float64)}
 PICTURE = torch.rand(32, 32, generator=torch.Generator().manual_seed(0)).double()

@@ -11,17 +11,18 @@ from typing import Annotated, Literal
 import docstring_parser
 import tyro
 
-from .configs import BUDGETS, METHODS, Benchmark
-from .datasets import load
-from .distillation import identity
-from .evaluation import PROTOCOLS, check_fits, evaluate
-from .machine import keep_memory
-from .parallel import Ranks
-from .planning import plan
-from .results import Record, check_writable, provenance, save_record
-from .settings import DistillConfig
-from .store import Checkpoint
-from .synthetic import SyntheticSet
+from .bench.configs import BUDGETS, METHODS, Benchmark
+from .bench.machine import keep_memory
+from .bench.planning import plan
+from .bench.records import Record, provenance, save_record
+from .data.datasets import load
+from .data.synthetic import SyntheticSet
+from .engine.checkpoint import Checkpoint
+from .engine.distillation import identity
+from .engine.parallel import Ranks
+from .engine.settings import DistillConfig
+from .files import check_writable
+from .networks.evaluation import PROTOCOLS, check_fits, evaluate
 
 _HELP = {p.arg_name: p.description for p in docstring_parser.parse(DistillConfig.__doc__).params}
 _FIXED = ("method", "ipc", "seed")  # options of their own, not changes to a recipe
@@ -78,9 +79,7 @@ class Task:
         if self.save_every < 0:
             raise ValueError(f"save-every must be a number of steps from 0, not {self.save_every}")
         changes = {k: v for k, v in vars(self.settings).items() if v is not None}
-        return Benchmark(
-            self.dataset, self.model, self.method, self.ipc, (self.seed,), self.budget, settings=changes
-        )  # fmt: skip
+        return Benchmark(self.dataset, self.model, self.method, self.ipc, (self.seed,), self.budget, settings=changes)
 
 
 Options = Annotated[Task, tyro.conf.arg(name="")]
@@ -117,9 +116,7 @@ def forecast(task: Options = Task()) -> None:
     benchmark = task.benchmark()
     if sys.stderr.isatty():
         print("measuring a few real steps …", file=sys.stderr)
-    found = plan(
-        benchmark, out=task.out, save_every=task.save_every, root=task.root, device=task.device
-    )  # fmt: skip
+    found = plan(benchmark, out=task.out, save_every=task.save_every, root=task.root, device=task.device)
     print(found.text())
     found.check()
 
@@ -204,9 +201,20 @@ def assess(
         method = synthetic.config.get("method", folder.name)
         made_by = teacher.card() if teacher else synthetic.teacher
         save_record(
-            Record("local", data.name, student.model, method, ipc, list(seeds), ours, synthetic.config, made_by,
-                   provenance=provenance(device)), record
-        )  # fmt: skip
+            Record(
+                "local",
+                data.name,
+                student.model,
+                method,
+                ipc,
+                list(seeds),
+                ours,
+                synthetic.config,
+                made_by,
+                provenance=provenance(device),
+            ),
+            record,
+        )
 
 
 def _print(name: str, accuracies: dict[str, list[float]]) -> None:

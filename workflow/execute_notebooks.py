@@ -29,9 +29,7 @@ def execute(path: Path) -> None:
     """
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(
-        notebook, timeout=600, record_timing=False, store_widget_state=False, resources=resources
-    ).execute()
+    NotebookClient(notebook, timeout=600, record_timing=False, store_widget_state=False, resources=resources).execute()
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

@@ -37,7 +37,7 @@ def load(path: Path) -> tuple[dict, dict[str, dict], Path]:
     The notebook is notebooks/benchmark.ipynb unless the suite's key `notebook` names another.
 
     Raises:
-        ValueError: the file is not a suite; the notebook or `unidd.configs.Benchmark` refuses a parameter.
+        ValueError: the file is not a suite; the notebook or `unidd.bench.configs.Benchmark` refuses a parameter.
     """
     content = yaml.safe_load(path.read_text())
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in LISTS):
@@ -58,9 +58,9 @@ def load(path: Path) -> tuple[dict, dict[str, dict], Path]:
 
 
 def check_values(parameters: dict, where: str) -> None:
-    """Raise a ValueError unless `unidd.configs.Benchmark` takes the parameters, and the model exists."""
-    from unidd.configs import Benchmark
-    from unidd.models import build
+    """Raise a ValueError unless `unidd.bench.configs.Benchmark` takes the parameters, and the model exists."""
+    from unidd.bench.configs import Benchmark
+    from unidd.networks.models import build
 
     try:
         network = Benchmark.from_parameters(parameters).network()

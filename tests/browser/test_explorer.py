@@ -13,12 +13,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from visits import ROOT, Visit, served
 
-from unidd import _book, widgets
-from unidd.analysis import high_frequency_share, radial_power, spectrum
-from unidd.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge
-from unidd.pictures import patches
-from unidd.statistics import covariance
-from unidd.widgets import BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
+from unidd.book import sphinx, widgets
+from unidd.book.pictures import patches
+from unidd.book.widgets import BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
+from unidd.core.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge
+from unidd.core.spectra import high_frequency_share, radial_power, spectrum
+from unidd.core.statistics import covariance
 
 pytestmark = pytest.mark.browser
 PIXELS, LAYER = "pixels, 8×8 patches", "a layer"
@@ -45,7 +45,7 @@ def stage(tmp_path_factory):
         ImageExplorer({"ridge": IMAGES, "linear": BLURRED}, IMAGES.flip(0), IMAGES, names=tuple("abcdefghij")),
         CurriculumPlayer(RECORD, IMAGES.repeat(ROUNDS, 1, 1, 1), BLURRED.repeat(ROUNDS, 1, 1, 1)),
     )
-    body = "".join(_book.explorer_html(json.loads(json.dumps(explorer.state()))) for explorer in explorers)
+    body = "".join(sphinx.explorer_html(json.loads(json.dumps(explorer.state()))) for explorer in explorers)
     script = '<script type="module" src="_static/unidd-book.js"></script>'
     (folder / "index.html").write_text(f"{HEAD}<body>{body}{script}</body></html>")
     with served(folder) as address:
@@ -140,8 +140,10 @@ def test_responses_equal_those_of_the_package(filters, name):
     lam = torch.cat([torch.zeros(1), torch.logspace(-7, 0.3, 40)]).double()
     settings = [
         {"beta": b, "rate": a, "steps": t, "low": b / 3, "high": 3 * b}
-        for b in (1e-5, 0.1, 10) for a in (0.01, 0.7, 0.95) for t in (1, 2, 7, 50, 1000)
-    ]  # fmt: skip
+        for b in (1e-5, 0.1, 10)
+        for a in (0.01, 0.7, 0.95)
+        for t in (1, 2, 7, 50, 1000)
+    ]
     found = evaluate(
         filters.parent, "v[2].map((p) => v[1].map((l) => m.responses[v[0]](l, p)))", name, lam.tolist(), settings
     )
@@ -169,7 +171,7 @@ def folded(matrix):
     ],
 )
 def test_filtered_pictures_equal_those_of_the_package(filters, name, p):
-    """f(Ψ) from unidd.filters, without eigenvectors: to 1e-6 of the picture's standard deviation."""
+    """f(Ψ) from unidd.core.filters, without eigenvectors: to 1e-6 of the picture's standard deviation."""
     lam = f"s[0].eigenvalues['{PIXELS}']"
     combined = f"m.combine(m.decompose(s[0].picture), {lam}.map((l) => m.responses[v[0]](l, v[1])))"
     found = evaluate(filters.parent, f"Array.from(m.stretched({combined}))", name, p)

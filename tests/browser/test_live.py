@@ -17,13 +17,13 @@ from visits import ROOT
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CELLS = {
     "live": (
-        "import torch\nfrom unidd.widgets import FilterExplorer\n"
+        "import torch\nfrom unidd.book.widgets import FilterExplorer\n"
         "widget = FilterExplorer({'a layer': torch.logspace(-4, 0, 32)}, beta=0.1, filters=['ridge'])\nwidget",
         "widget.beta = 0.001",
         "print('beta is', widget.beta)",
     ),
     "player": (
-        "import json\nfrom unidd.widgets import CurriculumPlayer\n"
+        "import json\nfrom unidd.book.widgets import CurriculumPlayer\n"
         f"player = CurriculumPlayer(json.load(open('{ROOT}/results/studies/curriculum/photos.json')))\nplayer",
         "player.round = 7",
         "print('round is', player.round)",

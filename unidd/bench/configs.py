@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-from .datasets import NAMES, ImageData
-from .distillation import check_shares, distill
-from .evaluation import PROTOCOLS, evaluate
-from .models import ModelConfig, build
-from .parallel import Ranks
-from .settings import DistillConfig
-from .synthetic import SyntheticSet, choose
-from .training import Teacher, TrainConfig, teacher
+from ..data.datasets import NAMES, ImageData
+from ..data.synthetic import SyntheticSet, choose
+from ..engine.distillation import check_shares, distill
+from ..engine.parallel import Ranks
+from ..engine.settings import DistillConfig
+from ..networks.evaluation import PROTOCOLS, evaluate
+from ..networks.models import ModelConfig, build
+from ..networks.training import Teacher, TrainConfig, teacher
 
 
 def cfm(**changes) -> DistillConfig:
@@ -94,10 +94,16 @@ BUDGETS = {
     "embedded": Budget(width=32, steps=100, teacher=10, student=200, full=10),
     "paper": Budget(width=128, steps=1000, teacher=200, student=1000, full=200),
     "large": Budget(
-        width=128, steps=1000, teacher=100, student=300, full=100, group=200, batch=100,
+        width=128,
+        steps=1000,
+        teacher=100,
+        student=300,
+        full=100,
+        group=200,
+        batch=100,
         training={"lr": 0.2, "weight_decay": 1e-4, "crop": "resized"},
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class Benchmark:
     """One cell of a results table: a method at one IPC on one data set, over several seeds.
 
     Args:
-        dataset: a name or folder for `unidd.datasets.load`.
+        dataset: a name or folder for `unidd.data.datasets.load`.
         model: architecture of teacher and students.
         method: a recipe, or "full" for training on all real images.
         ipc: images per class; None for "full".

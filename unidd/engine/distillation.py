@@ -21,17 +21,18 @@ import torch
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
-from . import augment
-from .datasets import ImageData
-from .matching import Loss, Round, Statistics, step_loss
+from ..core.matching import Loss, Round, Statistics, step_loss
+from ..core.statistics import Moments, RealSide, statistics_hash
+from ..data import augment
+from ..data.datasets import ImageData
+from ..data.synthetic import SyntheticSet, choose
+from ..networks.models import weights_hash
+from ..networks.training import Teacher
+from .checkpoint import Checkpoint
 from .parallel import Ranks
 from .precision import LossScale, half_precision
 from .realside import check_statistics, real_side
 from .settings import DistillConfig, beta_at, class_groups, layer_filter
-from .statistics import Moments, RealSide
-from .store import Checkpoint, statistics_hash, weights_hash
-from .synthetic import SyntheticSet, choose
-from .training import Teacher
 
 _LOOK = 20  # steps between two looks at the loss, each of which waits for the device
 
@@ -52,14 +53,14 @@ def distill(
 
     Args:
         data: the real images, on the device to compute on.
-        teacher: see `unidd.training.teacher`.
+        teacher: see `unidd.networks.training.teacher`.
         progress: show a bar with the loss terms and β.
         callback: called in the first process after each batch, with its round b (from 0) and its pixels (n, C, H, W)
             in [0, 1].
         folder: keeps the state of the run in <folder>/.state after every batch, and goes on from one found there; the
-            caller saves the result and removes the state, see `unidd.store.Checkpoint`.
+            caller saves the result and removes the state, see `unidd.engine.checkpoint.Checkpoint`.
         save_every: keep the state also after so many steps of a batch; 0 does not.
-        ranks: the processes that share the work, see `unidd.parallel`.
+        ranks: the processes that share the work, see `unidd.engine.parallel`.
         statistics: of the real side, from `real_statistics` over any DataLoader: then `data` need hold no more than the
             images to start from. By default found in the cache, or worked out from `data`.
     Returns:
@@ -202,9 +203,15 @@ class _Run:
         config = self.config
         filters = {layer: layer_filter(config, self.batch // self.groups, side) for layer, side in self.real.items()}
         return Round.of(
-            self.real, filters, signal=config.signal, normalised=config.normalised, previous=self.previous,
-            count=self.batch + 1, dtype=self.dtype, total=self.ranks.total,
-        )  # fmt: skip
+            self.real,
+            filters,
+            signal=config.signal,
+            normalised=config.normalised,
+            previous=self.previous,
+            count=self.batch + 1,
+            dtype=self.dtype,
+            total=self.ranks.total,
+        )
 
     def _begin(self, numbers: Tensor) -> None:
         self.x = self.data.normalise(self.data.train.images[numbers]).to(self.dtype).requires_grad_()
@@ -250,14 +257,24 @@ class _Run:
         classification = loss.classification.detach().clone()
         if self.ranks.total:
             self.ranks.total(classification)
-        return dict(zip(("classification", "filter", "signal"), torch.stack(
-            (classification, loss.filter.detach(), loss.signal.detach())).tolist(), strict=True))  # fmt: skip
+        return dict(
+            zip(
+                ("classification", "filter", "signal"),
+                torch.stack((classification, loss.filter.detach(), loss.signal.detach())).tolist(),
+                strict=True,
+            )
+        )
 
     def _save(self) -> None:
         state = {
-            "batch": self.batch, "step": self.step, "history": self.history, "previous": self.previous,
-            "generator": self.generator.get_state(), "scale": self.scale.state(self.ranks.total), "x": None,
-        }  # fmt: skip
+            "batch": self.batch,
+            "step": self.step,
+            "history": self.history,
+            "previous": self.previous,
+            "generator": self.generator.get_state(),
+            "scale": self.scale.state(self.ranks.total),
+            "x": None,
+        }
         if self.x is not None:
             moments = self.optimizer.state[self.x]
             state["x"] = self.ranks.gather(self.x.detach())

@@ -5,101 +5,16 @@ Chapter: "CFM, the algorithm and its cost".
 """
 
 import contextlib
-import hashlib
-import io
-import json
-import os
-import pickle
 import shutil
 from pathlib import Path
 
-import torch
 from filelock import FileLock, Timeout
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..files import seal, unseal
 from .parallel import Ranks
-from .results import atomic
-from .statistics import Moments
 
 _FORMAT = 1  # of a run's state
-
-
-def seal(content: dict, path: str | Path) -> None:
-    """Write tensors, numbers, strings and containers of them; on disk before what stood there is replaced.
-
-    Raises:
-        OSError: it cannot be written; the message names the file.
-    """
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    payload = buffer.getbuffer()
-    try:
-        with atomic(path) as temporary, open(temporary, "wb") as file:
-            file.write(hashlib.sha256(payload).digest())
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(f"cannot write {path} ({error.strerror or error})") from None
-
-
-def unseal(path: str | Path) -> dict:
-    """Read it back, on the CPU.
-
-    Raises:
-        ValueError: the file is truncated, or not one of these.
-    """
-    content = memoryview(Path(path).read_bytes())
-    if hashlib.sha256(content[32:]).digest() != content[:32]:
-        raise ValueError(f"{path} is damaged")
-    try:
-        return torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise ValueError(f"{path} is damaged ({error})") from None
-
-
-def weights_hash(model: nn.Module) -> str:
-    """sha256 over names and values of a network's weights and buffers."""
-    return tensors_hash(model.state_dict())
-
-
-def statistics_hash(statistics: dict[str, Moments]) -> str:
-    parts = {n: {"count": torch.tensor(m.count), "mean": m.mean, "scatter": m.scatter, "cross": m.cross}
-             for n, m in statistics.items()}  # fmt: skip
-    return tensors_hash({f"{name}.{part}": t for name, of in parts.items() for part, t in of.items()})
-
-
-def tensors_hash(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def load_statistics(folder: str | Path, identity: dict) -> dict[str, Moments] | None:
-    """Real-side statistics kept under that identity; None if there are none, or the file is damaged or another's.
-
-    Args:
-        identity: what they depend on: data, weights, layers, signal.
-    """
-    try:
-        content = unseal(_statistics_path(folder, identity))
-    except (FileNotFoundError, ValueError):
-        return None
-    if content.get("identity") != identity:
-        return None
-    return {layer: Moments(*values) for layer, values in content["statistics"].items()}
-
-
-def save_statistics(folder: str | Path, identity: dict, statistics: dict[str, Moments]) -> None:
-    """Keep them; what stood there is replaced."""
-    plain = {n: (m.count, m.mean.cpu(), m.scatter.cpu(), m.cross.cpu()) for n, m in statistics.items()}
-    seal({"identity": identity, "statistics": plain}, _statistics_path(folder, identity))
-
-
-def _statistics_path(folder: str | Path, identity: dict) -> Path:
-    return Path(folder) / f"{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]}.pt"
 
 
 class Checkpoint:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..files import tensors_hash
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -105,3 +107,8 @@ def tapped_layers(model: nn.Module) -> list[str]:
     Source: UniDD, §4 (CFM).
     """
     return [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and "downsample" not in n]
+
+
+def weights_hash(model: nn.Module) -> str:
+    """sha256 over names and values of a network's weights and buffers."""
+    return tensors_hash(model.state_dict())

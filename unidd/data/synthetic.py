@@ -15,8 +15,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
+from ..files import atomic, versions
 from .datasets import ImageData
-from .results import atomic, versions
 
 _META = ("class_names", "mean", "std", "config", "teacher", "history", "versions")
 

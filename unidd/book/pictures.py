@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.spectra import spectrum
+from ..core.statistics import covariance
+from ..data.datasets import PHOTOS
 from . import plots
-from .analysis import spectrum
-from .datasets import PHOTOS
-from .statistics import covariance
 
 
 def photograph(name: str = "camera", size: int = 128) -> Tensor:

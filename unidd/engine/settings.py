@@ -7,17 +7,17 @@ import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from .filters import AllPass, Filter, Landweber, Linear, Residual, Ridge
-from .schedules import SCHEDULES, relative_beta
-from .statistics import RealSide
-from .training import check_choices
+from ..core.filters import AllPass, Filter, Landweber, Linear, Residual, Ridge
+from ..core.schedules import SCHEDULES, relative_beta
+from ..core.statistics import RealSide
+from ..networks.training import check_choices
 
 _MOST_STEPS = 200  # of gradient descent in the Landweber and residual filters, each a (d, d) product
 
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """A distillation; the recipes in `unidd.configs` are named settings of it.
+    """A distillation; the recipes in `unidd.bench.configs` are named settings of it.
 
     Args:
         method: the recipe's name, kept in records.
@@ -27,7 +27,7 @@ class DistillConfig:
             of the layer's 1/λ_max, or "none": classification only.
         beta: β of the first round; above 0.
         beta_unit: "absolute" (as published), or "mean": a fraction of each layer's mean eigenvalue.
-        schedule: how β moves over the rounds, see `unidd.schedules`.
+        schedule: how β moves over the rounds, see `unidd.core.schedules`.
         normalised: divide the filter term by ‖f(Ψ)‖_F, and the signal term by the root of ‖f(Ψ)Φ‖² + tr f(Ψ)Ψf(Ψ), the
             size of a filtered feature: then no constant factor of f matters.
         signal: what the FLC correlates with: "mean", "class" or "mix".

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from .results import provenance
+from .records import provenance
 
 
 def describe(device: torch.device) -> str:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-from ._equations import fill
+from .equations import fill
 from .widgets import EXPLORER, module
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -44,7 +44,7 @@ def figure_html(content: dict) -> str:
 
 
 def explorer_html(state: dict) -> str:
-    """The element `unidd-book.js` turns into an explorer, from the state of a `unidd.widgets` widget."""
+    """The element `unidd-book.js` turns into an explorer, from the state of a `unidd.book.widgets` widget."""
     return _element("unidd-explorer-host", state, 'role="group"', state["label"])
 
 

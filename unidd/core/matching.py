@@ -167,7 +167,7 @@ class Round:
     """What the steps of one batch of images share: the groups of layers, and how to correlate.
 
     Args:
-        signal: see `unidd.statistics.signal_targets`.
+        signal: see `unidd.core.statistics.signal_targets`.
         total: sums a tensor over all processes that hold a part of the batch; None: this one has all of it.
     """
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .datasets import ImageData
+from ..data.datasets import ImageData
+from ..data.synthetic import SyntheticSet
 from .models import ModelConfig, build
-from .synthetic import SyntheticSet
 from .training import TrainConfig, accuracy, train
 
 PROTOCOLS = ("hard", "soft")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 PAGE = "book/equations"
 MARKER = "<!-- equations -->"
-_GIVEN = ("unidd.datasets.load",)  # where a test takes its data from, not what it tests
+_GIVEN = ("unidd.data.datasets.load",)  # where a test takes its data from, not what it tests
 _LABEL = re.compile(r"\$\$\s*\((eq-[\w-]+)\)")
 
 

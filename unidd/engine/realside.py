@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .datasets import ImageData
-from .models import tapped_layers
+from ..core.statistics import Moments, real_statistics
+from ..data.datasets import ImageData
+from ..files import json_hash, seal, unseal
+from ..networks.models import tapped_layers, weights_hash
+from ..networks.training import cache_folder
 from .parallel import Ranks
 from .settings import DistillConfig
-from .statistics import Moments, real_statistics
-from .store import load_statistics, save_statistics, weights_hash
-from .training import cache_folder
 
 _PIXELS = 2**21  # of a batch: what its features take of the memory
 
@@ -46,9 +46,14 @@ def real_side(
         batches = ((data.train.images[i[0] : i[-1] + 1], data.train.labels[i[0] : i[-1] + 1]) for i in own)
         title = "real side" if progress else None
         found = real_statistics(
-            teacher, batches, tapped_layers(teacher), config.signal,
-            prepare=data.normalise, progress=title, total=sum(map(len, own)),
-        )  # fmt: skip
+            teacher,
+            batches,
+            tapped_layers(teacher),
+            config.signal,
+            prepare=data.normalise,
+            progress=title,
+            total=sum(map(len, own)),
+        )
         statistics = ranks.merge(found)
         check_statistics(statistics, config, data, teacher)
         if ranks.first:
@@ -74,3 +79,28 @@ def real_identity(config: DistillConfig, data: ImageData, teacher: nn.Module) ->
 def real_batch(size: int) -> int:
     """Images in a batch of the pass over the real data."""
     return min(500, _PIXELS // size**2 or 1)
+
+
+def load_statistics(folder: str | Path, identity: dict) -> dict[str, Moments] | None:
+    """Real-side statistics kept under that identity; None if there are none, or the file is damaged or another's.
+
+    Args:
+        identity: what they depend on: data, weights, layers, signal.
+    """
+    try:
+        content = unseal(_statistics_path(folder, identity))
+    except (FileNotFoundError, ValueError):
+        return None
+    if content.get("identity") != identity:
+        return None
+    return {layer: Moments(*values) for layer, values in content["statistics"].items()}
+
+
+def save_statistics(folder: str | Path, identity: dict, statistics: dict[str, Moments]) -> None:
+    """Keep them; what stood there is replaced."""
+    plain = {n: (m.count, m.mean.cpu(), m.scatter.cpu(), m.cross.cpu()) for n, m in statistics.items()}
+    seal({"identity": identity, "statistics": plain}, _statistics_path(folder, identity))
+
+
+def _statistics_path(folder: str | Path, identity: dict) -> Path:
+    return Path(folder) / f"{json_hash(identity)}.pt"

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .filters import Filter
+from ..core.filters import Filter
 
 # Mid-tones with a contrast of at least 3:1 on white and on near-black, apart with any colour vision; each
 # comes with a marker and a dash, so that no meaning hangs on colour alone.

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
-from . import augment
-from .datasets import ImageData
+from ..data import augment
+from ..data.datasets import ImageData
+from ..files import atomic, save_json
 from .models import ModelConfig, build
-from .results import atomic, save_json
 
 
 def check_choices(config, *names: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .statistics import Total
+from ..core.statistics import Total
 
 _MOST, _RISE, _FALL = 2.0**16, 2.0, 16.0  # powers of two round nothing
 

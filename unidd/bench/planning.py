@@ -15,8 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..data.datasets import ImageData, load
+from ..engine.realside import kept_statistics
+from ..engine.settings import DistillConfig, class_groups
+from ..files import nearest
+from ..networks.models import build
+from ..networks.training import Teacher, TrainConfig, teacher_folder
 from .configs import Benchmark
-from .datasets import ImageData, load
 from .machine import (
     available_memory,
     describe,
@@ -29,13 +34,8 @@ from .machine import (
     size,
 )
 from .measuring import Measured, measure_finish, measure_real_side, measure_steps, measure_training
-from .models import build
-from .realside import kept_statistics
-from .results import nearest
-from .settings import DistillConfig, class_groups
-from .training import Teacher, TrainConfig, teacher_folder
 
-_MEASURE = "import unidd.cli; from unidd.planning import _child; _child()"  # a process like that of the run
+_MEASURE = "import unidd.cli; from unidd.bench.planning import _child; _child()"  # a process like that of the run
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,14 @@ def estimate(measured: Measured, work: Work) -> Plan:
     phases = (
         ("start", m.start, "imports, data, the first use of everything"),
         ("teacher", teaching, f"{w.train_steps:,} steps of {duration(m.train)}" if w.train_steps else cached),
-        ("real side", w.real_images * m.real,
-         f"{w.real_images:,} images, {duration(m.real)} each" if w.real_images else f"{cached}, or not needed"),
+        (
+            "real side",
+            w.real_images * m.real,
+            f"{w.real_images:,} images, {duration(m.real)} each" if w.real_images else f"{cached}, or not needed",
+        ),
         ("distillation", distilling, f"{w.batches:,} batches of {w.batch:,} images, {each}"),
         ("writing", m.finish, f"{w.images:,} images"),
-    )  # fmt: skip
+    )
     memory = m.memory + 3 * images if m.memory and not m.device.startswith("cuda") else m.memory
     return Plan(phases, memory, 2 * images + 2 * m.state + m.kept, m.device, m.steps)
 
@@ -181,7 +184,7 @@ def plan(
     Args:
         seed: by default the benchmark's first.
         out: where the set is to lie, for the disk's free space.
-        save_every: as of `unidd.distillation.distill`.
+        save_every: as of `unidd.engine.distillation.distill`.
         root: where downloads lie.
     Raises:
         ValueError: the data, the model or the settings are wrong; not even a step fits the memory.
@@ -191,8 +194,10 @@ def plan(
     task = (benchmark, seed, save_every, root, device, available, time.time())
     child = subprocess.run(
         [sys.executable, "-c", _MEASURE],
-        input=pickle.dumps(task), capture_output=True, check=False,
-    )  # fmt: skip
+        input=pickle.dumps(task),
+        capture_output=True,
+        check=False,
+    )
     try:
         found = pickle.loads(child.stdout)
     except (pickle.UnpicklingError, EOFError):

@@ -3,7 +3,7 @@
 All drawing is JavaScript (the folder `explorers`). In Jupyter, anywidget runs it and keeps the traits in step with
 Python; in the book, the page runs the same module from the state that `_repr_mimebundle_` leaves in the output.
 What takes an eigendecomposition, a photograph or a data set is worked out here, once; what a control changes is worked
-out in JavaScript by the formulas of `unidd.filters`, and tests compare the two.
+out in JavaScript by the formulas of `unidd.core.filters`, and tests compare the two.
 """
 
 import json
@@ -15,7 +15,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from .analysis import participation, radial_power
+from ..core.spectra import participation, radial_power
 from .pictures import digits, packed, photograph, sheet
 
 __all__ = ["BandExplorer", "CurriculumPlayer", "FilterExplorer", "ImageExplorer", "photograph"]

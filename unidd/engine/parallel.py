@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .statistics import Moments, Total
+from ..core.statistics import Moments, Total
 
 # The others wait while the first process trains a teacher. A death is noticed at once: the connection closes.
 _PATIENCE = timedelta(days=1)

@@ -12,16 +12,16 @@ from statistics import mean
 import torch
 from torch import nn
 
-from .datasets import ImageData
-from .distillation import distill
+from ..core.statistics import Moments, real_statistics
+from ..data.datasets import ImageData
+from ..data.synthetic import SyntheticSet
+from ..engine.checkpoint import Checkpoint
+from ..engine.distillation import distill
+from ..engine.realside import real_batch
+from ..engine.settings import DistillConfig
+from ..networks.models import tapped_layers
+from ..networks.training import Teacher, TrainConfig, accuracy, train
 from .machine import describe, peak_memory, wait
-from .models import tapped_layers
-from .realside import real_batch
-from .settings import DistillConfig
-from .statistics import Moments, real_statistics
-from .store import Checkpoint
-from .synthetic import SyntheticSet
-from .training import Teacher, TrainConfig, accuracy, train
 
 _PATIENCE = 10.0  # seconds for the steps of distillation, and half of it for those of each other part
 _FEWEST, _MOST = 5, 250  # steps of a batch that are measured
@@ -81,9 +81,12 @@ def measure_training(network: nn.Module, data: ImageData, config: TrainConfig) -
     kept = sum(tensor.nbytes for tensor in network.state_dict().values())
     step = mean(steps)
     return Measured(
-        start=max(once - step, 0), train=step, test=min(tests) / len(seen.test), kept=kept,
+        start=max(once - step, 0),
+        train=step,
+        test=min(tests) / len(seen.test),
+        kept=kept,
         memory=peak_memory(data.device),
-    )  # fmt: skip
+    )
 
 
 def measure_real_side(config: DistillConfig, data: ImageData, model: nn.Module) -> tuple[Measured, dict[str, Moments]]:
@@ -111,7 +114,7 @@ def measure_steps(
     """Steps of the first two batches of a distillation, with their states on disk.
 
     Args:
-        statistics: of the real side, see `unidd.distillation.distill`.
+        statistics: of the real side, see `unidd.engine.distillation.distill`.
         patience: about how many seconds it may take; if a step takes longer, three of the first batch are all, and
             what is kept on disk is not measured.
     """
@@ -119,9 +122,13 @@ def measure_steps(
     rough, once = probe[0][2] - probe[0][1], probe[0][1] - began
     if rough > patience:
         return Measured(
-            setup=max(once - rough, 0), first=rough, step=rough, memory=peak_memory(data.device),
-            device=describe(data.device), steps=len(probe[0]),
-        )  # fmt: skip
+            setup=max(once - rough, 0),
+            first=rough,
+            step=rough,
+            memory=peak_memory(data.device),
+            device=describe(data.device),
+            steps=len(probe[0]),
+        )
     steps = min(max(int(patience / 2 / rough), _FEWEST), _MOST)
     with tempfile.TemporaryDirectory() as folder:
         state = _WatchedCheckpoint(folder)
@@ -134,10 +141,17 @@ def measure_steps(
         after = begins[2][0] if len(begins) > 2 and begins[2] else end
         between = after - begins[1][-1] - step + _excess(begins[1], step)
     return Measured(
-        start=max(once - (setup + first), 0), setup=setup, first=first, step=step, between=max(between, 0.0),
-        save=state.seconds[0], state=state.bytes, memory=peak_memory(data.device), device=describe(data.device),
+        start=max(once - (setup + first), 0),
+        setup=setup,
+        first=first,
+        step=step,
+        between=max(between, 0.0),
+        save=state.seconds[0],
+        state=state.bytes,
+        memory=peak_memory(data.device),
+        device=describe(data.device),
         steps=sum(map(len, begins[:2])),
-    )  # fmt: skip
+    )
 
 
 def measure_finish(data: ImageData) -> Measured:

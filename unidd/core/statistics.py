@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from tqdm.auto import tqdm
 
+from ..files import tensors_hash
 from .filters import Filter, Ridge
 
 SIGNALS = ("mean", "class", "mix")
@@ -291,3 +292,11 @@ def _images_in(batches: Iterable) -> int | None:
         return len(batches.sampler)
     except (AttributeError, TypeError):  # not a DataLoader, or one over a stream
         return None
+
+
+def statistics_hash(statistics: dict[str, Moments]) -> str:
+    parts = {
+        n: {"count": torch.tensor(m.count), "mean": m.mean, "scatter": m.scatter, "cross": m.cross}
+        for n, m in statistics.items()
+    }
+    return tensors_hash({f"{name}.{part}": t for name, of in parts.items() for part, t in of.items()})

@@ -1,132 +1,14 @@
-"""Result records: one JSON file a run, the only source of the numbers the book shows.
+"""Tables of records, and the sentences that follow from them."""
 
-Records made on the reader's machine lie in `_runs/` (ignored by git), the published ones in `results/`; both have the
-same form and are read together.
-"""
-
-import json
-import os
-import platform
-import tempfile
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from statistics import mean, stdev
 
 import pandas as pd
-import torch
 
-SCHEMA = 1
+from .records import Record
+
 _BASELINES = {"random": "a random choice of real images", "classification": "classification alone"}
 _ORDER = ["random", "classification", "lfm", "hfm", "cfm"]  # then the others, by name
 _KEYS = ["suite", "dataset", "model", "protocol", "ipc"]
-
-
-@dataclass(frozen=True)
-class Record:
-    """One run: a method at one IPC, evaluated under one or more protocols.
-
-    Attributes:
-        accuracy: protocol ("hard", "soft") → test accuracy in % at the last epoch, one entry a seed, in seed order.
-        seconds: wall-clock time by phase.
-        provenance: device and versions, see `provenance`.
-    """
-
-    suite: str
-    dataset: str
-    model: str
-    method: str
-    ipc: int | None
-    seeds: list[int]
-    accuracy: dict[str, list[float]]
-    config: dict
-    teacher: dict
-    seconds: dict[str, float] = field(default_factory=dict)
-    provenance: dict = field(default_factory=dict)
-    schema: int = SCHEMA
-
-
-def provenance(device: str | torch.device = "cpu") -> dict:
-    """Device, versions and date of a run: what a number needs beside it."""
-    device = torch.device(device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "device": f"{device.type} ({name})",
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        **versions(),
-    }
-
-
-def versions() -> dict[str, str]:
-    return {package: version(package) for package in ("unidd", "torch", "torchvision")}
-
-
-@contextmanager
-def atomic(path: str | Path):
-    """A temporary path beside `path` that takes its place only if the block succeeds: nothing is left half-written.
-
-    Raises:
-        OSError: the folder cannot be written (at once, before any long work in the block).
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        os.replace(temporary, path)
-
-
-def nearest(folder: str | Path) -> Path:
-    """The folder, or the nearest above it that exists."""
-    folder = Path(folder).absolute()
-    return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-def check_writable(folder: str | Path) -> None:
-    """Raise an OSError now if files could not be written to the folder later; leaves nothing behind.
-
-    Raises:
-        OSError: it cannot be made or written; the message names it.
-    """
-    folder = Path(folder).absolute()
-    try:
-        with tempfile.TemporaryFile(dir=nearest(folder)):
-            pass
-    except OSError as error:
-        raise OSError(f"cannot write to {folder} ({error.strerror}): choose another folder") from None
-
-
-def save_json(content: dict, path: str | Path) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def save_record(record: Record, path: str | Path) -> None:
-    save_json(asdict(record), path)
-
-
-def load_record(path: str | Path) -> Record:
-    """Read one record back.
-
-    Raises:
-        ValueError: the file is not a record of this schema.
-    """
-    try:
-        record = Record(**json.loads(Path(path).read_text()))
-    except (json.JSONDecodeError, TypeError) as error:
-        raise ValueError(f"{path} is not a result record: {error}") from None
-    if record.schema != SCHEMA:
-        raise ValueError(f"{path} has record schema {record.schema}, this version reads {SCHEMA}")
-    return record
-
-
-def load_records(*folders: str | Path) -> list[Record]:
-    """All records <folder>/<suite>/*.json, in the order of their paths; a folder that does not exist has none."""
-    return [load_record(p) for folder in folders for p in sorted(Path(folder).glob("*/*.json"))]
 
 
 def table(records: list[Record]) -> pd.DataFrame:
@@ -213,8 +95,11 @@ def verdicts(frame: pd.DataFrame, baseline: str = "random") -> list[str]:
         base = group[group.method == baseline].iloc[0]
         spread = "" if pd.isna(base["std"]) else f" ± {base['std']:.1f}"
         sides: dict[str, list[str]] = {
-            "above it": [], "within the error bars": [], "below it": [], "without error bars": []
-        }  # fmt: skip
+            "above it": [],
+            "within the error bars": [],
+            "below it": [],
+            "without error bars": [],
+        }
         for row in others.sort_values("mean", ascending=False).itertuples():
             gap, reach = row.mean - base["mean"], row.std + base["std"]
             side = "above it" if gap > reach else "below it" if gap < -reach else "within the error bars"

@@ -1,0 +1,78 @@
+"""Result records: one JSON file a run, the only source of the numbers the book shows.
+
+Records made on the reader's machine lie in `_runs/` (ignored by git), the published ones in `results/`; both have the
+same form and are read together.
+"""
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from ..files import save_json, versions
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: a method at one IPC, evaluated under one or more protocols.
+
+    Attributes:
+        accuracy: protocol ("hard", "soft") → test accuracy in % at the last epoch, one entry a seed, in seed order.
+        seconds: wall-clock time by phase.
+        provenance: device and versions, see `provenance`.
+    """
+
+    suite: str
+    dataset: str
+    model: str
+    method: str
+    ipc: int | None
+    seeds: list[int]
+    accuracy: dict[str, list[float]]
+    config: dict
+    teacher: dict
+    seconds: dict[str, float] = field(default_factory=dict)
+    provenance: dict = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+def provenance(device: str | torch.device = "cpu") -> dict:
+    """Device, versions and date of a run: what a number needs beside it."""
+    device = torch.device(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "device": f"{device.type} ({name})",
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **versions(),
+    }
+
+
+def save_record(record: Record, path: str | Path) -> None:
+    save_json(asdict(record), path)
+
+
+def load_record(path: str | Path) -> Record:
+    """Read one record back.
+
+    Raises:
+        ValueError: the file is not a record of this schema.
+    """
+    try:
+        record = Record(**json.loads(Path(path).read_text()))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ValueError(f"{path} is not a result record: {error}") from None
+    if record.schema != SCHEMA:
+        raise ValueError(f"{path} has record schema {record.schema}, this version reads {SCHEMA}")
+    return record
+
+
+def load_records(*folders: str | Path) -> list[Record]:
+    """All records <folder>/<suite>/*.json, in the order of their paths; a folder that does not exist has none."""
+    return [load_record(p) for folder in folders for p in sorted(Path(folder).glob("*/*.json"))]
