@@ -25,7 +25,7 @@ class Layer:
     d: int
 
     @property
-    def by_rows(self) -> bool:
+    def row_form(self) -> bool:
         """Whether the engine factorises the rows' Gram matrix (n, n) and not the FFC (d, d)."""
         return 2 * self.n <= self.d
 
@@ -40,7 +40,7 @@ class Layer:
             moving: whether earlier batches are carried.
         """
         n, d = self.n, self.d
-        if self.by_rows:
+        if self.row_form:
             return (8 if moving else 4) * n * d**2 + 8 * n**2 * d + n**3 // 3
         return 4 * n * d**2 + 5 * d**3
 
@@ -106,7 +106,7 @@ def _parts(found: list[Layer], moving: bool, device: torch.device) -> list[tuple
     """Layers of one width together, unless they are done by rows, and which they are."""
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, layer in enumerate(found):
-        groups[layer.d, i + 1 if layer.by_rows else 0].append(i)
+        groups[layer.d, i + 1 if layer.row_form else 0].append(i)
     return [
         (_by_rows(found[members[0]], moving, device) if alone else _by_channels(d, len(members), device), members)
         for (d, alone), members in groups.items()

@@ -37,8 +37,8 @@ from IPython.display import Markdown, display
 from unidd.bench.configs import Benchmark, cfm
 from unidd.book import plots
 from unidd.core.filters import Ridge
-from unidd.core.matching import Round, step_loss
-from unidd.core.ridge import by_channels, by_rows
+from unidd.core.matching import Matching, step_loss
+from unidd.core.ridge import channel_form, row_form
 from unidd.core.statistics import FeatureTap, RealSide, correlations, covariance, emu, real_statistics, rows
 from unidd.data import augment, datasets
 from unidd.data.synthetic import SyntheticSet
@@ -160,7 +160,7 @@ real = {name: RealSide.of(moments) for name, moments in statistics.items()}  # 1
 rounds, previous = [], {}
 for b in range(small.ipc):  # 3
     filters = {name: layer_filter(small, b, side) for name, side in real.items()}  # 4
-    matching = Round.of(real, filters, previous=previous, count=b + 1)
+    matching = Matching.of(real, filters, previous=previous, count=b + 1)
     x = data.normalise(start_images[b]).requires_grad_()  # 5
     adam = torch.optim.Adam([x], betas=(0.5, 0.9))
     for t in range(steps):  # 6
@@ -281,7 +281,7 @@ expected = by_definition(x, previous, b + 1)
 
 filters = {name: layer_filter(config, b, side) for name, side in real.items()}
 for model, dtype in ((exact, torch.float64), (teacher.model, torch.float32)):
-    matching = Round.of(real, filters, previous=previous, count=b + 1, dtype=dtype)
+    matching = Matching.of(real, filters, previous=previous, count=b + 1, dtype=dtype)
     x = data.normalise(pixels[b]).to(dtype).requires_grad_()
     loss = step_loss(model, x, classes, matching, eta)
     apart = loss.gradient(x).double() - by_autograd
@@ -307,9 +307,9 @@ autograd = torch.autograd.grad(E, (psi, phi))
 
 psi, phi = psi.detach(), phi.detach()
 stacked = tuple(side[None] for side in target)
-terms, by_ffc, by_flc = by_channels(psi[None].clone(), phi[None], beta, stacked, weights)
+terms, by_ffc, by_flc = channel_form(psi[None].clone(), phi[None], beta, stacked, weights)
 Z, K = (X - X.mean(0)) / 12**0.5, eye / beta  # K: the inverse before the rows come
-found, by_z, _ = by_rows(Z, phi, (K, target[0] - K), True, target[1], weights[0])
+found, by_z, _ = row_form(Z, phi, (K, target[0] - K), True, target[1], weights[0])
 
 
 def check(what, mine, theirs):
@@ -622,10 +622,10 @@ shown(plan_of_imagenet, "imagenet/shape.json", "python benchmarks/imagenet_shape
 # %% tags=["hide-cell"]
 now = {name: tuple(correlations(tap.features[name], ones)) for name in layers}
 x = data.normalise(pixels[b]).requires_grad_()
-alone = step_loss(exact, x, classes, Round(), eta).gradient(x)  # cross-entropy
+alone = step_loss(exact, x, classes, Matching(), eta).gradient(x)  # cross-entropy
 sizes = []
 for count, before in ((1, {}), (10, now)):  # the same statistics, in batch 1 and in batch 10
-    matching = Round.of(real, filters, previous=before, count=count, dtype=torch.float64)
+    matching = Matching.of(real, filters, previous=before, count=count, dtype=torch.float64)
     sizes.append((step_loss(exact, x, classes, matching, eta).gradient(x) - alone).norm())
 assert abs(float(sizes[0] / sizes[1]) - 10) < 1e-6
 print(f"gradients of matching: {float(sizes[0] / sizes[1]):.3f} to 1")
@@ -642,7 +642,7 @@ print(f"gradients of matching: {float(sizes[0] / sizes[1]):.3f} to 1")
 
 # %% tags=["hide-cell"]
 psi, phi = statistics[layers[-1]].ffc[None], statistics[layers[-1]].flc[None]
-terms, by_ffc, by_flc = by_channels(psi.clone(), phi, beta, stacked, weights)  # its own target
+terms, by_ffc, by_flc = channel_form(psi.clone(), phi, beta, stacked, weights)  # its own target
 assert by_ffc.isfinite().all()
 assert by_flc.isfinite().all()
 print(f"terms {float(terms[0, 0]):.0e} and {float(terms[0, 1]):.0e}, gradients finite")

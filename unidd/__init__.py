@@ -1,33 +1,98 @@
 """UniDD: dataset distillation understood, and done, through spectral filters.
 
-A map of the modules; each imports only from those above it:
+What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`, `run`, `plan`, `SyntheticSet` and
+`ImageData`. A map of the rooms and modules; each imports only from those above it:
 
-    filters       f(λ) on the spectrum of the FFC: all-pass, linear, ridge, residual, Landweber, band-pass, polynomial
-    schedules     β over the rounds of a distillation, absolute or relative to a layer's spectrum
-    datasets      images by name, from a folder, or from any torch Dataset
-    models        ConvNet, ResNet-18 for small images, torchvision models; which layers are matched
-    augment       crop, flip, roll and CutMix for whole batches
-    results       records of runs as JSON, their provenance, and the table made from them
-    statistics    FFC and FLC of a network's layers, streaming; the moving update
-    objectives    the filter and the signal term
-    training      the one training loop, and the store of teachers
-    synthetic     a distilled set with everything it depends on
-    ridge         distances of ridge-filtered layers and their derivatives, in closed form
-    matching      one step of the engine: real side, moving update, loss and image gradient
-    precision     half precision of the network
-    settings      what a distillation is told
-    parallel      several processes, one distillation
-    store         states of runs and statistics on disk
-    realside      one pass over the real images, shared and kept
-    distillation  the engine: CFM and its variants
-    evaluation    students, hard and soft labels
-    analysis      spectra, what filters do to them, power spectra and diversity of images
-    configs       recipes, budgets, and one cell of a results table
-    machine       memory there is and memory taken; times and sizes in words
-    measuring     what the parts of a run take here, from a few steps of each
-    planning      time, memory and disk of a run before it starts
-    plots         figures
-    pictures      photographs as patches, and pictures small enough for a page
-    widgets       explorers
-    cli           the command `unidd`
+    files                 files that are whole or not there, and hashes
+    core                  the theory; needs torch alone
+        ridge             distances of ridge-filtered layers and their derivatives, in closed form
+        filters           f(λ) on the spectrum of the FFC: all-pass, linear, ridge, residual, Landweber, your own
+        schedules         β over the rounds of a distillation, absolute or relative to a layer's spectrum
+        statistics        FFC and FLC of a network's layers, streaming; the moving update
+        matching          one batch of images: real side, moving update, loss and image gradient
+        objectives        what each method minimises on fixed features, and UniDD's two terms
+        spectra           spectra, what filters do to them, power spectra and diversity of images
+    data                  images
+        datasets          by name, from a folder, or from any torch Dataset
+        augment           crop, flip, roll and CutMix for whole batches
+        synthetic         a synthetic set with everything it depends on
+        exchange          sets in the formats of others
+    networks              what looks at images
+        models            ConvNet, ResNet-18 for small images, torchvision models; which layers are matched
+        training          the one training loop, and the store of teachers
+        evaluation        students, and the label regimes
+    engine                how images descend; knows no method
+        parallel          several processes, one distillation
+        run               what a distillation is asked for
+        checkpoint        states of runs on disk
+        precision         half precision of the network
+        realside          one pass over the real images, shared and kept
+        descent           an iterator of steps over an Objective
+        loop              carries it out: progress, the state on disk, a look at the loss
+    methods               a file each, found by name; what they share
+        _descending       methods that descend on images
+        cfm               curriculum frequency matching; lfm, hfm, relative and classification as variants
+        full, random      all real images, and a random choice of them
+    bench                 measuring
+        closure           hash of the code a result depends on
+        records           records of runs as JSON, and their provenance
+        tables            tables of records, and sentences that follow from them
+        cell              one cell of a table
+        machine           memory there is and memory taken; times and sizes in words
+        measuring         what the parts of a run take here, from a few steps of each
+        planning          time, memory and disk of a run before it starts
+    book                  what the book shows
+        plots             figures
+        pictures          photographs as patches, and pictures small enough for a page
+        widgets           explorers
+        equations         the table equation → code → test
+        sphinx            how figures and explorers reach a page
+    cli                   the command `unidd`
+
+One vocabulary, in code, book and tests:
+
+    round b       one image of every class, at one β
+    batch         the images of one step: a round, or a class group of it
+    class group   the classes of a batch
+    layer stack   layers of one width under one filter, batched
+    slot          (first, n): a process's part of a batch of n images
+    all_sum       a sum over processes, in place
+    label regime  hard; fixed soft, a label stored with each image; online soft, the teacher labels every view
+    cell          a method at one IPC on one data set, over seeds: one record, one line of a table
+    budget        how much computing a cell spends
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .bench.cell import Cell as Cell
+    from .bench.cell import distill as distill
+    from .bench.cell import evaluate as evaluate
+    from .bench.cell import run as run
+    from .bench.cell import teach as teach
+    from .bench.planning import plan as plan
+    from .data.datasets import ImageData as ImageData
+    from .data.datasets import load as load
+    from .data.synthetic import SyntheticSet as SyntheticSet
+    from .methods import find as find
+
+_HOMES = {
+    "bench.cell": ("Cell", "run", "teach", "distill", "evaluate"),
+    "bench.planning": ("plan",),
+    "data.datasets": ("load", "ImageData"),
+    "data.synthetic": ("SyntheticSet",),
+    "methods": ("find",),
+}
+__all__ = [name for names in _HOMES.values() for name in names]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{home}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,56 +1,44 @@
-"""The command `unidd`: plan, distil, evaluate, train teachers; its options are fields of the configurations."""
+"""The command `unidd`: distill, evaluate, plan, teach, methods; options are fields of the methods' dataclasses."""
 
+import argparse
+import contextlib
+import inspect
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, make_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import docstring_parser
 import tyro
 
-from .bench.configs import BUDGETS, METHODS, Benchmark
+from . import methods
+from .bench.cell import BUDGETS, Cell, budgeted, check_model, check_seeds, evaluate, set_record
+from .bench.cell import teach as bench_teach
 from .bench.machine import keep_memory
 from .bench.planning import plan
-from .bench.records import Record, provenance, save_record
-from .data.datasets import load
+from .bench.records import save_record
+from .data.datasets import ImageData, load
 from .data.synthetic import SyntheticSet
 from .engine.checkpoint import Checkpoint
-from .engine.distillation import identity
 from .engine.parallel import Ranks
-from .engine.settings import DistillConfig
 from .files import check_writable
-from .networks.evaluation import PROTOCOLS, check_fits, evaluate
+from .methods import Descending, Method
+from .networks.evaluation import REGIMES, check_fits
+from .networks.training import Teacher
 
-_HELP = {p.arg_name: p.description for p in docstring_parser.parse(DistillConfig.__doc__).params}
-_FIXED = ("method", "ipc", "seed")  # options of their own, not changes to a recipe
-
-Settings = make_dataclass(
-    "Settings",
-    [
-        (
-            f.name,
-            Annotated[f.type | None, tyro.conf.arg(help=f"{_HELP[f.name]} None keeps the recipe's.")],
-            field(default=None),
-        )
-        for f in fields(DistillConfig)
-        if f.name not in _FIXED
-    ],
-    frozen=True,
-)
-Method = Literal[tuple(METHODS)]
 Budget = Literal[tuple(BUDGETS)]
+Regime = Literal[REGIMES]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to distil, and where to.
+    """What to distill, and where to.
 
     Args:
         dataset: photos, digits, fashion-mnist, cifar10, cifar100, or a folder with train/<class>/ and test/<class>/.
-        method: the recipe.
         ipc: images per class.
         seed: of the starting images and the augmentation.
         model: architecture of the teacher: convnet, resnet18, or a torchvision model.
@@ -63,7 +51,6 @@ class Task:
     """
 
     dataset: str = "photos"
-    method: Method = "cfm"
     ipc: int = 1
     seed: int = 0
     model: str = "convnet"
@@ -73,37 +60,32 @@ class Task:
     save_every: int = 0
     root: Path | None = None
     device: str = "cpu"
-    settings: Annotated[Settings, tyro.conf.arg(name="")] = Settings()  # noqa: RUF009  frozen
 
-    def benchmark(self) -> Benchmark:
+    def cell(self, method: Method) -> Cell:
         if self.save_every < 0:
             raise ValueError(f"save-every must be a number of steps from 0, not {self.save_every}")
-        changes = {k: v for k, v in vars(self.settings).items() if v is not None}
-        return Benchmark(self.dataset, self.model, self.method, self.ipc, (self.seed,), self.budget, settings=changes)
+        ipc = self.ipc if method.has_ipc else None
+        return Cell(method, self.dataset, self.model, ipc, (self.seed,), self.budget)
 
 
-Options = Annotated[Task, tyro.conf.arg(name="")]
-
-
-def distil(task: Options = Task()) -> None:
-    """Distil a data set to a few images a class, with the teacher it needs.
+def distill(method: Method, task: Task) -> None:
+    """Distill a data set to a few images a class, with the teacher it needs.
 
     The same command run again after it was cut off goes on where it stood. Several processes share the work under
-    `torchrun --nproc-per-node=2 -m -- unidd distill`. See `unidd plan` for what it will take.
+    `torchrun --nproc-per-node=2 -m -- unidd distill …`. See `unidd plan` for what it will take.
     """
-    benchmark, out = task.benchmark(), task.out
+    cell, out = task.cell(method), task.out
     ranks, device = Ranks.join(task.device)
     data = _first_alone(ranks, lambda: load(task.dataset, task.root, device))
-    benchmark.check(data, ranks)
+    cell.check(data, ranks=ranks)
     ranks.from_first(lambda: check_writable(out))
     with Checkpoint(out, overwrite=task.overwrite, ranks=ranks) as checkpoint:
         ranks.from_first(lambda: _check_free(checkpoint, task.overwrite))
-        checkpoint.check(identity(benchmark.distillation(task.seed, data), data))
-        teacher = _first_alone(ranks, lambda: benchmark.teacher(data, progress=ranks.first))
-        if ranks.first:
-            print(f"teacher: {task.model}, {teacher.accuracy:.1f} % on the {data.name} test images")
-        options = {"folder": checkpoint, "save_every": task.save_every, "ranks": ranks}
-        result = benchmark.distil(task.seed, data, teacher, **options)
+        if isinstance(method, Descending):
+            checkpoint.check(method.identity(data, cell.run(task.seed)))
+        teacher = _teacher(cell, data, ranks)
+        options = {"checkpoint": checkpoint, "save_every": task.save_every, "ranks": ranks, "progress": True}
+        result = cell.distill(task.seed, data, teacher, **options)
         if ranks.first:
             _write(result, out)
             checkpoint.remove()
@@ -111,12 +93,21 @@ def distil(task: Options = Task()) -> None:
     ranks.leave()
 
 
-def forecast(task: Options = Task()) -> None:
+def _teacher(cell: Cell, data: ImageData, ranks: Ranks) -> Teacher | None:
+    if not cell.method.needs_teacher:
+        return None
+    teacher = _first_alone(ranks, lambda: cell.teacher(data, progress=ranks.first))
+    if ranks.first:
+        print(f"teacher: {cell.model}, {teacher.accuracy:.1f} % on the {data.name} test images")
+    return teacher
+
+
+def forecast(method: Method, task: Task) -> None:
     """Say what `unidd distill` with the same options will take here: time, memory and disk, from a few real steps."""
-    benchmark = task.benchmark()
+    cell = task.cell(method)
     if sys.stderr.isatty():
         print("measuring a few real steps …", file=sys.stderr)
-    found = plan(benchmark, out=task.out, save_every=task.save_every, root=task.root, device=task.device)
+    found = plan(cell, out=task.out, save_every=task.save_every, root=task.root, device=task.device)
     print(found.text())
     found.check()
 
@@ -137,16 +128,16 @@ def _write(result: SyntheticSet, out: Path) -> None:
         ) from None
 
 
-def _first_alone(ranks: Ranks, work: Callable):
-    """`work()` in the first process, and only then in the others, which find on disk what the first has left."""
-    done = []
+def _first_alone(ranks: Ranks, work: Callable[[], Found]) -> Found:
+    """Return `work()` of the first process, and only then of the others, which find on disk what the first has left."""
+    done: list[Found] = []
     ranks.from_first(lambda: done.append(work()))
     return done[0] if done else work()
 
 
 def assess(
     folder: Annotated[Path, tyro.conf.Positional],
-    labels: Literal["hard", "soft", "both"] = "both",
+    labels: tuple[Regime, ...] = REGIMES,
     seeds: tuple[int, ...] = (0, 1, 2),
     model: str | None = None,
     dataset: str | None = None,
@@ -160,68 +151,52 @@ def assess(
 
     Args:
         folder: what `unidd distill` wrote.
-        labels: hard labels, the teacher's soft labels, or both.
+        labels: label regimes: hard labels, soft labels of every augmented view by the teacher (online-soft), or both.
         seeds: one student each.
         model: the student's architecture (default: the teacher's).
         dataset: where it was distilled from (default: as its card says).
         budget: epochs of the students (default: as its card says).
-        baseline: also train on random real images under the same protocol.
+        baseline: also train on random real images under the same regime.
         record: write a result record to this file.
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """
     synthetic = SyntheticSet.load(folder)
-    card = synthetic.config.get("benchmark", {})
-    ipc = max(1, len(synthetic) // len(synthetic.class_names))
-    names = {"dataset": dataset or card.get("dataset", "photos"), "budget": budget or card.get("budget", "embedded")}
-    made = Benchmark(**names, model=card.get("model", "convnet"), ipc=ipc, seeds=seeds)
-    student = Benchmark(**names, model=model or made.model, ipc=ipc, seeds=seeds)
+    card, ipc = synthetic.config.get("cell", {}), max(1, len(synthetic) // len(synthetic.class_names))
+    check_seeds(seeds)
+    teacher_model, budget = card.get("model", "convnet"), budget or card.get("budget", "embedded")
+    model = model or teacher_model
     if record:
         check_writable(record.parent)
-    data = load(made.dataset, root, device)
+    data = load(dataset or _dataset_of(card, folder), root, device)
     check_fits(synthetic, data)
-    student.check(data)
-    protocols = PROTOCOLS if labels == "both" else (labels,)
-    teacher = made.teacher(data) if "soft" in protocols else None
+    check_model(data, model, budget)
+    teacher = bench_teach(data, teacher_model, budget) if set(labels) != {"hard"} else None
     if teacher and synthetic.teacher and teacher.hash != synthetic.teacher["hash"]:
         print("note: soft labels come from another teacher than the set was distilled with", file=sys.stderr)
-
-    def accuracies(images, classes, seeds) -> dict[str, list[float]]:
-        models = {"hard": None, "soft": teacher and teacher.model}
-        task = (images, classes, data, student.network(), student.student(data), seeds)
-        return {p: evaluate(*task, teacher=models[p]) for p in protocols}
-
-    ours = accuracies(synthetic.images, synthetic.labels, seeds)
-    _print(synthetic.config.get("method", "this set"), ours)
+    task: dict[str, Any] = {"regimes": labels, "model": model, "budget": budget, "teacher": teacher}
+    ours = evaluate(synthetic, data, seeds=seeds, **task)
+    name = synthetic.config.get("method", folder.name)
+    _print(name, ours)
     if baseline:
-        real = [SyntheticSet.from_real(data, ipc, seed) for seed in seeds]
-        runs = [accuracies(s.images, s.labels, [seed]) for s, seed in zip(real, seeds, strict=True)]
-        _print("random real", {p: [run[p][0] for run in runs] for p in protocols})
+        real = [evaluate(SyntheticSet.from_real(data, ipc, seed), data, seeds=[seed], **task) for seed in seeds]
+        _print("random real", {regime: [run[regime][0] for run in real] for regime in labels})
     if record:
-        method = synthetic.config.get("method", folder.name)
-        made_by = teacher.card() if teacher else synthetic.teacher
-        save_record(
-            Record(
-                "local",
-                data.name,
-                student.model,
-                method,
-                ipc,
-                list(seeds),
-                ours,
-                synthetic.config,
-                made_by,
-                provenance=provenance(device),
-            ),
-            record,
-        )
+        of_teacher = teacher.card() if teacher else synthetic.teacher
+        save_record(set_record(synthetic, data, name, model, budget, seeds, ours, of_teacher), record)
+
+
+def _dataset_of(card: dict, folder: Path) -> str:
+    if "dataset" not in card:
+        raise ValueError(f"the card of {folder} names no data set: say --dataset")
+    return card["dataset"]
 
 
 def _print(name: str, accuracies: dict[str, list[float]]) -> None:
-    for protocol, values in accuracies.items():
+    for regime, values in accuracies.items():
         spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
         each = ", ".join(f"{v:.1f}" for v in values)
-        print(f"{name:>16}, {protocol} labels: {mean(values):.1f}{spread} %  (n = {len(values)}: {each})")
+        print(f"{name:>16}, {regime} labels: {mean(values):.1f}{spread} %  (n = {len(values)}: {each})")
 
 
 def teach(
@@ -241,20 +216,73 @@ def teach(
         device: cpu, cuda or mps.
     """
     data = load(dataset, root, device)
-    found = Benchmark(dataset, model, budget=budget).teacher(data)
+    found = bench_teach(data, model, budget)
     print(f"teacher {found.hash}: {model}, {found.accuracy:.1f} % on the {data.name} test images")
+
+
+def catalogue() -> None:
+    """List the methods: what each is, and the filter UniDD says it is."""
+    for cls in methods.found():
+        print(f"{cls.path():<16} {cls.summary()}\n{'':<16} filter: {cls.acts_as}; labels: {cls.labels}")
+
+
+OF_A_METHOD: dict[str, Callable[[Method, Task], None]] = {"distill": distill, "plan": forecast}
 
 
 def main() -> None:
     """Run the command line; a mistake in the input is one line on standard error and exit code 2."""
     keep_memory()
+    command, *arguments = sys.argv[1:] or [""]
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            {"distill": distil, "plan": forecast, "evaluate": assess, "teach": teach},
-            prog="unidd",
-            description="Dataset distillation through spectral filters.",
-        )
+        if command not in OF_A_METHOD:
+            _other_command()
+        elif arguments and not arguments[0].startswith("-"):
+            _of_method(command, *arguments)
+        elif {"-h", "--help"} & set(arguments):
+            print(f"usage: unidd {command} METHOD [OPTIONS]\n\n{inspect.getdoc(OF_A_METHOD[command])}\n")
+            print(f"Methods (unidd {command} METHOD --help shows the options of one):\n")
+            catalogue()
+        else:
+            raise ValueError(f"say which method first, as in: unidd {command} cfm; unidd methods lists them")
     except (ValueError, OSError) as error:
         rank = os.environ.get("RANK", "0")  # set by torchrun
         print("unidd: error" + f" in process {rank}" * (rank != "0") + f": {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _other_command() -> None:
+    commands: dict[str, Callable] = {name: _documented(work) for name, work in OF_A_METHOD.items()}
+    commands |= {"evaluate": assess, "teach": teach, "methods": catalogue}
+    about = "Dataset distillation through spectral filters."
+    tyro.extras.subcommand_cli_from_dict(commands, prog="unidd", description=about)
+
+
+def _documented(work: Callable) -> Callable[[], None]:
+    """Return something to show in a list of commands; `main` runs the command itself."""
+
+    def shown() -> None: ...
+
+    shown.__doc__ = work.__doc__
+    return shown
+
+
+def _of_method(command: str, name: str, *arguments: str) -> None:
+    """Run a command whose options are those of a method and of a task."""
+    cls, work = methods.find(name), OF_A_METHOD[command]
+    default, flat = budgeted(cls, _budget(arguments)), tyro.conf.arg(name="")
+    task = Annotated[Task, flat]
+    options = make_dataclass("Options", [("method", Annotated[cls, flat], default), ("task", task, Task())])
+    parts = [inspect.getdoc(work), (inspect.getdoc(cls) or "").split("Args:")[0].strip()]
+    about = "\n\n".join([*parts, f"Filter: {cls.acts_as}", f"Source: {cls.source}", f"Labels: {cls.labels}"])
+    found = tyro.cli(options, prog=f"unidd {command} {name}", description=about, args=arguments)
+    work(found.method, found.task)
+
+
+def _budget(arguments: Sequence[str]) -> str:
+    """Return the budget that is asked for, which decides the defaults of a method."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--budget", default=Task.budget)
+    with contextlib.suppress(argparse.ArgumentError):  # tyro says what is wrong
+        if (found := parser.parse_known_args(arguments)[0].budget) in BUDGETS:
+            return found
+    return Task.budget

@@ -1,10 +1,11 @@
-"""What the parts of a run take on this device: a few steps of each, by the code of the run itself."""
+"""Measure what the parts of a run take on this device: a few steps of each, by the code of the run itself."""
 
 import math
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
@@ -16,9 +17,10 @@ from ..core.statistics import Moments, real_statistics
 from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet
 from ..engine.checkpoint import Checkpoint
-from ..engine.distillation import distill
+from ..engine.descent import Objective, Position, steps
 from ..engine.realside import real_batch
-from ..engine.settings import DistillConfig
+from ..engine.run import Run
+from ..methods import Descending
 from ..networks.models import tapped_layers
 from ..networks.training import Teacher, TrainConfig, accuracy, train
 from .machine import describe, peak_memory, wait
@@ -38,7 +40,7 @@ class Measured:
         real: an image in the pass over the real data.
         setup: from the statistics to the first step: the eigendecompositions.
         first, step: a step of the first batch; of a later one, where there is a moving update.
-        between: what the end of a batch and the beginning of the next add: state, images, the round's real side.
+        between: what the end of a batch and the beginning of the next add: state, images, the batch's real side.
         save: keeping the state within a batch.
         finish: writing the set and its preview.
         memory: peak, of the process on a CPU, else of the device; 0 if the system does not tell.
@@ -65,13 +67,13 @@ class Measured:
     steps: int = 0
 
     def __add__(self, other: "Measured") -> "Measured":
-        """Parts measured one by one; the peak is that of both."""
+        """Add up parts measured one by one; the peak is that of both."""
         pairs = {name: getattr(self, name) + getattr(other, name) for name in vars(self)}
         return Measured(**pairs | {"memory": max(self.memory, other.memory)})
 
 
 def measure_training(network: nn.Module, data: ImageData, config: TrainConfig) -> Measured:
-    """`network` takes some steps of training, too small to matter."""
+    """Time some steps of training; they change the network too little to matter."""
     images, labels = data.normalise(data.train.images), data.train.labels
     size = math.ceil(len(images) / math.ceil(len(images) / config.batch))
     config = replace(config, epochs=1, batch=size, lr=1e-6)
@@ -89,13 +91,13 @@ def measure_training(network: nn.Module, data: ImageData, config: TrainConfig) -
     )
 
 
-def measure_real_side(config: DistillConfig, data: ImageData, model: nn.Module) -> tuple[Measured, dict[str, Moments]]:
-    """Some batches of the pass over the real data, and their statistics."""
+def measure_real_side(signal: str, data: ImageData, model: nn.Module) -> tuple[Measured, dict[str, Moments]]:
+    """Time some batches of the pass over the real data; returns their statistics too."""
     size, layers = math.ceil(len(data.train) / math.ceil(len(data.train) / real_batch(data.size))), tapped_layers(model)
     batch, statistics = (data.train.images[:size], data.train.labels[:size]), {}
 
     def two() -> None:  # the second is merged
-        statistics.update(real_statistics(model, [batch] * 2, layers, config.signal, prepare=data.normalise))
+        statistics.update(real_statistics(model, [batch] * 2, layers, signal, prepare=data.normalise))
 
     once, *passes = _seconds(two, data.device)
     kept = sum(t.nbytes for m in statistics.values() for t in (m.mean, m.scatter, m.cross))
@@ -105,21 +107,18 @@ def measure_real_side(config: DistillConfig, data: ImageData, model: nn.Module) 
 
 
 def measure_steps(
-    config: DistillConfig,
-    data: ImageData,
-    teacher: Teacher,
-    statistics: dict[str, Moments] | None = None,
-    patience: float = _PATIENCE,
+    method: Descending, data: ImageData, teacher: Teacher, run: Run, patience: float = _PATIENCE
 ) -> Measured:
-    """Steps of the first two batches of a distillation, with their states on disk.
+    """Time steps of the first two batches of a distillation, with their states on disk.
 
     Args:
-        statistics: of the real side, see `unidd.engine.distillation.distill`.
+        run: with the statistics of the real side, if the method needs them.
         patience: about how many seconds it may take; if a step takes longer, three of the first batch are all, and
             what is kept on disk is not measured.
     """
-    began, probe, _ = _begins(config, data, teacher, statistics, 3, 1)
-    rough, once = probe[0][2] - probe[0][1], probe[0][1] - began
+    probe = _timed(method, data, teacher, run, 3, 1)
+    rough = probe.ends[0][2] - probe.ends[0][1]
+    once = probe.ends[0][0] - probe.began
     if rough > patience:
         return Measured(
             setup=max(once - rough, 0),
@@ -127,35 +126,33 @@ def measure_steps(
             step=rough,
             memory=peak_memory(data.device),
             device=describe(data.device),
-            steps=len(probe[0]),
+            steps=3,
         )
-    steps = min(max(int(patience / 2 / rough), _FEWEST), _MOST)
+    count = min(max(int(patience / 2 / rough), _FEWEST), _MOST)
     with tempfile.TemporaryDirectory() as folder:
-        state = _WatchedCheckpoint(folder)
-        began, begins, end = _begins(config, data, teacher, statistics, steps, 2, state)
-    first = _step(begins[0])
-    setup = begins[0][0] - began + _excess(begins[0], first)
+        timed = _timed(method, data, teacher, run, count, 2, Checkpoint(folder))
+    first = _step(timed.ends[0])
+    setup = timed.ends[0][0] - timed.began - first
     step, between = first, 0.0
-    if len(begins) > 1 and len(begins[1]) == steps:
-        step = _step(begins[1])
-        after = begins[2][0] if len(begins) > 2 and begins[2] else end
-        between = after - begins[1][-1] - step + _excess(begins[1], step)
+    if len(timed.ends) > 1:
+        step = _step(timed.ends[1])
+        between = timed.ends[1][0] - timed.ends[0][-2] - first - step  # the last step closes its batch
     return Measured(
         start=max(once - (setup + first), 0),
         setup=setup,
         first=first,
         step=step,
         between=max(between, 0.0),
-        save=state.seconds[0],
-        state=state.bytes,
+        save=timed.save,
+        state=timed.bytes,
         memory=peak_memory(data.device),
         device=describe(data.device),
-        steps=sum(map(len, begins[:2])),
+        steps=sum(map(len, timed.ends)),
     )
 
 
 def measure_finish(data: ImageData) -> Measured:
-    """Writing a set of one image a class, and its preview."""
+    """Time the writing of a set of one image a class, and its preview."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         result = SyntheticSet.from_real(data, 1)
@@ -164,67 +161,67 @@ def measure_finish(data: ImageData) -> Measured:
         return Measured(finish=time.perf_counter() - began)
 
 
-class _Enough(Exception):
-    """What was to be measured is."""
+@dataclass
+class _Timed:
+    """When a run of some steps began, when each step of each batch had ended, and what keeping a state takes."""
+
+    began: float
+    ends: list[list[float]] = field(default_factory=list)
+    save: float = 0.0
+    bytes: int = 0
 
 
-class _WatchedCheckpoint(Checkpoint):
-    """Notes how long it takes to keep a state, and the largest."""
+def _timed(
+    method: Descending,
+    data: ImageData,
+    teacher: Teacher,
+    run: Run,
+    count: int,
+    batches: int,
+    checkpoint: Checkpoint | None = None,
+) -> _Timed:
+    """Take `count` steps of each of the first batches, keeping the state before and after the last one of each."""
+    found = _Timed(time.perf_counter())
+    descent = replace(method.descent(data), steps=count)
+    position = Position(data, method.start(data, run), descent, run.seed)
+    objective = method.objective(data, teacher, run)
+    with checkpoint or nullcontext():
+        for taken in steps(objective, position):
+            if taken.count in (1, 2, 3, count - 2, count - 1, count):  # a GPU may run ahead in between
+                wait(data.device)
+            if taken.count == 1:
+                found.ends.append([])
+            found.ends[-1].append(time.perf_counter())
+            if checkpoint and taken.last:
+                checkpoint.save_batch(taken.batch.number, position.pixels(taken.batch.number))
+            if checkpoint and taken.count in (count - 1, count):
+                _save(found, checkpoint, objective, position, within=not taken.last)
+            if taken.last and taken.batch.number == batches - 1:
+                break
+    return found
 
-    def __init__(self, folder: str):
-        super().__init__(folder)
-        self.seconds: list[float] = []
-        self.bytes = 0
 
-    def save(self, state: dict) -> None:
-        began = time.perf_counter()
-        super().save(state)
-        self.seconds.append(time.perf_counter() - began)
-        self.bytes = max(self.bytes, self.path.stat().st_size)
+def _save(found: _Timed, checkpoint: Checkpoint, objective: Objective, position: Position, within: bool) -> None:
+    """Keep a state; one within a batch counts in its own account, and not in that of the step after it."""
+    began = time.perf_counter()
+    checkpoint.save({"position": position.pack(), "objective": objective.state()})
+    found.bytes = max(found.bytes, checkpoint.path.stat().st_size)
+    if within:
+        found.save = found.save or time.perf_counter() - began
+        found.ends[-1][-1] += time.perf_counter() - began
 
 
-def _begins(
-    config, data, teacher, statistics, steps: int, batches: int, checkpoint: Checkpoint | None = None
-) -> tuple[float, list[list[float]], float]:
-    """When a run of so many steps a batch began, when each step did, by batch, and when it ended.
+def _step(ends: list[float]) -> float:
+    """Return the mean seconds of a step; the mean, since slow steps are part of a run as well.
 
-    It is broken off at the first step after so many batches. A step begins when it calls the network.
+    Left out are the first step, which ends what was put off to it, the last, which closes the batch, and the one before
+    it, after which a state was kept.
     """
-    begins: list[list[float]] = [[]]
-
-    def note(*_) -> None:
-        if len(begins[-1]) in (0, 1, 2, steps - 2, steps - 1):  # a GPU may run ahead in between
-            wait(data.device)
-        begins[-1].append(time.perf_counter())
-        if len(begins) > batches:
-            raise _Enough
-
-    config = replace(config, steps=steps)
-    options = {"progress": False, "callback": lambda *_: begins.append([]), "statistics": statistics}
-    handle, began = teacher.model.register_forward_pre_hook(note), time.perf_counter()
-    try:
-        distill(config, data, teacher, folder=checkpoint, save_every=steps - 1, **options)
-    except _Enough:
-        pass
-    finally:
-        handle.remove()
-    return began, begins, time.perf_counter()
-
-
-def _step(begins: list[float]) -> float:
-    """Seconds of a step: not the first, which ends what was put off to it, nor the last two, about a state.
-
-    The mean, since slow steps are part of a run as well.
-    """
-    return mean(later - earlier for earlier, later in pairwise(begins[1:-1]))
-
-
-def _excess(begins: list[float], step: float) -> float:
-    return max(begins[1] - begins[0] - step, 0.0)
+    return mean(later - earlier for earlier, later in pairwise(ends[:-2]))
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> list[float]:
-    """Of at least three calls, the first of which is a warm-up."""
+    """Return the seconds of at least three calls, the first of which is a warm-up."""
     seconds: list[float] = []
     while len(seconds) < 3 or (sum(seconds[1:]) < _PATIENCE / 2 and len(seconds) < _MOST):
         began = time.perf_counter()

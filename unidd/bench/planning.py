@@ -1,27 +1,31 @@
-"""What a run will take, before it starts: time, memory and disk.
+"""Plan a run before it starts: its time, memory and disk.
 
-`plan` measures a few real steps in a process of its own, so that its peak memory is the run's; `estimate` scales any
+`plan` measures a few real steps in a process of its own, so that its peak memory is the run's. `estimate` scales any
 measurement by the work there is, in closed form, and so also for a machine that is not at hand.
 """
 
+import importlib
 import math
 import os
-import pickle
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, fields, replace
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from ..data.datasets import ImageData, load
+from ..engine.descent import Descent, Start
 from ..engine.realside import kept_statistics
-from ..engine.settings import DistillConfig, class_groups
+from ..engine.run import Run
 from ..files import nearest
+from ..methods import Descending
 from ..networks.models import build
 from ..networks.training import Teacher, TrainConfig, teacher_folder
-from .configs import Benchmark
+from .cell import Cell
 from .machine import (
     available_memory,
     describe,
@@ -34,8 +38,6 @@ from .machine import (
     size,
 )
 from .measuring import Measured, measure_finish, measure_real_side, measure_steps, measure_training
-
-_MEASURE = "import unidd.cli; from unidd.bench.planning import _child; _child()"  # a process like that of the run
 
 
 @dataclass(frozen=True)
@@ -65,24 +67,33 @@ class Work:
 
     @staticmethod
     def of(
-        config: DistillConfig, data: ImageData, training: TrainConfig | None, real: bool, save_every: int = 0
+        data: ImageData,
+        images: int,
+        training: TrainConfig | None = None,
+        descent: Descent | None = None,
+        start: Start | None = None,
+        *,
+        real: bool = False,
+        save_every: int = 0,
     ) -> "Work":
-        """Of a run by one process.
+        """Count what one process has to do.
 
         Args:
-            training: of the teacher; None if it is in the cache.
+            images: in the set.
+            training: of the teacher; None if none is to be trained.
+            descent, start: of the images; None for a method that only chooses.
             real: whether the pass over the real data is still to come.
         """
-        groups, steps = class_groups(config, data.classes), config.steps
+        sizes, steps = (start.sizes, descent.steps) if descent and start and descent.steps else ((), 0)
         return Work(
             train_steps=training.epochs * math.ceil(len(data.train) / training.batch) if training else 0,
             test_images=len(data.test) if training else 0,
             real_images=len(data.train) if real else 0,
-            batches=config.ipc * len(groups) if steps else 0,
+            batches=len(sizes),
             steps=steps,
             saves=(steps - 1) // save_every if save_every and steps else 0,
-            batch=max(group.stop - group.start for group in groups),
-            images=config.ipc * data.classes,
+            batch=max(sizes, default=0),
+            images=images,
             image=4 * data.channels * data.size**2,
         )
 
@@ -171,7 +182,7 @@ def estimate(measured: Measured, work: Work) -> Plan:
 
 
 def plan(
-    benchmark: Benchmark,
+    cell: Cell,
     *,
     seed: int | None = None,
     out: str | Path = ".",
@@ -179,100 +190,102 @@ def plan(
     root: str | Path | None = None,
     device: str = "cpu",
 ) -> Plan:
-    """What `unidd distill` with these options will take here.
+    """Say what `unidd distill` with these options will take here.
 
     Args:
-        seed: by default the benchmark's first.
+        seed: by default the cell's first.
         out: where the set is to lie, for the disk's free space.
-        save_every: as of `unidd.engine.distillation.distill`.
+        save_every: see `unidd.engine.run.Run`.
         root: where downloads lie.
     Raises:
         ValueError: the data, the model or the settings are wrong; not even a step fits the memory.
     """
-    seed = benchmark.seeds[0] if seed is None else seed
     available = available_memory(device)
-    task = (benchmark, seed, save_every, root, device, available, time.time())
-    child = subprocess.run(
-        [sys.executable, "-c", _MEASURE],
-        input=pickle.dumps(task),
-        capture_output=True,
-        check=False,
-    )
-    try:
-        found = pickle.loads(child.stdout)
-    except (pickle.UnpicklingError, EOFError):
-        last = (child.stderr.decode().strip().splitlines() or [""])[-1]
-        reason = f"signal {-child.returncode}" if child.returncode < 0 else last
-        raise ValueError(f"measuring broke off ({reason}): is the memory of {size(available or 0)} enough?") from None
-    if isinstance(found, Exception):
-        raise found
+    run = cell.run(cell.seeds[0] if seed is None else seed, save_every=save_every)
+    with ProcessPoolExecutor(1, get_context("spawn"), _become_small_run, (device, available)) as pool:
+        try:
+            found = pool.submit(_measure_there, cell, run, root, device, time.time()).result()
+        except BrokenProcessPool:
+            raise ValueError(f"measuring broke off: is the memory of {size(available or 0)} enough?") from None
     return replace(estimate(*found), available=available, free=shutil.disk_usage(nearest(out)).free)
 
 
-def _child() -> None:
-    """Measure the task on standard input; what is found, or what went wrong, goes to standard output."""
-    benchmark, seed, save_every, root, device, available, began = pickle.load(sys.stdin.buffer)
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what is printed meanwhile
+def _become_small_run(device: str, available: int | None) -> None:
+    """Make this process like one of the command; what it prints goes to standard error."""
+    os.dup2(2, 1)
+    importlib.import_module("unidd.cli")
     keep_memory()
-    try:
-        if device == "cpu":
-            limit_memory(available)
-        found = measure(benchmark, seed, load(benchmark.dataset, root, device), save_every, began)
-    except (ValueError, OSError) as error:
-        found = error
-    out.write(pickle.dumps(found))
-    out.flush()
+    if device == "cpu":
+        limit_memory(available)
 
 
-def measure(
-    benchmark: Benchmark, seed: int, data: ImageData, save_every: int = 0, began: float | None = None
-) -> tuple[Measured, Work]:
-    """In this process: every part of the run that is still to be done.
+def _measure_there(cell: Cell, run: Run, root: str | Path | None, device: str, began: float) -> tuple[Measured, Work]:
+    return measure(cell, run, load(cell.dataset, root, device), began)
+
+
+def measure(cell: Cell, run: Run, data: ImageData, began: float | None = None) -> tuple[Measured, Work]:
+    """Measure, in this process, every part of the run that is still to be done.
 
     Args:
         began: when this process was started, by `time.time`.
     Raises:
         ValueError: a step does not fit the memory; the message says what does.
     """
-    benchmark.check(data)
-    config, training = benchmark.distillation(seed, data), benchmark.training()
-    taught = (teacher_folder(data, benchmark.network(), training)[0] / "card.json").exists()
-    shape = data.channels, data.size, data.classes
-    network = benchmark.teacher(data).model if taught else build(benchmark.network(), *shape).to(data.device)
+    cell.check(data)
+    method, training = cell.method, cell.training()
+    folder = teacher_folder(data, cell.network(), training)[0]
+    to_train = method.needs_teacher and not (folder / "card.json").exists()
     done = Measured(start=time.time() - began if began else 0.0)
-    if not taught:
+    network = None
+    if to_train:
+        network = build(cell.network(), data.channels, data.size, data.classes).to(data.device)
         done += _fitting("a step of the teacher's training", lambda: measure_training(network, data, training))
-    teacher, statistics, real = Teacher(network.eval().requires_grad_(False), 0.0, ""), None, False
-    if config.filter != "none" and config.steps:
-        statistics = kept_statistics(config, data, network)
-        if statistics is None:
-            real = True
-            part, statistics = _fitting("the pass over the real data", lambda: measure_real_side(config, data, network))
-            done += part
-    if config.steps:
-        done += _measure_steps(config, data, teacher, statistics)
+    elif method.needs_teacher:
+        network = cell.teacher(data).model
+    work: dict[str, Any] = {"images": run.ipc * data.classes if method.has_ipc else len(data.train)}
+    if isinstance(method, Descending):
+        work |= {"descent": method.descent(data), "start": method.start(data, run), "save_every": run.save_every}
+        teacher = Teacher(network.eval().requires_grad_(False), 0.0, "")
+        found, work["real"] = _measure_descent(method, data, teacher, run)
+        done += found
     done += measure_finish(data)
     done += Measured(memory=peak_memory(data.device), device="" if done.device else describe(data.device))
-    return done, Work.of(config, data, None if taught else training, real, save_every)
+    return done, Work.of(data, training=training if to_train else None, **work)
 
 
-def _measure_steps(config: DistillConfig, data: ImageData, teacher: Teacher, statistics) -> Measured:
-    """As `measure_steps`; if a batch does not fit the memory, halve it to say what does."""
-    group = tried = config.group or data.classes
+def _measure_descent(method: Descending, data: ImageData, teacher: Teacher, run: Run) -> tuple[Measured, bool]:
+    """Measure the real side, if it is to be taken, and the steps; say whether it is."""
+    done, signal, real = Measured(), method.real_signal, False
+    if signal:
+        statistics = kept_statistics(signal, data, teacher.model)
+        if statistics is None:
+            real = True
+            measured = _fitting("the pass over the real data", lambda: measure_real_side(signal, data, teacher.model))
+            done, statistics = measured
+        run = replace(run, statistics=statistics)
+    if method.descent(data).steps:
+        done += _measure_steps(method, data, teacher, run)
+    return done, real
+
+
+def _measure_steps(method: Descending, data: ImageData, teacher: Teacher, run: Run) -> Measured:
+    """Measure steps; if a batch does not fit the memory, halve it to say what does."""
+    can_shrink = "group" in {f.name for f in fields(method)}
+    group = tried = max(method.start(data, run).sizes)
     while tried:
         release_memory()
         try:
-            found = measure_steps(replace(config, group=tried), data, teacher, statistics)
+            found = measure_steps(replace(method, group=tried) if can_shrink else method, data, teacher, run)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            tried = -(-tried // 2) if tried > 1 else 0
+            tried = -(-tried // 2) if tried > 1 and can_shrink else 0
             continue
         if tried < group:
             raise ValueError(f"a step of {group} images does not fit the memory: add --group {tried}, which does")
         return found
-    raise ValueError("a step of a single image does not fit the memory: take a smaller model")
+    least = "a single image" if can_shrink else f"{group} images"
+    raise ValueError(f"a step of {least} does not fit the memory: take a smaller model")
 
 
 def _fitting(what: str, work: Callable):

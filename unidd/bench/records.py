@@ -14,17 +14,21 @@ import torch
 
 from ..files import save_json, versions
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run: a method at one IPC, evaluated under one or more protocols.
+    """One cell that was run: a method at one IPC, evaluated under one or more label regimes.
 
     Attributes:
-        accuracy: protocol ("hard", "soft") → test accuracy in % at the last epoch, one entry a seed, in seed order.
+        role: of the method: "method", "baseline" or "ceiling".
+        accuracy: label regime → test accuracy in % at the last epoch, one entry a seed, in seed order.
+        config: all that was asked for: parameters of the cell, hyper-parameters of method and student.
+        teacher: its card.
         seconds: wall-clock time by phase.
         provenance: device and versions, see `provenance`.
+        code: hash of the code it depends on.
     """
 
     suite: str
@@ -38,6 +42,8 @@ class Record:
     teacher: dict
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
+    role: str = "method"
+    code: str = ""
     schema: int = SCHEMA
 
 
@@ -69,7 +75,7 @@ def load_record(path: str | Path) -> Record:
     except (json.JSONDecodeError, TypeError) as error:
         raise ValueError(f"{path} is not a result record: {error}") from None
     if record.schema != SCHEMA:
-        raise ValueError(f"{path} has record schema {record.schema}, this version reads {SCHEMA}")
+        raise ValueError(f"{path} has record schema {record.schema}, this version reads {SCHEMA}: run it again")
     return record
 
 

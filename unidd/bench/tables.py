@@ -6,36 +6,38 @@ import pandas as pd
 
 from .records import Record
 
-_BASELINES = {"random": "a random choice of real images", "classification": "classification alone"}
-_ORDER = ["random", "classification", "lfm", "hfm", "cfm"]  # then the others, by name
-_KEYS = ["suite", "dataset", "model", "protocol", "ipc"]
+_KEYS = ["suite", "dataset", "model", "regime", "ipc"]
+_PLACE = {"baseline": 0, "method": 1, "ceiling": 2}
 
 
 def table(records: list[Record]) -> pd.DataFrame:
-    """One row for each (suite, data set, model, protocol, IPC, method): mean ± std over n seeds, HLR and IOR.
+    """Return a row for each (suite, data set, model, label regime, IPC, method): mean ± std over n seeds, HLR and IOR.
 
-    Columns: suite, dataset, model, protocol, ipc, method, mean, std, n, hlr, ior, ior_std. Accuracies in %.
+    Columns: suite, dataset, model, regime, ipc, method, role, mean, std, n, hlr, ior, ior_std. Accuracies in %.
+    Baselines come first, then methods by name.
 
     hlr: full-data accuracy (hard labels) − hard-label accuracy; lower is better; hard-label rows only.
-    ior: accuracy − that of random real images under the same protocol; the seeds are paired, so `ior_std` is the
+    ior: accuracy − that of random real images under the same regime; the seeds are paired, so `ior_std` is the
     standard deviation of the paired differences.
     Both are empty where the suite has no such baseline. Source: DD-Ranking (fair evaluation).
     """
     runs = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
+    by_role = {(r.suite, r.dataset, r.model, r.role, r.ipc): r for r in records}
     lines = []
-    for (suite, dataset, model, method, ipc), record in sorted(runs.items(), key=lambda run: _place(run[0][3])):
-        full = runs.get((suite, dataset, model, "full", None))
-        random = runs.get((suite, dataset, model, "random", ipc))
-        for protocol, values in record.accuracy.items():
-            line = {"suite": suite, "dataset": dataset, "model": model, "protocol": protocol, "ipc": ipc}
-            line |= {"method": method, "mean": mean(values), "std": _std(values), "n": len(values)}
-            if full and ipc and protocol == "hard":
+    for _, record in sorted(runs.items(), key=lambda run: (_PLACE[run[1].role], run[1].method)):
+        place = record.suite, record.dataset, record.model
+        full, random = by_role.get((*place, "ceiling", None)), by_role.get((*place, "baseline", record.ipc))
+        for regime, values in record.accuracy.items():
+            line = dict(zip(_KEYS, (*place, regime, record.ipc), strict=True))
+            line |= {"method": record.method, "role": record.role}
+            line |= {"mean": mean(values), "std": _std(values), "n": len(values)}
+            if full and record.role != "ceiling" and regime == "hard":
                 line["hlr"] = mean(full.accuracy["hard"]) - line["mean"]
-            if random and method != "random" and random.seeds == record.seeds and protocol in random.accuracy:
-                gain = [a - b for a, b in zip(values, random.accuracy[protocol], strict=True)]
+            if random and record.role == "method" and random.seeds == record.seeds and regime in random.accuracy:
+                gain = [a - b for a, b in zip(values, random.accuracy[regime], strict=True)]
                 line |= {"ior": mean(gain), "ior_std": _std(gain)}
             lines.append(line)
-    columns = [*_KEYS, "method", "mean", "std", "n", "hlr", "ior", "ior_std"]
+    columns = [*_KEYS, "method", "role", "mean", "std", "n", "hlr", "ior", "ior_std"]
     frame = pd.DataFrame(lines, columns=columns)
     return frame.sort_values(_KEYS, kind="stable", ignore_index=True)
 
@@ -44,18 +46,14 @@ def _std(values: list[float]) -> float:
     return stdev(values) if len(values) > 1 else float("nan")
 
 
-def _place(method: str) -> tuple[int, str]:
-    return (_ORDER.index(method) if method in _ORDER else len(_ORDER), method)
-
-
 def pretty(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table for people: mean ± std in one column, one decimal, a dash where a number does not exist."""
+    """Return a table for people: mean ± std in one column, one decimal, a dash where a number does not exist."""
 
     def number(value: float, spread: float = float("nan")) -> str:
         return "–" if pd.isna(value) else f"{value:.1f}" + ("" if pd.isna(spread) else f" ± {spread:.1f}")
 
-    shown = frame[["dataset", "protocol", "ipc", "method", "n"]]
-    shown = shown.rename(columns={"dataset": "data", "protocol": "labels"})
+    shown = frame[["dataset", "regime", "ipc", "method", "n"]]
+    shown = shown.rename(columns={"dataset": "data", "regime": "labels"})
     shown["ipc"] = ["all" if pd.isna(ipc) else f"{ipc:.0f}" for ipc in frame["ipc"]]
     shown["accuracy (%)"] = [number(*pair) for pair in zip(frame["mean"], frame["std"], strict=True)]
     shown["HLR"] = [number(value) for value in frame["hlr"]]
@@ -64,7 +62,7 @@ def pretty(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def runs(records: list[Record]) -> pd.DataFrame:
-    """Where each number comes from: seeds, time, device and versions of every record."""
+    """Return where each number comes from: seeds, time, device and versions of every record."""
     lines = [
         {
             "run": f"{r.suite}: {r.method}" + (f", IPC {r.ipc}" if r.ipc else ""),
@@ -78,38 +76,43 @@ def runs(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=None if lines else ["run"]).set_index("run")
 
 
-def verdicts(frame: pd.DataFrame, baseline: str = "random") -> list[str]:
-    """Sentences worked out from a table: each method against a baseline, for every protocol and IPC.
+def verdicts(
+    frame: pd.DataFrame, baseline: str | None = None, words: str = "a random choice of real images"
+) -> list[str]:
+    """Return sentences worked out from a table: each method against a baseline, for every label regime and IPC.
 
     Args:
         frame: from `table`.
-        baseline: the method the others are compared with.
+        baseline: the method the others are compared with; None takes those whose role it is.
+        words: what the sentences call it.
 
     A difference counts as outside the error bars when mean ± std of the two do not overlap; one seed has no error bars.
     """
     sentences = []
-    for (_, dataset, _, protocol, ipc), group in frame.dropna(subset="ipc").groupby(_KEYS, sort=False):
-        others = group[~group.method.isin(["random", baseline])]
-        if baseline not in set(group.method) or others.empty:
+    for (_, dataset, _, regime, ipc), group in frame.dropna(subset="ipc").groupby(_KEYS, sort=False):
+        chosen = group.role == "baseline" if baseline is None else group.method == baseline
+        others = group[~chosen & (group.role != "baseline")]
+        if not chosen.any() or others.empty:
             continue
-        base = group[group.method == baseline].iloc[0]
+        base = group[chosen].iloc[0]
         spread = "" if pd.isna(base["std"]) else f" ± {base['std']:.1f}"
-        sides: dict[str, list[str]] = {
-            "above it": [],
-            "within the error bars": [],
-            "below it": [],
-            "without error bars": [],
-        }
-        for row in others.sort_values("mean", ascending=False).itertuples():
-            gap, reach = row.mean - base["mean"], row.std + base["std"]
-            side = "above it" if gap > reach else "below it" if gap < -reach else "within the error bars"
-            sides["without error bars" if pd.isna(reach) else side].append(f"{row.method} ({gap:+.1f})")
-        places = "; ".join(f"{side}: {_join(names)}" for side, names in sides.items() if names)
         sentences.append(
-            f"On {dataset} with {protocol} labels at IPC {ipc:.0f}, {_BASELINES.get(baseline, baseline)} reaches "
-            f"{base['mean']:.1f}{spread} % (n = {base['n']}); {places}."
+            f"On {dataset} with {regime.replace('-', ' ')} labels at IPC {ipc:.0f}, {words} reaches "
+            f"{base['mean']:.1f}{spread} % (n = {base['n']}); {_sides(base, others)}."
         )
     return sentences
+
+
+def _sides(base: pd.Series, others: pd.DataFrame) -> str:
+    """Return which methods lie above, within and below the error bars of a baseline."""
+    sides: dict[str, list[str]] = {
+        side: [] for side in ("above it", "within the error bars", "below it", "without error bars")
+    }
+    for row in others.sort_values("mean", ascending=False).itertuples():
+        gap, reach = row.mean - base["mean"], row.std + base["std"]
+        side = "above it" if gap > reach else "below it" if gap < -reach else "within the error bars"
+        sides["without error bars" if pd.isna(reach) else side].append(f"{row.method} ({gap:+.1f})")
+    return "; ".join(f"{side}: {_join(names)}" for side, names in sides.items() if names)
 
 
 def _join(names: list[str]) -> str:

@@ -1,0 +1,1 @@
+"""What the book shows: figures, pictures, explorers, and the glue to Sphinx."""

@@ -1,0 +1,1 @@
+"""The theory: filters, schedules, statistics, matching and what each method minimises; torch alone."""

@@ -3,20 +3,32 @@
 Every dataset-distillation method compares f(Ψ)Φ of real and synthetic data; the methods differ in f. Here λ are
 eigenvalues of the FFC Ψ: a *large* λ is a *low* frequency, so f(λ) = λ is low-pass and 1/(λ + β) is high-pass.
 
-`response(λ)` is the scalar function, `matrix(Ψ)` is f(Ψ) = U f(Λ) Uᵀ, and `apply(Ψ, B)` is f(Ψ)B without
-forming f(Ψ) where a solve or a recurrence does it. All three are differentiable, keep dtype and device, and accept
-leading batch dimensions. Only tests and `BandPass` ever diagonalise.
+`response(λ)` is the scalar function, `matrix(Ψ)` is f(Ψ) = U f(Λ) Uᵀ, and `apply(Ψ, B)` is f(Ψ)B. All three are
+differentiable, keep dtype and device, and accept leading batch dimensions. A new filter needs `response` alone: the
+others then go through an eigendecomposition with the right derivative. The filters here override them where a solve or
+a recurrence is cheaper. `f * g` is one filter after another, and `c * f` a filter with another scale.
 
-Source: UniDD (arXiv 2503.01212), §3; the chapter "A zoo of filters".
+Source: UniDD (arXiv 2503.01212), §3; the chapter "A zoo of filters"; the page "How to add a filter".
 """
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from .ridge import channel_form, norms, row_form
+
+_RESOLVED = 16  # times the rounding of λ_max: ridge matrices with a smaller β cannot be told from singular ones
+# Gauss–Legendre nodes and weights on [0, 1], for the mean of f' over an interval
+_NODES = (0.04691007703066802, 0.23076534494715845, 0.5, 0.7692346550528415, 0.9530899229693319)
+_WEIGHTS = (0.11846344252809454, 0.23931433524968324, 0.28444444444444444, 0.23931433524968324, 0.11846344252809454)
+
+Distances = tuple[Tensor, Tensor, Tensor]  # distances (L, 2), derivatives in Ψ_s (L, d, d) and in Φ_s (L, d, k)
 
 
 def _check(condition: bool, message: str) -> None:
@@ -25,27 +37,107 @@ def _check(condition: bool, message: str) -> None:
 
 
 class Filter(ABC):
-    """A function of a symmetric positive semi-definite matrix, given by its scalar response."""
+    """A function of a symmetric positive semi-definite matrix, given by its scalar response.
+
+    Attributes:
+        has_row_form: whether `row_distances` is there, for layers with far fewer rows than channels.
+    """
+
+    has_row_form: ClassVar[bool] = False
 
     @abstractmethod
     def response(self, eigenvalues: Tensor) -> Tensor:
-        """f(λ), elementwise: any shape in, the same shape out."""
-
-    @abstractmethod
-    def apply(self, ffc: Tensor, signal: Tensor) -> Tensor:
-        """f(Ψ)B for Ψ (…, d, d) and B (…, d, k): (…, d, k)."""
+        """Return f(λ), elementwise: any shape in, the same shape out."""
 
     def matrix(self, ffc: Tensor) -> Tensor:
-        """f(Ψ) for Ψ (…, d, d): (…, d, d)."""
-        return self.apply(ffc, _identity(ffc))
+        """Return f(Ψ) for Ψ (…, d, d): (…, d, d)."""
+        return _SpectralFunction.apply(ffc, self)
+
+    def apply(self, ffc: Tensor, signal: Tensor) -> Tensor:
+        """Return f(Ψ)B for Ψ (…, d, d) and B (…, d, k): (…, d, k)."""
+        return self.matrix(ffc) @ signal
+
+    def derivative(self, eigenvalues: Tensor) -> Tensor:
+        """Return f'(λ), elementwise; by default autograd's derivative of `response`, 0 where it has none."""
+        with torch.enable_grad():
+            at = eigenvalues.detach().requires_grad_()
+            values = self.response(at)
+            if not values.requires_grad:  # a response that is constant piece by piece
+                return torch.zeros_like(eigenvalues)
+            return torch.autograd.grad(values.sum(), at)[0]
+
+    def resolved(self, largest: float, dtype: torch.dtype) -> "Filter":
+        """Return the nearest filter that `dtype` can tell from a singular one beside λ_max; by default itself."""
+        return self
+
+    def scale(self, largest: float) -> float:
+        """Return the size of λ beside which an error in Ψ shows; by default λ_max itself."""
+        return largest
+
+    def distances(self, ffc: Tensor, flc: Tensor, real: tuple[Tensor, Tensor], rates: Tensor) -> Distances:
+        """Return ‖f(Ψ) − f(Ψ_s)‖_F and ‖f(Ψ)Φ − f(Ψ_s)Φ_s‖_F of layers, and the derivatives of their weighted sum.
+
+        Args:
+            ffc, flc: Ψ_s (L, d, d), which may be overwritten, and Φ_s (L, d, k).
+            real: f(Ψ) (L, d, d) and f(Ψ)Φ (L, d, k).
+            rates: weights of the filter and the signal distance (L, 2).
+        """
+        with torch.enable_grad():
+            ffc, flc = ffc.requires_grad_(), flc.requires_grad_()
+            matrix = self.matrix(ffc)
+            distances = norms(real[0] - matrix, real[1] - matrix @ flc)
+            d_ffc, d_flc = torch.autograd.grad(
+                (distances * rates).sum(), (ffc, flc), allow_unused=True, materialize_grads=True
+            )
+        return distances.detach(), (d_ffc + d_ffc.mT) / 2, d_flc
+
+    def row_distances(
+        self, z: Tensor, flc: Tensor, carried: tuple[Tensor, Tensor], isotropic: bool, real: Tensor, rates: Tensor
+    ) -> Distances:
+        """Return the same for one layer, from its rows; see `unidd.core.ridge.row_form`."""
+        raise NotImplementedError(f"{type(self).__name__} has no form for few rows")
+
+    def __mul__(self, other: "Filter | float") -> "Filter":
+        return Product(self, other) if isinstance(other, Filter) else Scaled(self, other)
+
+    def __rmul__(self, factor: float) -> "Filter":
+        return Scaled(self, factor)
 
 
 def _identity(ffc: Tensor) -> Tensor:
     return torch.eye(ffc.shape[-1], dtype=ffc.dtype, device=ffc.device).expand_as(ffc)
 
 
+class _Applied(Filter):
+    """A filter whose `apply` is written out: f(Ψ) is f(Ψ)I."""
+
+    def matrix(self, ffc: Tensor) -> Tensor:
+        return self.apply(ffc, _identity(ffc))
+
+
 @dataclass(frozen=True)
-class AllPass(Filter):
+class Custom(Filter):
+    """f(λ) as any function of a tensor, elementwise and made of torch's operations.
+
+    Args:
+        function: eigenvalues, any shape → f of each. Where it is smooth its derivative is right, also at eigenvalues
+            that are equal or nearly so.
+    Source: Daleckii & Krein (1965) for the derivative; the page "How to add a filter".
+
+    >>> heat = Custom(lambda eigenvalues: torch.exp(-eigenvalues))
+    >>> heat.matrix(torch.zeros(2, 2))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+
+    function: Callable[[Tensor], Tensor]
+
+    def response(self, eigenvalues: Tensor) -> Tensor:
+        return self.function(eigenvalues)
+
+
+@dataclass(frozen=True)
+class AllPass(_Applied):
     """f(λ) = 1: every frequency alike, the signal term of DM.
 
     Source: UniDD, §3 (statistical matching).
@@ -101,6 +193,8 @@ class Ridge(Filter):
     def __post_init__(self):
         _check(math.isfinite(self.beta) and self.beta > 0, f"beta must be a finite number above 0, not {self.beta}")
 
+    has_row_form: ClassVar[bool] = True
+
     def response(self, eigenvalues: Tensor) -> Tensor:
         return 1 / (eigenvalues + self.beta)
 
@@ -113,9 +207,24 @@ class Ridge(Filter):
     def _factor(self, ffc: Tensor) -> Tensor:
         return torch.linalg.cholesky(ffc + self.beta * _identity(ffc))
 
+    def resolved(self, largest: float, dtype: torch.dtype) -> "Ridge":
+        """Return the filter with a β no smaller than 16 ε λ_max."""
+        return Ridge(max(self.beta, _RESOLVED * torch.finfo(dtype).eps * largest))
+
+    def scale(self, largest: float) -> float:
+        return self.beta
+
+    def distances(self, ffc: Tensor, flc: Tensor, real: tuple[Tensor, Tensor], rates: Tensor) -> Distances:
+        return channel_form(ffc, flc, self.beta, real, rates)
+
+    def row_distances(
+        self, z: Tensor, flc: Tensor, carried: tuple[Tensor, Tensor], isotropic: bool, real: Tensor, rates: Tensor
+    ) -> Distances:
+        return row_form(z, flc, carried, isotropic, real, rates)
+
 
 @dataclass(frozen=True)
-class _GradientDescent(Filter):
+class _GradientDescent(_Applied):
     """`steps` steps of gradient descent with rate α on a linear head: shared checks of the two MTT filters."""
 
     rate: float
@@ -185,7 +294,7 @@ class Landweber(_GradientDescent):
 
 
 @dataclass(frozen=True)
-class Polynomial(Filter):
+class Polynomial(_Applied):
     """f(λ) = Σ_k a_k λ^k, by Horner's rule.
 
     Args:
@@ -220,7 +329,7 @@ class Polynomial(Filter):
 class BandPass(Filter):
     """f(λ) = 1 for low ≤ λ < high, else 0: keeps one band of frequencies.
 
-    A projection onto eigenvectors: its gradient is defined where no eigenvalue lies on an edge of the band.
+    It projects onto eigenvectors: its gradient is defined where no eigenvalue lies on an edge of the band.
 
     Args:
         low, high: the edges of the band, 0 ≤ low < high (high may be infinite).
@@ -239,12 +348,6 @@ class BandPass(Filter):
 
     def response(self, eigenvalues: Tensor) -> Tensor:
         return ((eigenvalues >= self.low) & (eigenvalues < self.high)).to(eigenvalues.dtype)
-
-    def apply(self, ffc: Tensor, signal: Tensor) -> Tensor:
-        return self.matrix(ffc) @ signal
-
-    def matrix(self, ffc: Tensor) -> Tensor:
-        return _SpectralFunction.apply(ffc, self)
 
 
 @dataclass(frozen=True)
@@ -272,7 +375,7 @@ class Scaled(Filter):
 
 
 @dataclass(frozen=True)
-class Product(Filter):
+class Product(_Applied):
     """f(λ) = f₁(λ) f₂(λ): one filter after another.
 
     >>> Product(Linear(), Ridge(1.0)).response(torch.tensor([1.0]))
@@ -290,25 +393,43 @@ class Product(Filter):
 
 
 class _SpectralFunction(torch.autograd.Function):
-    """f(Ψ) through an eigendecomposition, with a backward that stays finite at repeated eigenvalues.
+    """f(Ψ) through an eigendecomposition, with a derivative that is right at repeated eigenvalues.
 
-    The derivative of f(Ψ) has entries f[λ_i, λ_j] = (f(λ_i) − f(λ_j)) / (λ_i − λ_j) in the eigenbasis (Daleckii–Krein);
-    for the piecewise constant responses used here it is 0 within a band.
+    In the eigenbasis the derivative of f(Ψ) has the factors f[λ_i, λ_j] (Daleckii–Krein), see `_divided_differences`.
     """
 
     @staticmethod
     def forward(ctx, ffc: Tensor, filter: Filter) -> Tensor:
         eigenvalues, basis = torch.linalg.eigh(ffc)
-        values = filter.response(eigenvalues.clamp_min(0))  # Ψ is PSD: −1e-16 is a zero of a dead channel
+        eigenvalues = eigenvalues.clamp_min(0)  # Ψ is PSD: −1e-16 is a zero of a dead channel
+        values = filter.response(eigenvalues)
         ctx.save_for_backward(eigenvalues, basis, values)
+        ctx.filter = filter
         return (basis * values.unsqueeze(-2)) @ basis.mT
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor):
         eigenvalues, basis, values = ctx.saved_tensors
-        rise = values.unsqueeze(-1) - values.unsqueeze(-2)
-        run = eigenvalues.unsqueeze(-1) - eigenvalues.unsqueeze(-2)
-        slope = torch.where(rise == 0, torch.zeros_like(rise), rise / torch.where(rise == 0, torch.ones_like(run), run))
+        slope = _divided_differences(ctx.filter, eigenvalues, values)
         gradient = (gradient + gradient.mT) / 2
         return basis @ (slope * (basis.mT @ gradient @ basis)) @ basis.mT, None
+
+
+def _divided_differences(filter: Filter, eigenvalues: Tensor, values: Tensor) -> Tensor:
+    """Return f[λ_i, λ_j] = (f(λ_i) − f(λ_j)) / (λ_i − λ_j), and f'(λ_i) where the two are one: (…, d, d).
+
+    Of neighbours the difference is mostly rounding. Where the mean of f' between the two, by Gauss's rule, agrees with
+    the difference to that rounding, the mean is taken, which has none. So a jump between them keeps its difference.
+    """
+    run = eigenvalues.unsqueeze(-1) - eigenvalues.unsqueeze(-2)
+    rise = values.unsqueeze(-1) - values.unsqueeze(-2)
+    equal = run == 0
+    safe = run.masked_fill(equal, 1)
+    difference = rise / safe
+    mean = torch.zeros_like(run)
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
+        mean += weight * filter.derivative(eigenvalues.unsqueeze(-2) + node * run)
+    sizes = values.abs().unsqueeze(-1) + values.abs().unsqueeze(-2)
+    rounding = 8 * torch.finfo(run.dtype).eps * sizes / safe.abs()
+    return torch.where(equal | ((mean - difference).abs() <= rounding), mean, difference)

@@ -15,35 +15,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from tqdm.auto import tqdm
 
 from ..files import tensors_hash
-from .filters import Filter, Ridge
+from .filters import Filter
 
 SIGNALS = ("mean", "class", "mix")
-Total = Callable[[Tensor], Tensor]  # sums a tensor over processes, in place
+AllSum = Callable[[Tensor], Tensor]  # sums a tensor over processes, in place
 _SHOWS = 1e-5  # relative error that rounding may leave
-_RESOLVED = 16  # times the rounding of λ_max: ridge matrices with a smaller β cannot be told from singular ones
 
 
 def rows(features: Tensor) -> Tensor:
-    """Features (B, C, H, W) as rows (B·H·W, C); (B, C) stays as it is."""
+    """Return features (B, C, H, W) as rows (B·H·W, C); (B, C) stays as it is."""
     return features.movedim(1, -1).reshape(-1, features.shape[1])
 
 
 def covariance(x: Tensor) -> Tensor:
-    """The FFC Ψ of rows (n, d): their covariance, centred and divided by n (the "stabilised" FFC): (d, d)."""
+    """Return the "stabilised" FFC Ψ of rows (n, d), which is their covariance, centred and divided by n: (d, d)."""
     centred = x - x.mean(0)
     return centred.T @ centred / len(x)
 
 
 def flc(x: Tensor, targets: Tensor) -> Tensor:
-    """The FLC Φ = Xᵀ Y / n of rows (n, d) and targets (n, k), not centred: (d, k)."""
+    """Return the FLC Φ = Xᵀ Y / n of rows (n, d) and targets (n, k), not centred: (d, k)."""
     return x.T @ targets / len(x)
 
 
 def signal_targets(kind: str, labels: Tensor, logits: Tensor) -> Tensor:
-    """What the FLC correlates features with, one row an image.
+    """Return what the FLC correlates features with, one row an image.
 
     Args:
         kind: "mean": ones (B, 1), so Φ is the channel mean, the default of the released code; "class": one-hot labels
@@ -63,23 +61,23 @@ def signal_targets(kind: str, labels: Tensor, logits: Tensor) -> Tensor:
 
 
 def correlations(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """FFC (d, d) and FLC (d, k) of one batch of features (B, C, H, W) and targets (B, k), differentiable."""
+    """Return the FFC (d, d) and FLC (d, k) of a batch of features (B, C, H, W) and targets (B, k), differentiable."""
     x = rows(features)
     return covariance(x), flc(x, per_position(targets, features))
 
 
 def single(x: Tensor) -> Tensor:
-    """Half precision as float32; others as they are."""
+    """Return half precision as float32, and other types as they are."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def per_position(targets: Tensor, features: Tensor) -> Tensor:
-    """Each image's target row repeated for every position of its feature map: (B·H·W, k)."""
+    """Repeat each image's target row for every position of its feature map: (B·H·W, k)."""
     return targets.repeat_interleave(features[0, 0].numel(), 0)
 
 
 def emu(previous: Tensor | None, current: Tensor, b: int) -> Tensor:
-    """Exponential moving update Ψ_b = (1 − 1/b) Ψ_{b−1} + (1/b) Ψ(batch b), b counted from 1: a cumulative mean.
+    """Return the moving update Ψ_b = (1 − 1/b) Ψ_{b−1} + (1/b) Ψ(batch b), b counted from 1, a cumulative mean.
 
     Gradient flows through the current batch only.
     """
@@ -105,7 +103,7 @@ class Moments:
 
     @staticmethod
     def of(features: Tensor, targets: Tensor) -> "Moments":
-        """Moments of one batch of features (B, C, H, W) or (B, C) and targets (B, k)."""
+        """Take the moments of one batch of features (B, C, H, W) or (B, C) and targets (B, k)."""
         x, y = rows(features), targets
         if x.device.type == "mps":  # has no float64
             x, y = x.cpu(), y.cpu()
@@ -155,26 +153,26 @@ class RealSide:
         return RealSide(eigenvalues.clamp_min(0), basis, moments.flc, float(moments.mean.square().sum()))
 
     def filtered(self, filter: Filter) -> tuple[Tensor, Tensor]:
-        """f(Ψ) (d, d) and f(Ψ)Φ (d, k), without a solve."""
+        """Return f(Ψ) (d, d) and f(Ψ)Φ (d, k), without a solve."""
         matrix = (self.basis * filter.response(self.eigenvalues)) @ self.basis.mT
         return matrix, matrix @ self.flc
 
     def sizes(self, filter: Filter) -> tuple[float, float]:
-        """‖f(Ψ)‖_F, and the root of ‖f(Ψ)Φ‖² + tr f(Ψ)Ψf(Ψ), the size of a filtered feature: Φ alone may be 0."""
+        """Return ‖f(Ψ)‖_F, and the size of a filtered feature, √(‖f(Ψ)Φ‖² + tr f(Ψ)Ψf(Ψ)).
+
+        The second is not ‖f(Ψ)Φ‖ alone, since Φ may be 0.
+        """
         response = filter.response(self.eigenvalues)
         spread = (response.square() * self.eigenvalues).sum()
         return float(response.norm()), float((self.filtered(filter)[1].square().sum() + spread).sqrt())
 
     def resolved(self, filter: Filter, dtype: torch.dtype) -> Filter:
-        """The filter, its β no smaller than `dtype` can resolve beside λ_max: 16 ε λ_max, on both sides alike."""
-        if not isinstance(filter, Ridge):
-            return filter
-        return Ridge(max(filter.beta, _RESOLVED * torch.finfo(dtype).eps * float(self.eigenvalues[-1])))
+        """Return the filter as `dtype` can resolve it beside λ_max, the same for both sides."""
+        return filter.resolved(float(self.eigenvalues[-1]), dtype)
 
     def far(self, filter: Filter, dtype: torch.dtype) -> bool:
-        """Whether rounding of ‖μ‖² would show in Ψ = XᵀX/n − μμᵀ, beside β or, for other filters, λ_max."""
-        scale = filter.beta if isinstance(filter, Ridge) else float(self.eigenvalues[-1])
-        return torch.finfo(dtype).eps * self.offset > _SHOWS * scale
+        """Return whether rounding of ‖μ‖² in Ψ = XᵀX/n − μμᵀ would show through the filter."""
+        return torch.finfo(dtype).eps * self.offset > _SHOWS * filter.scale(float(self.eigenvalues[-1]))
 
 
 class FeatureTap:
@@ -211,10 +209,11 @@ class FeatureTap:
 
 
 class GradientTap(FeatureTap):
-    """Collects features, and adds gradients to them on the way back that are worked out in between.
+    """Collects features, and on the way back adds to their gradients what was worked out in between.
 
-    `features` are cut off the graph. A function in `pushes` is called with the rows (B·H·W, C) of its layer's gradient,
-    which it changes in place: a convolution's input gradient is new memory that nothing else reads.
+    `features` are cut off the graph. The backward pass calls the function in `pushes` of a layer with the rows
+    (B·H·W, C) of the layer's gradient, and the function changes them in place. That is safe, because the gradient of a
+    convolution's input is new memory that nothing else reads.
     """
 
     def __init__(self, model: nn.Module, layers: list[str]):
@@ -252,51 +251,36 @@ def real_statistics(
     signal: str = "mean",
     *,
     prepare: Callable[[Tensor], Tensor] | None = None,
-    progress: str | None = None,
-    total: int | None = None,
 ) -> dict[str, Moments]:
-    """One pass over the real data, which may come from any torch `DataLoader` and need not fit the memory.
+    """Take the moments of layers in one pass over the real data, which need not fit the memory.
 
     Args:
         model: the teacher, in eval mode.
-        batches: (images (B, C, H, W), labels (B,)), moved to the teacher's device.
+        batches: (images (B, C, H, W), labels (B,)), as any `DataLoader` gives them; moved to the teacher's device.
         layers: names of the layers whose inputs are measured.
         signal: see `signal_targets`.
         prepare: makes images the network's input, such as `ImageData.normalise`; None: they are.
-        progress: title of a bar with images a second and the time left; None shows none.
-        total: number of images, for the time left; a `DataLoader` knows it.
     Raises:
         ValueError: there are no images.
     """
     statistics: dict[str, Moments] = {}
     device = next((p.device for p in model.parameters()), None)
-    total = total or _images_in(batches)
-    with (
-        FeatureTap(model, layers) as tap,
-        tqdm(total=total, desc=progress, unit=" images", disable=progress is None) as bar,
-    ):
+    with FeatureTap(model, layers) as tap:
         for images, labels in batches:
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             targets = signal_targets(signal, labels, model(prepare(images) if prepare else images))
             for name in layers:
                 moments = Moments.of(tap.features.pop(name), targets)
                 statistics[name] = statistics[name].merge(moments) if name in statistics else moments
-            bar.update(len(labels))
     if not statistics and layers:
         raise ValueError("there are no real images to take statistics of")
     return statistics
 
 
-def _images_in(batches: Iterable) -> int | None:
-    try:
-        return len(batches.sampler)
-    except (AttributeError, TypeError):  # not a DataLoader, or one over a stream
-        return None
-
-
 def statistics_hash(statistics: dict[str, Moments]) -> str:
-    parts = {
-        n: {"count": torch.tensor(m.count), "mean": m.mean, "scatter": m.scatter, "cross": m.cross}
-        for n, m in statistics.items()
-    }
-    return tensors_hash({f"{name}.{part}": t for name, of in parts.items() for part, t in of.items()})
+    """Return the sha256 over all moments, by layer."""
+    tensors = {}
+    for layer, m in statistics.items():
+        parts = {"count": torch.tensor(m.count), "mean": m.mean, "scatter": m.scatter, "cross": m.cross}
+        tensors |= {f"{layer}.{part}": tensor for part, tensor in parts.items()}
+    return tensors_hash(tensors)

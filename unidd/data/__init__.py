@@ -1,0 +1,1 @@
+"""Images: data sets, augmentation, synthetic sets, and the formats of others."""

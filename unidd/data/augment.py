@@ -1,8 +1,8 @@
-"""Augmentation of whole batches on their device, each image with its own draw.
+"""Augment whole batches on their device, each image with its own draw.
 
-Every function takes images (B, C, H, W) and a `torch.Generator` on the CPU: random numbers do not depend on the device.
-Where several processes share a batch, `part` = (images in the whole batch, number of the first one here) draws the
-whole batch's numbers in each of them.
+Every function takes images (B, C, H, W) and a `torch.Generator` on the CPU, so that random numbers do not depend on the
+device. Where several processes share a batch, each draws the numbers of the whole batch and uses its own: `slot` =
+(number of the first image here, images in the whole batch).
 """
 
 import math
@@ -11,16 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+Slot = tuple[int, int]  # (first, n): number of the first image here, images in the whole batch
+
 
 def random_resized_crop(
     images: Tensor,
     generator: Generator,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    part: tuple[int, int] | None = None,
+    slot: Slot | None = None,
 ) -> Tensor:
-    """A random rectangle (area `scale`, aspect `ratio`, log-uniform) of each image, resized to the full size."""
-    n, first = part or (len(images), 0)
+    """Cut a random rectangle (area `scale`, aspect `ratio`, log-uniform) out of each image, at the full size again."""
+    first, n = slot or (0, len(images))
     area = _uniform(n, generator, *scale)
     aspect = torch.exp(_uniform(n, generator, math.log(ratio[0]), math.log(ratio[1])))
     height, width = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
@@ -34,9 +36,9 @@ def random_resized_crop(
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def flip(images: Tensor, generator: Generator, part: tuple[int, int] | None = None) -> Tensor:
+def flip(images: Tensor, generator: Generator, slot: Slot | None = None) -> Tensor:
     """Mirror each image left to right with probability ½."""
-    n, first = part or (len(images), 0)
+    first, n = slot or (0, len(images))
     mirrored = torch.rand(n, generator=generator)[first : first + len(images)] < 0.5
     return torch.where(mirrored.to(images.device, non_blocking=True).view(-1, 1, 1, 1), images.flip(-1), images)
 
@@ -45,6 +47,20 @@ def roll(images: Tensor, generator: Generator, pixels: int = 4) -> Tensor:
     """Shift the batch cyclically by up to `pixels` in each direction, one draw for the batch."""
     shifts = torch.randint(-pixels, pixels + 1, (2,), generator=generator).tolist()
     return images.roll(shifts, (-2, -1))
+
+
+def crop_flip_roll(
+    images: Tensor, generator: Generator, slot: Slot | None = None, *, scale: float = 0.08, shift: int = 4
+) -> Tensor:
+    """Crop and flip each image, and roll the batch: the augmentation of CFM.
+
+    Args:
+        scale: smallest area of the crop.
+        shift: most pixels of the roll.
+    Source: UniDD, §4 and its released code.
+    """
+    cropped = random_resized_crop(images, generator, (scale, 1.0), slot=slot)
+    return roll(flip(cropped, generator, slot), generator, shift)
 
 
 def random_crop(images: Tensor, generator: Generator, padding: int = 4) -> Tensor:
@@ -62,7 +78,7 @@ def cutmix(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor, float]
     """Paste one rectangle of a shuffled copy of the batch into every image (area 1 − λ, λ uniform).
 
     Returns:
-        The mixed images, the permutation (B,) the rectangles came from, and the share λ each image keeps of its own.
+        The mixed images, the permutation (B,) the rectangles came from, and the part λ of its area each image keeps.
     Source: Yun et al. (2019), CutMix.
     """
     n, _, h, w = images.shape
@@ -74,8 +90,8 @@ def cutmix(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor, float]
     return mixed, permutation, 1 - (bottom - top) * (right - left) / (h * w)
 
 
-def _interval(length: int, share: float, generator: Generator) -> tuple[int, int]:
-    centre, half = torch.randint(0, length, (), generator=generator).item(), int(length * share) // 2
+def _interval(length: int, part: float, generator: Generator) -> tuple[int, int]:
+    centre, half = torch.randint(0, length, (), generator=generator).item(), int(length * part) // 2
     return max(0, centre - half), min(length, centre + half)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..files import atomic, versions
 from .datasets import ImageData
 
-_META = ("class_names", "mean", "std", "config", "teacher", "history", "versions")
+CARD = ("class_names", "mean", "std", "config", "teacher", "history", "versions")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class SyntheticSet:
         """Write `images.safetensors` and `card.json`; what stood there stays whole if writing fails."""
         folder = Path(folder)
         payload = dump_tensors({"images": self.images.cpu().contiguous(), "labels": self.labels.cpu().contiguous()})
-        card = {name: getattr(self, name) for name in _META}
+        card = {name: getattr(self, name) for name in CARD}
         card |= {"format": 1, "shape": list(self.images.shape), "sha256": hashlib.sha256(payload).hexdigest()}
         with atomic(folder / "card.json") as text, atomic(folder / "images.safetensors") as tensors:
             text.write_text(json.dumps(card, indent=1) + "\n")  # both are on disk before either takes its place
@@ -109,55 +109,10 @@ class SyntheticSet:
             images, labels = tensors["images"], tensors["labels"]
         except (SafetensorError, KeyError) as error:
             raise ValueError(f"{folder}/images.safetensors is damaged ({error}): distil or copy it again") from None
-        card = _read_card(folder)
+        card = read_card(folder)
         if card.get("sha256") != hashlib.sha256(payload).hexdigest():
             raise ValueError(f"{folder}: card.json does not belong to images.safetensors (checksum differs)")
-        return SyntheticSet(images, labels, **_metadata(card))
-
-    def to_imagefolder(self, folder: str | Path) -> Path:
-        """Export as <folder>/<class>/<number>.png, 8 bits a pixel, with the card beside them.
-
-        Raises:
-            FileExistsError: something stands in that folder already.
-            ValueError: class names cannot be the names of folders.
-        """
-        from torchvision.transforms.functional import to_pil_image
-
-        folder, names = Path(folder), _folder_names(self.class_names)
-        if folder.exists() and any(folder.iterdir()):
-            raise FileExistsError(f"{folder} is not empty: export to a new folder")
-        for i, (image, label) in enumerate(zip(self.images, self.labels.tolist(), strict=True)):
-            path = folder / names[label] / f"{i:05d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            to_pil_image((image * 255).round().to(torch.uint8).cpu()).save(path)
-        with atomic(folder / "card.json") as temporary:
-            temporary.write_text(json.dumps({name: getattr(self, name) for name in _META}, indent=1) + "\n")
-        return folder
-
-    @staticmethod
-    def from_imagefolder(folder: str | Path) -> "SyntheticSet":
-        """Read such a folder back, in the original order.
-
-        Raises:
-            FileNotFoundError: the card or the images are missing.
-            ValueError: the card or an image is damaged, or images differ in size.
-        """
-        from PIL import Image
-        from torchvision.transforms.functional import pil_to_tensor
-
-        folder = Path(folder)
-        if not (folder / "card.json").is_file():
-            raise FileNotFoundError(f"{folder} is not an exported set: card.json is missing")
-        metadata = _metadata(_read_card(folder))
-        index = {name: k for k, name in enumerate(_folder_names(metadata["class_names"]))}
-        paths = sorted((p for p in folder.glob("*/*.png") if p.parent.name in index), key=lambda p: p.name)
-        if not paths:
-            raise FileNotFoundError(f"{folder} has no images in folders named after its classes")
-        try:
-            images = torch.stack([pil_to_tensor(Image.open(p)) for p in paths]).float() / 255
-        except (OSError, RuntimeError) as error:
-            raise ValueError(f"{folder}: the images cannot be read, or differ in size ({error})") from None
-        return SyntheticSet(images, torch.tensor([index[p.parent.name] for p in paths]), **metadata)
+        return SyntheticSet(images, labels, **metadata(card))
 
     def preview(self, columns: int = 10, scale: int = 3):
         """A PIL image of the images, one class a row, at most `columns` of each, enlarged without smoothing."""
@@ -192,14 +147,7 @@ def choose(data: ImageData, ipc: int, seed: int = 0) -> Tensor:
     return torch.stack(chosen, 1).flatten().to(data.device)
 
 
-def _folder_names(class_names: tuple[str, ...]) -> list[str]:
-    names = [name.replace("/", "-") for name in class_names]
-    if len(set(names)) < len(names) or {"", ".", ".."} & set(names):
-        raise ValueError(f"the class names {', '.join(class_names)} cannot all be the names of folders")
-    return names
-
-
-def _read_card(folder: Path) -> dict:
+def read_card(folder: Path) -> dict:
     try:
         card = json.loads((folder / "card.json").read_text())
     except ValueError as error:
@@ -209,9 +157,9 @@ def _read_card(folder: Path) -> dict:
     return card
 
 
-def _metadata(card: dict) -> dict:
-    missing = [name for name in _META if name not in card]
+def metadata(card: dict) -> dict:
+    missing = [name for name in CARD if name not in card]
     if missing:
         raise ValueError(f"the card lacks {', '.join(missing)}")
     tuples = {f.name for f in fields(SyntheticSet) if str(f.type).startswith("tuple")}
-    return {name: tuple(card[name]) if name in tuples else card[name] for name in _META}
+    return {name: tuple(card[name]) if name in tuples else card[name] for name in CARD}

@@ -1,4 +1,4 @@
-"""What is kept on disk so that no work is lost: the state of a run, and real-side statistics.
+"""Keep the state of a run on disk, so that no work is lost.
 
 Files are sealed, a checksum before the content, and written atomically: a file is whole, or it is found out.
 Chapter: "CFM, the algorithm and its cost".
@@ -14,7 +14,7 @@ from torch import Tensor
 from ..files import seal, unseal
 from .parallel import Ranks
 
-_FORMAT = 1  # of a run's state
+_FORMAT = 2  # of a run's state
 
 
 class Checkpoint:
@@ -25,7 +25,7 @@ class Checkpoint:
     that share a run the first alone locks, reads and writes.
 
         with Checkpoint("out") as checkpoint:
-            distill(config, data, teacher, folder=checkpoint).save("out")
+            unidd.distill(data, "cfm", checkpoint=checkpoint).save("out")
             checkpoint.remove()
 
     Args:

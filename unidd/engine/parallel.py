@@ -11,12 +11,14 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..core.statistics import Moments, Total
+if TYPE_CHECKING:
+    from ..core.statistics import AllSum, Moments
 
 # The others wait while the first process trains a teacher. A death is noticed at once: the connection closes.
 _PATIENCE = timedelta(days=1)
@@ -26,7 +28,7 @@ _PATIENCE = timedelta(days=1)
 class Ranks:
     """This process's number and how many there are; the default is a single process.
 
-    Every method but `part`, `first` and `leave` must be called by all processes.
+    All processes must call every method but `slot`, `first` and `leave`.
 
     Raises:
         ConnectionError: in a collective call, another process has stopped.
@@ -68,8 +70,8 @@ class Ranks:
         return self.rank == 0
 
     @property
-    def total(self) -> Total | None:
-        """Sum over the processes, in place; None for a single one."""
+    def all_sum(self) -> "AllSum | None":
+        """A function that sums a tensor over the processes, in place; None for a single one."""
         return self._sum if self.world > 1 else None
 
     def _sum(self, tensor: Tensor) -> Tensor:
@@ -77,8 +79,8 @@ class Ranks:
             dist.all_reduce(tensor)
         return tensor
 
-    def part(self, n: int) -> slice:
-        """This process's share of n items, in order; sizes differ by at most one.
+    def slot(self, n: int) -> slice:
+        """Return this process's part of n items, in order; sizes differ by at most one.
 
         Raises:
             ValueError: there are fewer items than processes.
@@ -88,11 +90,11 @@ class Ranks:
         return slice(n * self.rank // self.world, n * (self.rank + 1) // self.world)
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """The parts (n_i, …) of all processes, in order: (n, …) on each of them."""
+        """Return the parts (n_i, …) of all processes, in order: (n, …) on each of them."""
         return tensor if self.world == 1 else torch.cat(self._all(tensor.cpu())).to(tensor.device)
 
-    def merge(self, statistics: dict[str, Moments]) -> dict[str, Moments]:
-        """Moments of every process's share of the real data as one, the same on all processes."""
+    def merge(self, statistics: "dict[str, Moments]") -> "dict[str, Moments]":
+        """Return the moments of all processes' parts of the real data as one, the same on all processes."""
         if self.world == 1:
             return statistics
         merged, *others = self._all({layer: moments.to("cpu") for layer, moments in statistics.items()})
@@ -101,7 +103,7 @@ class Ranks:
         return {layer: moments.to(statistics[layer].mean.device) for layer, moments in merged.items()}
 
     def from_first(self, work: Callable):
-        """`work()` of the first process, on all of them; its ValueError or OSError is raised in all of them."""
+        """Return `work()` of the first process, on all of them; its ValueError or OSError is raised in all of them."""
         if self.world == 1:
             return work()
         found = [None]
@@ -117,7 +119,7 @@ class Ranks:
         return found[0]
 
     def _all(self, thing) -> list:
-        """The things of all processes, in order."""
+        """Return the things of all processes, in order."""
         things = [None] * self.world
         with _together():
             dist.all_gather_object(things, thing)

@@ -1,11 +1,13 @@
 """Half precision of the network: gradients that neither vanish in float16 nor overflow it."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..core.statistics import Total
+if TYPE_CHECKING:
+    from ..core.statistics import AllSum
 
 _MOST, _RISE, _FALL = 2.0**16, 2.0, 16.0  # powers of two round nothing
 
@@ -43,16 +45,16 @@ class LossScale:
             gradient.masked_fill_(infinite, 0)
         return gradient
 
-    def adapt(self, total: Total | None) -> None:
+    def adapt(self, all_sum: "AllSum | None") -> None:
         """A smaller factor if a gradient of any process has overflowed since the last look, else a larger one."""
         if self.half is torch.float16:
-            overflow = total(self.overflow) if total else self.overflow
+            overflow = all_sum(self.overflow) if all_sum else self.overflow
             self.factor = self.factor / _FALL if overflow > 0 else min(self.factor * _RISE, _MOST)
             self.overflow.zero_()
 
-    def state(self, total: Total | None) -> tuple[float, float]:
+    def state(self, all_sum: "AllSum | None") -> tuple[float, float]:
         """What `restore` takes."""
-        overflow = total(self.overflow.clone()) if total and self.half is torch.float16 else self.overflow
+        overflow = all_sum(self.overflow.clone()) if all_sum and self.half is torch.float16 else self.overflow
         return self.factor, float(overflow)
 
     def restore(self, state: tuple[float, float]) -> None:

@@ -1,10 +1,12 @@
-"""The real side of a distillation: one pass over the real images, shared by all processes, kept on disk."""
+"""Take the statistics of the real side: one pass over the real images, shared by all processes, kept on disk."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from ..core.statistics import Moments, real_statistics
 from ..data.datasets import ImageData
@@ -12,77 +14,76 @@ from ..files import json_hash, seal, unseal
 from ..networks.models import tapped_layers, weights_hash
 from ..networks.training import cache_folder
 from .parallel import Ranks
-from .settings import DistillConfig
 
 _PIXELS = 2**21  # of a batch: what its features take of the memory
 
 
-def check_statistics(
-    statistics: dict[str, Moments], config: DistillConfig, data: ImageData, teacher: nn.Module
-) -> None:
+def check_statistics(statistics: dict[str, Moments], signal: str, data: ImageData, teacher: nn.Module) -> None:
     """Raise a ValueError unless they are of the teacher's matched layers and of that signal, and finite."""
     if set(statistics) != set(tapped_layers(teacher)):
         raise ValueError("the statistics given are not of the layers that are matched: take them of this teacher")
-    columns = 1 if config.signal == "mean" else data.classes
+    columns = 1 if signal == "mean" else data.classes
     for layer, moments in statistics.items():
         if moments.cross.shape[1] != columns:
-            raise ValueError(f"the statistics given are of another signal than {config.signal!r}, or of other classes")
+            raise ValueError(f"the statistics given are of another signal than {signal!r}, or of other classes")
         if not (moments.scatter.isfinite().all() and moments.cross.isfinite().all()):
             raise ValueError(f"the teacher's features before layer {layer} are not finite: train it again")
 
 
 def real_side(
-    config: DistillConfig, data: ImageData, teacher: nn.Module, ranks: Ranks, progress: bool = False
+    signal: str, data: ImageData, teacher: nn.Module, ranks: Ranks, progress: bool = False
 ) -> dict[str, Moments]:
-    """Statistics of the real images before every matched layer: from the cache, or one pass shared by all processes.
+    """Return statistics of the real images before every matched layer, from the cache or one pass over the images.
 
+    Args:
+        signal: see `unidd.core.statistics.signal_targets`.
+        ranks: the processes that share the pass.
     Raises:
         ValueError: the teacher's features are not finite.
     """
-    statistics = ranks.from_first(lambda: kept_statistics(config, data, teacher))
+    statistics = ranks.from_first(lambda: kept_statistics(signal, data, teacher))
     if statistics is None:
-        parts = max(ranks.world, math.ceil(len(data.train) / real_batch(data.size)))
-        own = list(torch.arange(len(data.train)).tensor_split(parts))[ranks.part(parts)]  # same batches for all worlds
-        batches = ((data.train.images[i[0] : i[-1] + 1], data.train.labels[i[0] : i[-1] + 1]) for i in own)
-        title = "real side" if progress else None
-        found = real_statistics(
-            teacher,
-            batches,
-            tapped_layers(teacher),
-            config.signal,
-            prepare=data.normalise,
-            progress=title,
-            total=sum(map(len, own)),
-        )
+        batches = _own_batches(data, ranks, progress)
+        found = real_statistics(teacher, batches, tapped_layers(teacher), signal, prepare=data.normalise)
         statistics = ranks.merge(found)
-        check_statistics(statistics, config, data, teacher)
+        check_statistics(statistics, signal, data, teacher)
         if ranks.first:
-            save_statistics(_folder(), real_identity(config, data, teacher), statistics)
+            save_statistics(_folder(), real_identity(signal, data, teacher), statistics)
     return statistics
 
 
-def kept_statistics(config: DistillConfig, data: ImageData, teacher: nn.Module) -> dict[str, Moments] | None:
-    """The statistics in the cache, on the CPU; None if they are not there."""
-    return load_statistics(_folder(), real_identity(config, data, teacher))
+def _own_batches(data: ImageData, ranks: Ranks, progress: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield this process's batches of the training images; the batches are the same for any number of processes."""
+    parts = max(ranks.world, math.ceil(len(data.train) / real_batch(data.size)))
+    own = list(torch.arange(len(data.train)).tensor_split(parts))[ranks.slot(parts)]
+    with tqdm(total=sum(map(len, own)), desc="real side", unit=" images", disable=not progress) as bar:
+        for index in own:
+            yield data.train.images[index[0] : index[-1] + 1], data.train.labels[index[0] : index[-1] + 1]
+            bar.update(len(index))
+
+
+def kept_statistics(signal: str, data: ImageData, teacher: nn.Module) -> dict[str, Moments] | None:
+    """Return the statistics in the cache, on the CPU; None if they are not there."""
+    return load_statistics(_folder(), real_identity(signal, data, teacher))
 
 
 def _folder() -> Path:
     return cache_folder() / "statistics"
 
 
-def real_identity(config: DistillConfig, data: ImageData, teacher: nn.Module) -> dict:
-    """What the statistics of the real side depend on."""
+def real_identity(signal: str, data: ImageData, teacher: nn.Module) -> dict:
+    """Return what the statistics of the real side depend on, by name."""
     of = {"data": data.fingerprint, "weights": weights_hash(teacher)}
-    return of | {"layers": tapped_layers(teacher), "signal": config.signal}
+    return of | {"layers": tapped_layers(teacher), "signal": signal}
 
 
 def real_batch(size: int) -> int:
-    """Images in a batch of the pass over the real data."""
+    """Return how many images of that size make a batch of the pass over the real data."""
     return min(500, _PIXELS // size**2 or 1)
 
 
 def load_statistics(folder: str | Path, identity: dict) -> dict[str, Moments] | None:
-    """Real-side statistics kept under that identity; None if there are none, or the file is damaged or another's.
+    """Return the statistics kept under that identity; None if there are none, or the file is damaged or another's.
 
     Args:
         identity: what they depend on: data, weights, layers, signal.
@@ -97,7 +98,7 @@ def load_statistics(folder: str | Path, identity: dict) -> dict[str, Moments] | 
 
 
 def save_statistics(folder: str | Path, identity: dict, statistics: dict[str, Moments]) -> None:
-    """Keep them; what stood there is replaced."""
+    """Keep the statistics; what stood there is replaced."""
     plain = {n: (m.count, m.mean.cpu(), m.scatter.cpu(), m.cross.cpu()) for n, m in statistics.items()}
     seal({"identity": identity, "statistics": plain}, _statistics_path(folder, identity))
 

@@ -1,0 +1,1 @@
+"""Networks: what to build, how to train it, how to evaluate images with it."""

@@ -1,6 +1,6 @@
 """How good are some images? Students trained on them from scratch, tested on real images at the last epoch.
 
-Synthetic sets, random real images and the full data all go through `evaluate`, under the same protocol.
+Synthetic sets, random real images and the full data all go through `evaluate_images`, under the same protocol.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from ..data.synthetic import SyntheticSet
 from .models import ModelConfig, build
 from .training import TrainConfig, accuracy, train
 
-PROTOCOLS = ("hard", "soft")
+REGIMES = ("hard", "online-soft")  # label regimes
 _STUDENT = 1000  # students never start from a teacher's initial weights, whatever its seed
 
 
-def evaluate(
+def evaluate_images(
     images: Tensor,
     labels: Tensor,
     data: ImageData,
@@ -35,7 +35,7 @@ def evaluate(
         data: gives the normalisation and the test split.
         model: the student; it may differ from the teacher.
         seeds: of the student's weights, the order of images and the augmentation.
-        teacher: soft-label protocol if given, hard-label if not.
+        teacher: labels every augmented view if given (online soft labels); else labels are hard.
     Raises:
         ValueError: the images do not fit the data set.
     """

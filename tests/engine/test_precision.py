@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unidd.core import matching
-from unidd.core.matching import Round, step_loss
+from unidd.core.matching import Matching, step_loss
 from unidd.core.statistics import RealSide, real_statistics
 from unidd.data.datasets import ImageData, load
 from unidd.data.synthetic import SyntheticSet
@@ -40,12 +40,12 @@ def teacher() -> Teacher:
 
 
 @functools.cache
-def round_of(**changes) -> Round:
+def round_of(**changes) -> Matching:
     config, model, data = DistillConfig(**changes), teacher().model, photos()
     batches = [(data.normalise(data.train.images), data.train.labels)]
     sides = {k: RealSide.of(v) for k, v in real_statistics(model, batches, tapped_layers(model), config.signal).items()}
     filters = {layer: layer_filter(config, 0, side) for layer, side in sides.items()}
-    return Round.of(sides, filters, signal=config.signal)
+    return Matching.of(sides, filters, signal=config.signal)
 
 
 def gradient(
@@ -146,7 +146,7 @@ def test_runs_stay_finite_and_near_each_other(precision):
 
 def test_the_scale_keeps_small_gradients_off_zero():
     """Of a batch of many images each has a small share: without a factor float16 loses it."""
-    classification = Round()
+    classification = Matching()
     single = gradient(None, classification, batch=50_000)
     lost, kept = (gradient(torch.float16, classification, factor, batch=50_000) for factor in (1.0, 1024.0))
     assert (lost == 0).double().mean() > 0.1

@@ -182,7 +182,7 @@ def test_the_pass_shows_progress_in_the_engine(photos, teacher, capsys, monkeypa
 
 def test_the_benchmark_of_that_shape_runs(capsys):
     """In small: five classes at 72 pixels, in groups of two."""
-    path = Path(__file__).resolve().parent.parent / "benchmarks" / "imagenet_shape.py"
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "imagenet_shape.py"
     spec = importlib.util.spec_from_file_location("imagenet_shape", path)
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from unidd.core import matching
 from unidd.core.filters import Landweber, Linear, Ridge, Scaled
-from unidd.core.matching import Group, Round, step_loss
-from unidd.core.ridge import by_channels, by_rows
+from unidd.core.matching import Matching, step_loss
+from unidd.core.ridge import channel_form, row_form
 from unidd.core.statistics import Moments, RealSide, correlations, emu, real_statistics
 
 CHANNELS, CLASSES = 24, 3
@@ -41,7 +41,7 @@ def real_side(channels: int = CHANNELS, scale: float = 1.0, dead: int = 0) -> Re
 def step(x: Tensor, filter=None, side: RealSide | None = None, eta: float = 1.0, **options) -> tuple[Tensor, Tensor]:
     """The matching terms (2,) and their gradient in the images, which are the only layer's features."""
     side = side or real_side(x.shape[1])
-    round = Round.of({"conv": side}, {"conv": filter or Ridge(0.05)}, signal="class", dtype=x.dtype, **options)
+    round = Matching.of({"conv": side}, {"conv": filter or Ridge(0.05)}, signal="class", dtype=x.dtype, **options)
     loss = step_loss(Layer(x.shape[1]), x.requires_grad_(), torch.arange(len(x)) % CLASSES, round, eta)
     return torch.stack((loss.filter, loss.signal)), loss.gradient(x)
 
@@ -137,7 +137,7 @@ def test_layers_of_one_width_and_different_sizes_against_the_oracle(filter, sign
     sides = {name: RealSide.of(moments) for name, moments in measured.items()}
     kinds = {"ridge": Ridge(0.05), "linear": Linear()}
     options = {"signal": signal, "previous": before, "count": b, "dtype": torch.float64}
-    round = Round.of(sides, dict.fromkeys(names, kinds[filter]), **options)
+    round = Matching.of(sides, dict.fromkeys(names, kinds[filter]), **options)
     assert len(round.groups) == 1
     loss = step_loss(net, images[2].requires_grad_(), labels, round, 0.3)
     assert loss.total.item() == pytest.approx(expected.loss, rel=1e-10)
@@ -149,7 +149,7 @@ def test_layers_of_one_width_and_different_sizes_against_the_oracle(filter, sign
 def test_layers_of_one_width_are_one_stack_and_others_are_not():
     sides = {"a": real_side(6), "b": real_side(8), "c": real_side(6), "d": real_side(6)}
     filters = {"a": Ridge(0.1), "b": Ridge(0.1), "c": Ridge(0.1), "d": Ridge(0.2)}
-    stacks = [group.layers for group in Round.of(sides, filters).groups]
+    stacks = [group.layers for group in Matching.of(sides, filters).groups]
     assert sorted(stacks) == [("a", "c"), ("b",), ("d",)]
 
 
@@ -167,10 +167,10 @@ def test_channels_far_from_zero_are_centred_before_they_are_multiplied():
     """Mean 1,000, deviation 1, float32: the plain second moment would lose all digits."""
     x = randn(3, CHANNELS, 5, 5, seed=4)
     side = RealSide.of(Moments.of(1000 + randn(40, CHANNELS, 3, 3), torch.ones(40, 1).double()))
-    round = Round.of({"conv": side}, {"conv": Ridge(0.05)}, dtype=torch.float32)
+    round = Matching.of({"conv": side}, {"conv": Ridge(0.05)}, dtype=torch.float32)
     assert [group.centre for group in round.groups] == [True]
     for beta, centre in ((0.1, False), (1e-4, True)):
-        (near,) = Round.of({"conv": real_side()}, {"conv": Ridge(beta)}).groups
+        (near,) = Matching.of({"conv": real_side()}, {"conv": Ridge(beta)}).groups
         assert near.centre == centre, "what rounding costs is measured against beta"
     loss = step_loss(Layer(), (1000 + x).float().requires_grad_(), torch.arange(3), round, 1.0)
     ffc, _ = round.statistics(loss)["conv"]
@@ -257,14 +257,14 @@ def test_beta_is_raised_to_what_the_precision_resolves_on_both_sides_alike():
         floor = 16 * torch.finfo(dtype).eps * largest
         assert side.resolved(Ridge(1e-30), dtype).beta == pytest.approx(floor)
         assert side.resolved(Ridge(2 * floor), dtype) == Ridge(2 * floor)
-        (group,) = Round.of({"conv": side}, {"conv": Ridge(1e-30)}, dtype=dtype).groups
+        (group,) = Matching.of({"conv": side}, {"conv": Ridge(1e-30)}, dtype=dtype).groups
         assert group.filter.beta == pytest.approx(floor)
         assert relative(group.real[0], side.filtered(Ridge(floor))[0]) < 1e-6
 
 
 def test_a_matrix_without_a_factor_gives_nan_and_no_wait():
     real = torch.eye(2)[None], torch.ones(1, 2, 1)
-    distances, _, _ = by_channels(-torch.eye(2)[None], torch.ones(1, 2, 1), 0.5, real, torch.ones(1, 2))
+    distances, _, _ = channel_form(-torch.eye(2)[None], torch.ones(1, 2, 1), 0.5, real, torch.ones(1, 2))
     assert distances.isnan().all()
 
 
@@ -272,7 +272,7 @@ def test_the_kink_is_flat():
     """A layer that matches exactly pushes nothing."""
     beta, k = 0.5, torch.eye(4).double() / 0.5
     flc = torch.zeros(4, 1).double()
-    distances, by_z, by_flc = by_rows(
+    distances, by_z, by_flc = row_form(
         torch.zeros(2, 4).double(), flc, (k, torch.zeros(4, 4).double()), True, flc, torch.ones(2).double()
     )
     assert math.isclose(beta * float(k[0, 0]), 1)

@@ -17,7 +17,7 @@ from unidd.book import plots, sphinx
 from unidd.core.filters import Linear, Ridge
 from unidd.data import datasets
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 
 

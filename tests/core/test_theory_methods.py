@@ -15,7 +15,7 @@ from unidd.core.objectives import Side
 from unidd.core.spectra import effective_beta, spectrum
 from unidd.core.statistics import covariance, rows
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "results" / "studies"
 EXPERT, STUDENT, BETA = 50, 20, 1e-3
 

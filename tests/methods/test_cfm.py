@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unidd.core.matching import Round, step_loss
+from unidd.core.matching import Matching, step_loss
 from unidd.core.statistics import RealSide, real_statistics
 from unidd.data.datasets import ImageData, Split
 from unidd.data.synthetic import SyntheticSet
@@ -120,11 +120,11 @@ def engine_step(config: DistillConfig, b: int, dtype: torch.dtype = torch.float6
     return loss, loss.gradient(images), previous
 
 
-def make_round(config: DistillConfig, real: dict, count: int, previous: dict, dtype=torch.float64) -> Round:
+def make_round(config: DistillConfig, real: dict, count: int, previous: dict, dtype=torch.float64) -> Matching:
     sides = {name: RealSide.of(moments) for name, moments in real.items()}
     filters = {name: layer_filter(config, count - 1, side) for name, side in sides.items()}
     options = {"signal": config.signal, "normalised": config.normalised, "previous": previous, "count": count}
-    return Round.of(sides, filters, dtype=dtype, **options)
+    return Matching.of(sides, filters, dtype=dtype, **options)
 
 
 def agree(mine: Tensor, theirs: Tensor, tolerance: float) -> bool:

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unidd.book import plots
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "results" / "studies" / "cost"
 CPU = torch.device("cpu")
 SMALL = Case(width=8, size=16)
@@ -118,7 +118,7 @@ def test_operations_against_torchs_counter(case, b):
     steps.images = steps.images * 1  # the counter takes no leaf
     plain, found = roofline.layers(steps.teacher, case.batch, 3, case.size)
     assert [layer.d for layer in found] == [len(flc) for _, flc in steps.real.values()]
-    assert any(layer.by_rows for layer in found) == (case.network == "resnet18")
+    assert any(layer.row_form for layer in found) == (case.network == "resnet18")
     matching = sum(layer.operations(b > 1) for layer in found)
     assert plain == counted(steps.plain)
     assert counted(roofline.products(found, b > 1, CPU)) == pytest.approx(matching, rel=1e-5)

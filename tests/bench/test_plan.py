@@ -16,7 +16,6 @@ from unidd.bench.configs import Benchmark
 from unidd.bench.machine import available_memory
 from unidd.bench.measuring import Measured, measure_steps
 from unidd.bench.planning import Plan, Work, estimate, measure, plan
-from unidd.core.matching import Round
 from unidd.data.datasets import load
 from unidd.engine import distillation
 from unidd.engine.checkpoint import Checkpoint

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unidd.core.filters import Ridge
-from unidd.core.matching import Round, step_loss
-from unidd.core.ridge import by_channels, by_rows
+from unidd.core.matching import Matching, step_loss
+from unidd.core.ridge import channel_form, row_form
 from unidd.core.statistics import Moments, RealSide, emu
 from unidd.engine.settings import DistillConfig, layer_filter
 
@@ -57,8 +57,8 @@ def distances(ffc: Tensor, flc: Tensor, side: RealSide, beta: float = BETA) -> T
     return torch.stack([(f - g).norm(), (f @ side.flc - g @ flc).norm()])
 
 
-def make_round(side: RealSide, dtype=torch.float64, beta: float = BETA, **options) -> Round:
-    return Round.of({"0": side}, {"0": Ridge(beta)}, signal="class", dtype=dtype, **options)
+def make_round(side: RealSide, dtype=torch.float64, beta: float = BETA, **options) -> Matching:
+    return Matching.of({"0": side}, {"0": Ridge(beta)}, signal="class", dtype=dtype, **options)
 
 
 def by_loops(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +115,7 @@ def layer():
     """Ψ_s, Φ_s, both terms and the derivatives of their weighted sum, of one layer."""
     ffc, flc, side = symmetric(D, 3), draw(D, CLASSES, seed=4), real_side()
     real = tuple(part[None] for part in side.filtered(Ridge(BETA)))
-    terms, by_ffc, by_flc = by_channels(ffc[None].clone(), flc[None], BETA, real, WEIGHTS[None])
+    terms, by_ffc, by_flc = channel_form(ffc[None].clone(), flc[None], BETA, real, WEIGHTS[None])
     return ffc, flc, side, terms[0], by_ffc[0], by_flc[0]
 
 
@@ -144,7 +144,7 @@ def test_eq_row_gradient(b):
     previous = (symmetric(D, 5), draw(D, CLASSES, seed=6))
     psi, phi = ((1 - 1 / b) * p + c / b for p, c in zip(previous, by_loops(x), strict=True))
     real = tuple(part[None] for part in side.filtered(Ridge(BETA)))
-    _, by_ffc, by_flc = by_channels(psi[None].clone(), phi[None], BETA, real, torch.ones(1, 2).double())
+    _, by_ffc, by_flc = channel_form(psi[None].clone(), phi[None], BETA, real, torch.ones(1, 2).double())
     n, mean, expected = CLASSES * 2 * 3, x.mean((0, 2, 3)), torch.zeros_like(x)
     for i in range(CLASSES):
         for h in range(2):
@@ -154,7 +154,7 @@ def test_eq_row_gradient(b):
                 expected[i, :, h, w] = row
     step = make_round(side, previous={"0": previous} if b > 1 else None, count=b)
     gradients = []
-    for round in (step, Round()):
+    for round in (step, Matching()):
         leaf = x.clone().requires_grad_()
         gradients.append(step_loss(network(), leaf, LABELS, round, 1.0).gradient(leaf))
     assert torch.allclose(gradients[0] - gradients[1], expected, rtol=1e-8, atol=1e-10)
@@ -172,9 +172,9 @@ def test_eq_woodbury(moving):
     s = torch.linalg.solve_triangular(c, z @ k, upper=False)
     assert torch.allclose(k - s.T @ s, inverse(before + z.T @ z), rtol=1e-9, atol=1e-9)
     real, weights = side.filtered(Ridge(BETA)), WEIGHTS
-    terms, by_z, by_flc = by_rows(z.clone(), flc, (k, real[0] - k), not moving, real[1], weights)
+    terms, by_z, by_flc = row_form(z.clone(), flc, (k, real[0] - k), not moving, real[1], weights)
     stacked = tuple(part[None] for part in real)
-    direct = by_channels((before + z.T @ z)[None], flc[None], BETA, stacked, weights[None])
+    direct = channel_form((before + z.T @ z)[None], flc[None], BETA, stacked, weights[None])
     assert torch.allclose(terms, direct[0][0], rtol=1e-9)
     assert torch.allclose(by_z, 2 * z @ direct[1][0], rtol=1e-7, atol=1e-9)
     assert torch.allclose(by_flc, direct[2][0], rtol=1e-9)
@@ -219,7 +219,11 @@ def operations(d: int, images: int, side: int, b: int) -> int:
     """Of a step in batch b whose layer of d channels leads to a 3×3 convolution to d; with b = 0 nothing is matched."""
     real = RealSide(torch.linspace(0, 1, d).double(), torch.eye(d).double(), draw(d, 1, seed=2))
     previous = {"0": (symmetric(d, 5), draw(d, 1, seed=6))} if b > 1 else None
-    round = Round.of({"0": real}, {"0": Ridge(BETA)}, previous=previous, count=b, dtype=torch.float64) if b else Round()
+    round = (
+        Matching.of({"0": real}, {"0": Ridge(BETA)}, previous=previous, count=b, dtype=torch.float64)
+        if b
+        else Matching()
+    )
     net, x = network(d, d, 3), draw(images, d, side, side).requires_grad_()
     step_loss(net, x, torch.arange(images), round, 1.0)  # what is worked out once a round
     with Operations() as counter:

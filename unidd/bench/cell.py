@@ -1,0 +1,391 @@
+"""One cell of a results table: a method at one number of images per class, on one data set, over several seeds.
+
+`run(cell)` is what the notebook, the command line and the batch call. `Cell.of` takes plain values, as in a suite file.
+`teach`, `distill` and `evaluate` are its parts for use from Python.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import methods
+from ..data.datasets import NAMES, ImageData, load
+from ..data.synthetic import SyntheticSet
+from ..engine.run import Run
+from ..methods import Method
+from ..networks.evaluation import REGIMES, check_fits, evaluate_images
+from ..networks.models import ModelConfig, build
+from ..networks.training import Teacher, TrainConfig, teacher
+from .closure import code_hash
+from .records import Record, provenance
+
+if TYPE_CHECKING:
+    from ..engine.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much computing a cell spends.
+
+    Attributes:
+        width: of the ConvNet.
+        teacher, student, full: epochs of the teacher, of a student, and of a full-data student.
+        batch: images of a student's step; 0 goes by IPC, as on CIFAR.
+        training: fields of `TrainConfig` the teacher's training changes.
+        method: fields a method gets unless told otherwise, where it has them.
+    """
+
+    width: int
+    teacher: int
+    student: int
+    full: int
+    batch: int = 0
+    training: dict = field(default_factory=dict)
+    method: dict = field(default_factory=dict)
+
+    def network(self, model: str) -> ModelConfig:
+        return ModelConfig(model, self.width)
+
+    def taught(self) -> TrainConfig:
+        """Return how the teacher is trained."""
+        return TrainConfig(**{"epochs": self.teacher} | self.training)
+
+    def student_of(self, ipc: int | None, classes: int) -> TrainConfig:
+        """Return how a student is trained, the same for every method: AdamW, RandomResizedCrop, flip and CutMix."""
+        config = TrainConfig(optimizer="adamw", lr=1e-3, weight_decay=1e-2, period=2.0, crop="resized", cutmix=True)
+        if ipc is None:
+            return replace(config, epochs=self.full, batch=128)
+        batch = self.batch or {1: 10, 10: 50}.get(ipc, 100) * (1 if classes <= 10 else 2)
+        return replace(config, epochs=self.student, batch=min(batch, ipc * classes))
+
+
+_LARGE = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized"}
+BUDGETS = {
+    "smoke": Budget(width=8, teacher=1, student=2, full=1, method={"steps": 2}),
+    "embedded": Budget(width=32, teacher=10, student=200, full=10, method={"steps": 100}),
+    "paper": Budget(width=128, teacher=200, student=1000, full=200),
+    "large": Budget(width=128, teacher=100, student=300, full=100, batch=100, training=_LARGE, method={"group": 200}),
+}
+
+
+def budgeted(cls: type[Method], budget: str, **settings: Any) -> Method:
+    """Return a method at a budget, with some hyper-parameters as told.
+
+    Raises:
+        ValueError: no such budget or hyper-parameter, or one is out of range.
+    """
+    _check_choice("budget", budget, BUDGETS)
+    known = [f.name for f in fields(cls)]
+    _check_known(settings, known)
+    return cls(**{name: value for name, value in BUDGETS[budget].method.items() if name in known} | settings)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is measured: the parameters of one record.
+
+    Args:
+        method: with its hyper-parameters.
+        dataset: a name or folder for `unidd.load`.
+        model: architecture of teacher and students.
+        ipc: images per class; None for a method that takes all images.
+        seeds: each is a whole repetition: other starting images, another distillation, another student; none twice.
+        budget: "smoke", "embedded", "paper" (as on CIFAR), or "large" (as on Tiny-ImageNet and ImageNet).
+        suite: heading under which the record is kept.
+    Raises:
+        ValueError: unknown name, or no seeds; the message says what is allowed.
+    """
+
+    method: Method
+    dataset: str = "photos"
+    model: str = "convnet"
+    ipc: int | None = 1
+    seeds: tuple[int, ...] = (0, 1, 2)
+    budget: str = "embedded"
+    suite: str = "local"
+
+    def __post_init__(self):
+        _check_choice("budget", self.budget, BUDGETS)
+        if self.dataset not in NAMES and not Path(self.dataset).expanduser().is_dir():
+            raise ValueError(f"unknown data set {self.dataset!r}: choose one of {', '.join(NAMES)}, or a folder")
+        check_seeds(self.seeds)
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        if (self.ipc is None) == self.method.has_ipc:
+            needs = "needs an ipc" if self.method.has_ipc else "takes all images: its ipc must be None"
+            raise ValueError(f"the method {self.method.name!r} {needs}")
+        self.run(self.seeds[0])
+
+    @staticmethod
+    def of(method: str = "cfm", settings: dict | None = None, budget: str = "embedded", **parameters: Any) -> "Cell":
+        """Return the cell of plain values, as a suite file has them.
+
+        Args:
+            method: for `unidd.find`.
+            settings: hyper-parameters of the method, by name.
+        Raises:
+            ValueError: a parameter is unknown or has a wrong value.
+        """
+        _check_known(parameters, [f.name for f in fields(Cell) if f.name != "method"], also=("method", "settings"))
+        cls = methods.find(method)
+        if not cls.has_ipc:
+            parameters.setdefault("ipc", None)
+        return Cell(budgeted(cls, budget, **(settings or {})), budget=budget, **parameters)
+
+    @staticmethod
+    def from_namespace(namespace: dict, beside: tuple[str, ...] = ()) -> "Cell":
+        """Return the cell of a notebook's variables: call it in the cell after the parameters.
+
+        Args:
+            namespace: the notebook's `globals()`.
+            beside: parameters of the notebook that are not the cell's.
+        Raises:
+            ValueError: a variable is not a parameter (papermill itself would only warn), or has a wrong value.
+        """
+        plain = (str, int, float, list, tuple, dict, type(None))
+        given = {
+            name: value
+            for name, value in namespace.items()
+            if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out", *beside)
+        }
+        return Cell.of(**given)
+
+    def parameters(self) -> dict:
+        """Return the plain values that `of` makes the cell of."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "method"}
+        return {**parts, "method": self.method.path(), "settings": asdict(self.method), "seeds": list(self.seeds)}
+
+    @property
+    def regimes(self) -> tuple[str, ...]:
+        return ("hard",) if self.method.role == "ceiling" else REGIMES
+
+    @property
+    def code(self) -> str:
+        """The hash of all code the record depends on."""
+        return code_hash(type(self.method).__module__, __name__)
+
+    def run(self, seed: int, **options: Any) -> Run:
+        """Return what a distillation of this cell is asked for."""
+        return Run(self.ipc or 1, seed, **options)
+
+    def check(self, data: ImageData, **options: Any) -> None:
+        """Raise now, as a ValueError, what would otherwise fail after long work: the model, the size of the classes."""
+        check_model(data, self.model, self.budget)
+        self.method.check(data, self.run(self.seeds[0], **options))
+
+    def network(self) -> ModelConfig:
+        return BUDGETS[self.budget].network(self.model)
+
+    def training(self) -> TrainConfig:
+        """Return how the teacher is trained."""
+        return BUDGETS[self.budget].taught()
+
+    def teacher(self, data: ImageData, **options: Any) -> Teacher:
+        return teacher(data, self.network(), self.training(), **options)
+
+    def distill(self, seed: int, data: ImageData, teacher: Teacher, **options: Any) -> SyntheticSet:
+        """Return the set of one seed, its card naming this cell."""
+        made = self.method.distill(data, teacher, self.run(seed, **options))
+        return replace(made, config=made.config | {"cell": self.parameters()})
+
+    def accuracies(
+        self, synthetic: SyntheticSet, data: ImageData, teacher: Teacher | None, seed: int, **options: Any
+    ) -> dict[str, float]:
+        """Return the test accuracy in % of one student under each label regime."""
+        task = synthetic.images, synthetic.labels, data, self.network(), self.student(data), [seed]
+        return {regime: values[0] for regime, values in _students(self.regimes, teacher, *task, **options).items()}
+
+    def student(self, data: ImageData) -> TrainConfig:
+        """Return how a student is trained, the same for every method."""
+        return BUDGETS[self.budget].student_of(self.ipc, data.classes)
+
+    def record(self, data: ImageData, accuracy: dict, teacher: dict, seconds: dict | None = None) -> Record:
+        """Return the record of measured accuracies."""
+        return Record(
+            suite=self.suite,
+            dataset=data.name,
+            model=self.model,
+            method=self.method.name,
+            role=self.method.role,
+            ipc=self.ipc,
+            seeds=list(self.seeds),
+            accuracy=accuracy,
+            config={
+                "cell": self.parameters(),
+                "method": asdict(self.method.settled(data)),
+                "student": asdict(self.student(data)),
+            },
+            teacher=teacher,
+            seconds=seconds or {},
+            provenance=provenance(data.device),
+            code=self.code,
+        )
+
+
+def run(cell: Cell, data: ImageData | None = None, *, sets: str | Path | None = None, progress: bool = False) -> Record:
+    """Distill, train students and test them, once a seed.
+
+    Args:
+        data: the cell's data set, if it is loaded already.
+        sets: folder for the set of the last seed; None keeps none.
+        progress: show bars.
+    Raises:
+        ValueError: data, model or method do not fit together (before any long work).
+    """
+    data = data or load(cell.dataset)
+    cell.check(data)
+    teacher = cell.teacher(data, progress=progress)
+    accuracy: dict[str, list[float]] = {regime: [] for regime in cell.regimes}
+    seconds = {"distill": 0.0, "students": 0.0}
+    for seed in cell.seeds:
+        began = time.perf_counter()
+        synthetic = cell.distill(seed, data, teacher, progress=progress)
+        made = time.perf_counter()
+        for regime, value in cell.accuracies(synthetic, data, teacher, seed, progress=progress).items():
+            accuracy[regime].append(value)
+        seconds["distill"] += made - began
+        seconds["students"] += time.perf_counter() - made
+    if sets:
+        synthetic.save(sets)
+    return cell.record(data, accuracy, teacher.card(), {phase: round(value, 1) for phase, value in seconds.items()})
+
+
+def teach(data: ImageData, model: str = "convnet", budget: str = "embedded", *, progress: bool = True) -> Teacher:
+    """Train a teacher at a budget, or find the one trained before."""
+    check_model(data, model, budget)
+    return teacher(data, BUDGETS[budget].network(model), BUDGETS[budget].taught(), progress=progress)
+
+
+def distill(
+    data: ImageData,
+    method: str = "cfm",
+    ipc: int | None = 1,
+    seed: int = 0,
+    *,
+    model: str = "convnet",
+    budget: str = "embedded",
+    teacher: Teacher | None = None,
+    checkpoint: "Checkpoint | None" = None,
+    progress: bool = True,
+    **settings: Any,
+) -> SyntheticSet:
+    """Distill a data set to a few images a class.
+
+    Args:
+        data: from `unidd.load`, or any `ImageData`.
+        method: for `unidd.find`.
+        ipc: images per class.
+        seed: of the starting images and of every draw.
+        model, budget: of the teacher, and what the budget says of the method.
+        teacher: in place of the one that `teach` gives.
+        checkpoint: where the state is kept.
+        settings: hyper-parameters of the method.
+    Raises:
+        ValueError: an argument is unknown or out of range.
+
+    >>> distill(load("digits"), "random", ipc=2).labels.tolist()[:10]
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    made = budgeted(methods.find(method), budget, **settings)
+    asked = Run(ipc or 1, seed, checkpoint, progress=progress)
+    made.check(data, asked)
+    if made.needs_teacher and teacher is None:
+        teacher = teach(data, model, budget, progress=progress)
+    return made.distill(data, teacher, asked)
+
+
+def evaluate(
+    synthetic: SyntheticSet,
+    data: ImageData,
+    *,
+    regimes: Sequence[str] = ("hard",),
+    seeds: Sequence[int] = (0, 1, 2),
+    model: str = "convnet",
+    budget: str = "embedded",
+    teacher: Teacher | None = None,
+    progress: bool = True,
+) -> dict[str, list[float]]:
+    """Return the test accuracy in % of students trained on a set from scratch, a student a seed, by label regime.
+
+    Args:
+        regimes: "hard", "online-soft".
+        teacher: for soft labels; by default the one that `teach` gives.
+    Raises:
+        ValueError: the set is not of these data.
+    """
+    check_fits(synthetic, data)
+    for regime in regimes:
+        _check_choice("label regime", regime, REGIMES)
+    check_seeds(seeds)
+    check_model(data, model, budget)
+    if teacher is None and set(regimes) != {"hard"}:
+        teacher = teach(data, model, budget, progress=progress)
+    student = BUDGETS[budget].student_of(max(1, len(synthetic) // data.classes), data.classes)
+    network = BUDGETS[budget].network(model)
+    task = synthetic.images, synthetic.labels, data, network, student, seeds
+    return _students(regimes, teacher, *task, progress=progress)
+
+
+def _students(regimes: Sequence[str], teacher: Teacher | None, *task: Any, **options: Any) -> dict[str, list[float]]:
+    labellers = {"hard": None, "online-soft": teacher and teacher.model}
+    return {regime: evaluate_images(*task, teacher=labellers[regime], **options) for regime in regimes}
+
+
+def set_record(
+    synthetic: SyntheticSet,
+    data: ImageData,
+    name: str,
+    model: str,
+    budget: str,
+    seeds: Sequence[int],
+    accuracy: dict[str, list[float]],
+    teacher: dict,
+) -> Record:
+    """Return the record of a set that was evaluated, wherever it came from.
+
+    Args:
+        name: of its method.
+        model, budget: of the students.
+        teacher: its card; empty if there was none.
+    """
+    ipc = max(1, len(synthetic) // data.classes)
+    student = BUDGETS[budget].student_of(ipc, data.classes)
+    return Record(
+        suite="local",
+        dataset=data.name,
+        model=model,
+        method=name,
+        ipc=ipc,
+        seeds=list(seeds),
+        accuracy=accuracy,
+        config={"set": synthetic.config, "budget": budget, "student": asdict(student)},
+        teacher=teacher,
+        provenance=provenance(data.device),
+        code=code_hash(__name__),
+    )
+
+
+def check_model(data: ImageData, model: str, budget: str) -> None:
+    """Raise a ValueError unless there is such a model and budget, and the model fits the images."""
+    _check_choice("budget", budget, BUDGETS)
+    build(BUDGETS[budget].network(model), data.channels, data.size, data.classes)
+
+
+def check_seeds(seeds: Any) -> None:
+    """Raise a ValueError unless they are different whole numbers from 0, at least one."""
+    given = list(seeds) if isinstance(seeds, list | tuple) else []
+    whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in given)
+    if not given or not whole or len(set(given)) < len(given):
+        raise ValueError(f"seeds must be a list of different whole numbers from 0, not {seeds!r}")
+
+
+def _check_choice(what: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"unknown {what} {value!r}: choose one of {', '.join(choices)}")
+
+
+def _check_known(given: dict, known: Sequence[str], also: Sequence[str] = ()) -> None:
+    unknown = sorted(set(given) - {*known, *also})
+    if unknown:
+        raise ValueError(f"unknown parameter {', '.join(unknown)}: choose from {', '.join([*also, *known])}")

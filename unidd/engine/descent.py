@@ -1,0 +1,299 @@
+"""Descend on images, batch by batch: an iterator of steps over an `Objective`.
+
+`steps` takes one step after another and knows no method. What shows progress, keeps the state on disk, looks for a loss
+that is not finite, or measures time, consumes the iterator: see `unidd.engine.run`. Where the descent stands is a
+`Position`, which can be packed and unpacked.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor
+
+from ..data.datasets import ImageData
+from ..data.synthetic import choose
+from .parallel import Ranks
+
+
+@dataclass(frozen=True)
+class Start:
+    """The images a descent starts from, in the order of the finished set: round by round, class by class.
+
+    Attributes:
+        images: pixels, uint8 or float in [0, 1], (N, C, H, W); may be all of a data set.
+        labels: (N,).
+        numbers: which of them, (n,).
+        sizes: images of each batch; they add up to n.
+        groups: batches of a round.
+    """
+
+    images: Tensor
+    labels: Tensor
+    numbers: Tensor
+    sizes: tuple[int, ...]
+    groups: int = 1
+
+    @staticmethod
+    def real(data: ImageData, ipc: int, seed: int, group: int = 0) -> "Start":
+        """Choose `ipc` random training images of each class.
+
+        Args:
+            group: classes of one batch, of which the last may have fewer; 0 takes all.
+        Raises:
+            ValueError: ipc is below 1 or above the size of a class.
+        """
+        numbers = choose(data, ipc, seed)
+        sizes = tuple(
+            min(group or data.classes, data.classes - k) for k in range(0, data.classes, group or data.classes)
+        )
+        return Start(data.train.images, data.train.labels, numbers, sizes * ipc, len(sizes))
+
+    def batches(self, ranks: Ranks, steps: int) -> Iterator["Batch"]:
+        """Yield the batches, each with this process's slot of it."""
+        first = 0
+        for number, size in enumerate(self.sizes):
+            own = ranks.slot(size)
+            numbers = self.numbers[first : first + size][own]
+            b, group = divmod(number, self.groups)
+            yield Batch(number, b, group, numbers, self.labels[numbers], first, (own.start, size), steps)
+            first += size
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of one step: a round, or a class group of it.
+
+    Attributes:
+        number: of this batch, from 0.
+        b: its round, from 0.
+        group: its class group within the round, from 0.
+        numbers, labels: of this process's images, (n,) each.
+        place: where its first image lies in the finished set.
+        slot: (first, n): this process's first image, and how many images all processes have together.
+        steps: how many it will take.
+    """
+
+    number: int
+    b: int
+    group: int
+    numbers: Tensor
+    labels: Tensor
+    place: int
+    slot: tuple[int, int]
+    steps: int
+
+    @property
+    def size(self) -> int:
+        return self.slot[1]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an objective says of one step.
+
+    Attributes:
+        terms: scalars on the device, by name.
+        gradient: of the loss in the images, of their shape.
+        notes: numbers to show beside the terms, such as β.
+        partial: names of the terms that are still to be summed over processes.
+    """
+
+    terms: dict[str, Tensor]
+    gradient: Tensor
+    notes: dict[str, float] = field(default_factory=dict)
+    partial: tuple[str, ...] = ()
+
+    def values(self, ranks: Ranks) -> dict[str, float]:
+        """Return the terms as numbers; waits for the device, and must be called by all processes."""
+        terms = {name: term.detach().clone() for name, term in self.terms.items()}
+        if ranks.all_sum:
+            for name in self.partial:
+                ranks.all_sum(terms[name])
+        return dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
+
+
+class Objective(ABC):
+    """What images descend on. All calls of one batch come between `begin` and `end`."""
+
+    @abstractmethod
+    def begin(self, batch: Batch) -> None:
+        """Prepare the steps of a batch, also of one that goes on in the middle."""
+
+    @abstractmethod
+    def step(self, x: Tensor, t: int, generator: Generator) -> Step:
+        """Return the loss and its gradient at the network input x (n, C, H, W), in step t = 0, 1, … of the batch.
+
+        Args:
+            generator: the only source of random numbers.
+        Raises:
+            torch.linalg.LinAlgError: there is no finite loss.
+        """
+
+    def end(self) -> None:  # noqa: B027  most need nothing
+        """Close the batch after its last step."""
+
+    def state(self) -> dict:
+        """Return what `restore` needs to go on, as tensors, numbers and containers of them."""
+        return {}
+
+    def restore(self, state: dict) -> None:  # noqa: B027
+        """Go on from there."""
+
+
+def cosine(t: int, steps: int) -> float:
+    """Return the part of the learning rate in step t: 1 at the beginning, 0 at the end."""
+    return (1 + math.cos(math.pi * t / steps)) / 2
+
+
+def adam(parameters: Sequence[Tensor], lr: float) -> torch.optim.Optimizer:
+    """Make the optimiser of CFM and SRe2L. Source: UniDD, §4."""
+    return torch.optim.Adam(parameters, lr, betas=(0.5, 0.9))
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How images descend.
+
+    Args:
+        steps: of each batch.
+        lr: learning rate on normalised pixels.
+        optimizer: makes an optimiser of parameters and a rate; its state is tensors, one entry a pixel or scalar.
+        schedule: step t, number of steps → part of the rate.
+        dtype: of the images on their way.
+    """
+
+    steps: int
+    lr: float
+    optimizer: Callable[[Sequence[Tensor], float], torch.optim.Optimizer] = adam
+    schedule: Callable[[int, int], float] = cosine
+    dtype: torch.dtype = torch.float32
+
+
+class Position:
+    """Where a descent stands.
+
+    Attributes:
+        images: pixels of the finished set (n, C, H, W) in [0, 1] on the CPU; those of batches to come are the start.
+        history: an entry a finished batch: b, the notes and the terms of its last step.
+        batch, step: the batch at work, and how many of its steps are done.
+        x: network input of this process's images of that batch, with its `optimizer`; None between batches.
+        generator: of all random numbers.
+    """
+
+    def __init__(self, data: ImageData, start: Start, descent: Descent, seed: int = 0, ranks: Ranks | None = None):
+        self.data, self.start, self.descent, self.ranks = data, start, descent, ranks or Ranks()
+        self.batches = list(start.batches(self.ranks, descent.steps))
+        self.images = torch.empty(len(start.numbers), *start.images.shape[1:])
+        for part, numbers in zip(self.images.split(1000), start.numbers.split(1000), strict=True):
+            part.copy_(start.images[numbers])
+        if start.images.dtype == torch.uint8:
+            self.images.div_(255)
+        self.history: list[dict] = []
+        self.batch, self.step = 0, 0
+        self.x: Tensor | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.generator = Generator().manual_seed(seed)
+
+    @property
+    def done(self) -> int:
+        """Steps taken."""
+        return self.batch * self.descent.steps + self.step
+
+    def where(self, batch: int, step: int) -> str:
+        """Return a place in words."""
+        b, group = divmod(batch, self.start.groups)
+        return f"round {b}, " + (f"group {group}, " if self.start.groups > 1 else "") + f"step {step}"
+
+    def pixels(self, number: int) -> Tensor:
+        """Return the images of a batch: a part of `images`, not a copy."""
+        batch = self.batches[number]
+        return self.images[batch.place : batch.place + batch.size]
+
+    def enter(self) -> None:
+        """Make network input and optimiser of the batch at work from its start."""
+        pixels = self.start.images[self.batches[self.batch].numbers]
+        self.x = self.data.normalise(pixels).to(self.descent.dtype).requires_grad_()
+        self.optimizer = self.descent.optimizer([self.x], self.descent.lr)
+
+    def leave(self, step: Step) -> None:
+        """Close the batch at work: its pixels, and its line in the history."""
+        batch = self.batches[self.batch]
+        group = {"group": batch.group} if self.start.groups > 1 else {}
+        self.history.append({"b": batch.b, **step.notes, **step.values(self.ranks), **group})
+        pixels = self.data.denormalise(self.ranks.gather(self.x.detach()))
+        self.pixels(self.batch).copy_(pixels.clamp(0, 1))
+        self.batch, self.step, self.x, self.optimizer = self.batch + 1, 0, None, None
+
+    def pack(self) -> dict:
+        """Return all that is needed to go on, but for finished batches' images; to be called by all processes."""
+        state = {"batch": self.batch, "step": self.step, "history": self.history, "x": None}
+        state["generator"] = self.generator.get_state()
+        if self.x is not None:
+            kept = self.optimizer.state[self.x].items()
+            state["x"] = self.ranks.gather(self.x.detach())
+            state["optimizer"] = {k: self.ranks.gather(v) if v.ndim else v for k, v in kept}
+        return state
+
+    def unpack(self, state: dict, images: Callable[[int], Tensor]) -> None:
+        """Go on from there.
+
+        Args:
+            images: number of a finished batch → its pixels.
+        """
+        self.batch, self.step, self.history = state["batch"], state["step"], state["history"]
+        self.generator.set_state(state["generator"])
+        for number in range(self.batch):
+            self.pixels(number).copy_(images(number))
+        if state["x"] is not None:
+            self.enter()
+            own, device = self.ranks.slot(self.batches[self.batch].size), self.x.device
+            with torch.no_grad():
+                self.x.copy_(state["x"][own])
+            kept = state["optimizer"].items()
+            self.optimizer.state[self.x] = {k: v[own].to(device) if v.ndim else v for k, v in kept}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step that was taken: of which batch, the how manieth of it, and what the objective said."""
+
+    batch: Batch
+    count: int
+    step: Step
+    last: bool
+
+
+def steps(objective: Objective, position: Position) -> Iterator[Taken]:
+    """Take all steps that are left, and yield after each; `position` then stands behind it.
+
+    Raises:
+        ValueError: the objective has no finite loss; the message says where.
+    """
+    data, descent = position.data, position.descent
+    black = torch.zeros(1, data.channels, 1, 1, device=data.device)
+    low, high = (data.normalise(pixels).to(descent.dtype) for pixels in (black, black + 1))
+    for batch in position.batches[position.batch :] if descent.steps else ():
+        objective.begin(batch)
+        if position.x is None:
+            position.enter()
+        x, optimizer = position.x, position.optimizer
+        for t in range(position.step, descent.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = descent.lr * descent.schedule(t, descent.steps)
+            try:
+                step = objective.step(x, t, position.generator)
+            except torch.linalg.LinAlgError as error:
+                where = position.where(batch.number, t)
+                raise ValueError(f"{where}: no finite loss ({error}): lower lr, or raise beta") from None
+            x.grad = step.gradient
+            optimizer.step()
+            with torch.no_grad():
+                x.clamp_(low, high)
+            position.step, last = t + 1, t + 1 == descent.steps
+            if last:
+                objective.end()
+                position.leave(step)
+            yield Taken(batch, t + 1, step, last)

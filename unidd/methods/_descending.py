@@ -1,0 +1,79 @@
+"""What methods share that descend on images."""
+
+from abc import abstractmethod
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from ..core.statistics import Moments, statistics_hash
+from ..data.datasets import ImageData
+from ..data.synthetic import SyntheticSet
+from ..engine.descent import Descent, Objective, Position, Start
+from ..engine.loop import carry_out
+from ..engine.run import Run
+from ..networks.models import weights_hash
+from ..networks.training import Teacher
+from . import Method
+
+
+@dataclass(frozen=True)
+class Descending(Method):
+    """Descends on the pixels of images that start from real ones."""
+
+    @abstractmethod
+    def objective(self, data: ImageData, teacher: Teacher, run: Run) -> Objective:
+        """Return what images descend on; no step is taken yet."""
+
+    @abstractmethod
+    def descent(self, data: ImageData) -> Descent:
+        """Return how they descend."""
+
+    def start(self, data: ImageData, run: Run) -> Start:
+        """Return what they start from; by default random real images."""
+        return Start.real(data, run.ipc, run.seed)
+
+    def check(self, data: ImageData, run: Run) -> None:
+        for size in self.start(data, run).sizes if self.descent(data).steps else ():
+            run.ranks.slot(size)
+
+    @property
+    def real_signal(self) -> str | None:
+        """The signal of the real-side statistics that are needed; None if none are."""
+        return None
+
+    def distill(self, data: ImageData, teacher: Teacher, run: Run) -> SyntheticSet:
+        """Return ipc × classes images on the CPU, round b = 0 … B − 1 first, class by class within it.
+
+        The same seed gives the same bits on a CPU with the same number of threads, however often the run was cut off.
+
+        Raises:
+            ValueError: ipc is above the size of a class; there are more processes than images in a batch; the
+                statistics are another teacher's or signal's; the loss is no longer finite; the state is another run's.
+            ConnectionError: another process of the run has stopped.
+            OSError: the state cannot be written.
+        """
+        self.check(data, run)
+        about = self.identity(data, run, teacher, run.statistics if self.real_signal else None)
+        with run.checkpoint or nullcontext() as checkpoint:
+            if checkpoint:
+                checkpoint.check(about)
+            start = self.start(data, run)
+            position = Position(data, start, self.descent(data), run.seed, run.ranks)
+            carry_out(self.objective(data, teacher, run), position, run, about, self.name)
+        labels, config = start.labels[start.numbers].cpu(), self.config(data, run)
+        of_teacher = teacher.card() if self.needs_teacher else {}
+        return SyntheticSet(
+            position.images, labels, data.class_names, data.mean, data.std, config, of_teacher, position.history
+        )
+
+    def identity(
+        self,
+        data: ImageData,
+        run: Run,
+        teacher: Teacher | None = None,
+        statistics: dict[str, Moments] | None = None,
+    ) -> dict:
+        """Return what a run depends on, by name, as far as it is known: its state is of no use to another."""
+        about = {**self.config(data, run), "data": data.fingerprint}
+        if teacher and self.needs_teacher:
+            about["teacher"] = weights_hash(teacher.model)
+        return about | ({"statistics": statistics_hash(statistics)} if statistics is not None else {})

@@ -1,0 +1,28 @@
+"""All real training images: what there is to reach."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ..data.datasets import ImageData
+from ..data.synthetic import SyntheticSet
+from . import Method, Role
+
+if TYPE_CHECKING:
+    from ..engine.run import Run
+    from ..networks.training import Teacher
+
+
+@dataclass(frozen=True)
+class Full(Method):
+    """All real training images, the ceiling to look up to."""
+
+    source: ClassVar[str] = "none"
+    acts_as: ClassVar[str] = "all-pass: its correlations are the real ones"
+    role: ClassVar[Role] = "ceiling"
+    has_ipc: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
+
+    def distill(self, data: ImageData, teacher: "Teacher", run: "Run") -> SyntheticSet:
+        images = data.train.images.float() / 255
+        about = data.class_names, data.mean, data.std, self.config(data, run)
+        return SyntheticSet(images, data.train.labels, *about)
