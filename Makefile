@@ -38,7 +38,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  echo "error: UniDD needs Python 3.11 or newer, and '$(PYTHON)' is not: try make setup PYTHON=python3.11" >&2; \
 	  exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -c constraints.txt -e ".[book,test,batch]"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[embedded,show,book,test,batch]"
 	@touch $@
 
 reproduce: setup ## set up, run the batch on embedded photographs, build the book from it

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
-from unidd.bench.configs import Benchmark
+from unidd.bench.cell import Cell
 from unidd.bench.records import provenance
 from unidd.core.objectives import Side, dc_bound, dc_terms, looseness, mtt_bound, mtt_terms, trajectory
 from unidd.core.statistics import FeatureTap
@@ -137,16 +137,14 @@ def run(seed: int, study: Study) -> dict:
     """One network, its distilled set, and the looseness at every checkpoint of it."""
     started = time.time()
     data = datasets.load("photos")
-    benchmark = Benchmark(method="relative", ipc=study.ipc)
-    model = build(benchmark.network(), data.channels, data.size, data.classes, seed)
+    cell = Cell.of(method="relative", ipc=study.ipc, settings={"steps": study.steps})
+    model = build(cell.network(), data.channels, data.size, data.classes, seed)
     states = {}
     for epoch in trained(model, data, study, seed):
         states[epoch] = {name: value.clone() for name, value in model.state_dict().items()}
     score = accuracy(model.eval(), data)
     model.requires_grad_(False)
-    settings = {"steps": study.steps}
-    distilling = Benchmark(method="relative", ipc=study.ipc, settings=settings)
-    distilled = distilling.distil(seed, data, Teacher(model, score, "not kept"), progress=False)
+    distilled = cell.distill(seed, data, Teacher(model, score, "not kept"))
 
     generator = torch.Generator().manual_seed(seed)
     of_class = [(data.train.labels == k).nonzero().flatten() for k in range(data.classes)]
@@ -162,7 +160,7 @@ def run(seed: int, study: Study) -> dict:
         "study": "bounds",
         "dataset": data.name,
         "seed": seed,
-        "settings": {**vars(study), "model": vars(benchmark.network()), "layers": LAYERS, "method": "relative"},
+        "settings": {**vars(study), "model": vars(cell.network()), "layers": LAYERS, "method": "relative"},
         "network_accuracy": score,
         "images": len(data.train),
         "seconds": round(time.time() - started, 1),

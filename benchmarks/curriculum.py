@@ -12,22 +12,25 @@ results/studies/curriculum/photos.json. One thread, about two minutes.
 """
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from unidd.bench.configs import Benchmark
+from unidd import teach
+from unidd.bench.cell import budgeted
 from unidd.bench.records import provenance
 from unidd.core.filters import Ridge
 from unidd.core.objectives import filter_loss, signal_loss
 from unidd.core.schedules import SCHEDULES
 from unidd.core.spectra import spectrum
 from unidd.core.statistics import RealSide, emu, real_statistics
-from unidd.data import augment
+from unidd.data.augment import crop_flip_roll
 from unidd.data.datasets import load
 from unidd.data.synthetic import SyntheticSet
+from unidd.engine.run import Run
 from unidd.files import save_json
+from unidd.methods import find
 from unidd.networks.models import tapped_layers
 
 PATH = Path(__file__).resolve().parent.parent / "results" / "studies" / "curriculum" / "photos.json"
@@ -39,16 +42,16 @@ def rounded(values) -> list[float]:
     return [float(f"{float(v):.4g}") for v in values]
 
 
-def moving(images, config, data, teacher, layers) -> list[dict]:
+def moving(images, method, seed, data, teacher, layers) -> list[dict]:
     """After each round: layer → Ψ_s (d, d), Φ_s (d, k) of the moving update."""
-    generator, labels = torch.Generator().manual_seed(config.seed), torch.arange(data.classes)
+    generator, labels = torch.Generator().manual_seed(seed), torch.arange(data.classes)
     rounds, sides = [], dict.fromkeys(layers, (None, None))
     for b, pixels in enumerate(images.split(data.classes), 1):
         batches = []
         for _ in range(DRAWS):
-            x = augment.random_resized_crop(data.normalise(pixels), generator, (config.scale, 1.0))
-            batches.append((augment.roll(augment.flip(x, generator), generator, config.shift), labels))
-        found = real_statistics(teacher.model, batches, layers, config.signal)
+            x = data.normalise(pixels)
+            batches.append((crop_flip_roll(x, generator, scale=method.scale, shift=method.shift), labels))
+        found = real_statistics(teacher.model, batches, layers, method.signal)
         sides = {
             layer: tuple(emu(p, c, b) for p, c in zip(sides[layer], (m.ffc, m.flc), strict=True))
             for layer, m in found.items()
@@ -76,55 +79,65 @@ def eigenvalues(rounds) -> dict:
     return {layer: [rounded(spectrum(sides[layer][0]).eigenvalues) for sides in rounds] for layer in rounds[0]}
 
 
+class Study:
+    """What all runs of the study share: data, teacher, the published recipe, and the real side."""
+
+    def __init__(self):
+        self.data = load("photos")
+        self.teacher = teach(self.data, progress=False)
+        self.method = budgeted(find("cfm"), "embedded")
+        self.layers = {layer: f"conv {i}" for i, layer in enumerate(tapped_layers(self.teacher.model), 1)}
+        images, labels = self.data.normalise(self.data.train.images), self.data.train.labels
+        batches = zip(images.split(500), labels.split(500), strict=True)
+        self.real = real_statistics(self.teacher.model, batches, list(self.layers), self.method.signal)
+
+    def named(self, by_layer: dict) -> dict:
+        return {self.layers[layer]: value for layer, value in by_layer.items()}
+
+    def followed(self, seed: int, made: SyntheticSet) -> list[dict]:
+        return moving(made.images, self.method, seed, self.data, self.teacher, list(self.layers))
+
+    def distilled(self, seed: int, **changes) -> SyntheticSet:
+        run = Run(IPC, seed, statistics=self.real)
+        return replace(self.method, **changes).distill(self.data, self.teacher, run)
+
+    def others(self, seed: int) -> dict[str, list[dict]]:
+        """What the distilled images are held against: the start, and cross-entropy alone."""
+        start = SyntheticSet.from_real(self.data, IPC, seed)
+        alone = self.distilled(seed, filter="none", eta=0.0)
+        return {"start": self.followed(seed, start), "classification": self.followed(seed, alone)}
+
+    def betas(self, schedule: str) -> list[float]:
+        return [SCHEDULES[schedule](self.method.beta, b, IPC) for b in range(IPC)]
+
+    def distances(self, sides: dict[str, list[dict]], schedule: str) -> dict:
+        return {name: self.named(distances(self.real, side, self.betas(schedule))) for name, side in sides.items()}
+
+
 def study() -> dict:
-    data, began = load("photos"), time.perf_counter()
-    benchmark = Benchmark(dataset="photos", method="cfm", ipc=IPC)
-    teacher, config = benchmark.teacher(data, progress=False), benchmark.distillation(SEEDS[0])
-    layers = {layer: f"conv {i}" for i, layer in enumerate(tapped_layers(teacher.model), 1)}
-    images, labels = data.normalise(data.train.images), data.train.labels
-    batches = zip(images.split(500), labels.split(500), strict=True)
-    real = real_statistics(teacher.model, batches, list(layers), config.signal)
-
-    def named(by_layer):
-        return {layers[layer]: value for layer, value in by_layer.items()}
-
-    def followed(seed, made):
-        return moving(made.images, replace(config, seed=seed), data, teacher, list(layers))
-
-    def distilled(seed, method="cfm", schedule="cosine"):
-        changes = {"schedule": schedule} if method == "cfm" else {}
-        cell = Benchmark(dataset="photos", method=method, ipc=IPC, settings=changes)
-        return cell.distil(seed, data, teacher, progress=False, statistics=real)
-
-    def others(seed):
-        start, alone = SyntheticSet.from_real(data, IPC, seed), distilled(seed, "classification")
-        return {"start": followed(seed, start), "classification": followed(seed, alone)}
-
-    beside, runs, seeds = others(SEEDS[0]), {}, {}
-    for schedule, at in SCHEDULES.items():
-        betas = [at(config.beta, b, IPC) for b in range(IPC)]
-        result = distilled(SEEDS[0], schedule=schedule)
-        rounds = followed(SEEDS[0], result)
+    began, it, runs, seeds = time.perf_counter(), Study(), {}, {}
+    beside = it.others(SEEDS[0])
+    for schedule in SCHEDULES:
+        result = it.distilled(SEEDS[0], schedule=schedule)
+        rounds = it.followed(SEEDS[0], result)
         runs[schedule] = {
-            "beta": rounded(betas),
+            "beta": rounded(it.betas(schedule)),
             "loss": {term: rounded(e[term] for e in result.history) for term in ("classification", "filter", "signal")},
-            "synthetic": named(eigenvalues(rounds)),
-            "distances": {
-                name: named(distances(real, side, betas)) for name, side in {**beside, "distilled": rounds}.items()
-            },
+            "synthetic": it.named(eigenvalues(rounds)),
+            "distances": it.distances({**beside, "distilled": rounds}, schedule),
         }
         print(f"{schedule} done", flush=True)
-    betas = [SCHEDULES["cosine"](config.beta, b, IPC) for b in range(IPC)]
     for seed in SEEDS[1:]:
-        sides = others(seed) | {"distilled": followed(seed, distilled(seed))}
-        seeds[str(seed)] = {name: named(distances(real, side, betas)) for name, side in sides.items()}
+        sides = it.others(seed) | {"distilled": it.followed(seed, it.distilled(seed))}
+        seeds[str(seed)] = it.distances(sides, "cosine")
         print(f"seed {seed} done", flush=True)
+    config = it.method.config(it.data, Run(IPC))
     return {
         "dataset": "photos",
-        "config": {name: value for name, value in asdict(config).items() if name != "schedule"},
-        "teacher": teacher.card(),
-        "real": named({layer: rounded(spectrum(moments.ffc).eigenvalues) for layer, moments in real.items()}),
-        "start": named(eigenvalues(beside["start"])),
+        "config": {name: value for name, value in config.items() if name != "schedule"},
+        "teacher": it.teacher.card(),
+        "real": it.named({layer: rounded(spectrum(moments.ffc).eigenvalues) for layer, moments in it.real.items()}),
+        "start": it.named(eigenvalues(beside["start"])),
         "runs": runs,
         "seeds": seeds,
         "seconds": round(time.perf_counter() - began, 1),

@@ -13,27 +13,26 @@ from pathlib import Path
 
 import torch
 
-from unidd.bench.configs import Benchmark, classification, hfm, lfm
+from unidd import distill, teach
 from unidd.bench.records import provenance
 from unidd.core.spectra import consistency, high_frequency_share, radial_power
 from unidd.core.statistics import FeatureTap
 from unidd.data.datasets import load
 from unidd.data.synthetic import SyntheticSet
-from unidd.engine.distillation import distill
 from unidd.files import save_json
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "studies" / "filters"
 IPC, STEPS = 3, 100
-# name → recipe: β absolute, signal "mean", EMU on, as published; the curriculum is left out
+# name → method and what it changes: β absolute, signal "mean", EMU on, as published; the curriculum is left out
 VARIANTS = {
-    "none": classification(),
-    "all-pass": hfm(filter="all-pass"),
-    "linear": lfm(),
-    "residual": hfm(filter="residual"),
-    "Landweber": hfm(filter="landweber"),
-    "ridge, β = 1": hfm(beta=1.0),
-    "ridge, β = 0.1": hfm(),
-    "ridge, β = 0.01": hfm(beta=0.01),
+    "none": {"method": "classification"},
+    "all-pass": {"method": "hfm", "filter": "all-pass"},
+    "linear": {"method": "lfm"},
+    "residual": {"method": "hfm", "filter": "residual"},
+    "Landweber": {"method": "hfm", "filter": "landweber"},
+    "ridge, β = 1": {"method": "hfm", "beta": 1.0},
+    "ridge, β = 0.1": {"method": "hfm"},
+    "ridge, β = 0.01": {"method": "hfm", "beta": 0.01},
 }
 
 
@@ -58,9 +57,8 @@ def study(seed: int, data, teacher) -> dict:
         "start": measure(start.images, start.labels, data, teacher),
     }
     began = time.perf_counter()
-    for name, recipe in VARIANTS.items():
-        config = type(recipe)(**vars(recipe) | {"ipc": IPC, "seed": seed, "steps": STEPS})
-        result = distill(config, data, teacher, progress=False)
+    for name, variant in VARIANTS.items():
+        result = distill(data, ipc=IPC, seed=seed, **variant, steps=STEPS, teacher=teacher, progress=False)
         found[name] = measure(result.images, result.labels, data, teacher)
     return {
         "seed": seed,
@@ -76,7 +74,7 @@ def study(seed: int, data, teacher) -> dict:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     photos = load("photos")
-    trained = Benchmark(dataset="photos").teacher(photos, progress=False)
+    trained = teach(photos, progress=False)
     for number in map(int, sys.argv[1:] or range(5)):
         save_json(study(number, photos, trained), FOLDER / f"photos-seed{number}.json")
         print(f"seed {number} done", flush=True)

@@ -12,7 +12,6 @@ import argparse
 import itertools
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from statistics import median
@@ -22,13 +21,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from unidd.bench.configs import imagenet
 from unidd.bench.machine import keep_memory
 from unidd.bench.records import provenance
 from unidd.core.statistics import real_statistics
 from unidd.data.datasets import ImageData, Split
-from unidd.engine.distillation import distill
+from unidd.engine.checkpoint import Checkpoint
+from unidd.engine.run import Run
 from unidd.files import save_json
+from unidd.methods import find
 from unidd.networks.models import ModelConfig, build, tapped_layers
 from unidd.networks.training import Teacher
 
@@ -70,36 +70,43 @@ def network_for(data: ImageData) -> torch.nn.Module:
     return network.eval().requires_grad_(False)
 
 
+class Timed(Checkpoint):
+    """A checkpoint that notes the wall-clock and the processor's time at the end of each batch."""
+
+    def __init__(self, folder: str, ends: list[float], spent: list[float]):
+        super().__init__(folder)
+        self.ends, self.spent = ends, spent
+
+    def save_batch(self, number: int, images: Tensor) -> None:
+        self.ends.append(time.perf_counter())
+        self.spent.append(time.process_time())
+        super().save_batch(number, images)
+
+
 def peak_gib() -> float:
     return round(getrusage(RUSAGE_SELF).ru_maxrss / 2**20, 2)
 
 
 def study(classes: int, per_class: int, size: int, group: int, steps: int) -> dict:
-    config = imagenet(ipc=1, steps=steps, group=group)
+    method = find("cfm").preset("imagenet", steps=steps, group=group)
     images = Generated(classes, per_class, size)
     data = starting_images(images)
     network = network_for(data)
     peaks, began = {"data and network": peak_gib()}, time.perf_counter()
     loader, layers = DataLoader(images, batch_size=min(40, len(images))), tapped_layers(network)
-    real = real_statistics(network, loader, layers, prepare=data.normalise, progress="real side")
+    real = real_statistics(network, loader, layers, prepare=data.normalise)
     real_seconds, peaks["real side"] = time.perf_counter() - began, peak_gib()
 
     ends, spent = [time.perf_counter()], [time.process_time()]
     with tempfile.TemporaryDirectory() as folder:
-        result = distill(
-            config,
-            data,
-            Teacher(network, 0.0, "untrained"),
-            statistics=real,
-            folder=folder,
-            callback=lambda *_: (ends.append(time.perf_counter()), spent.append(time.process_time())),
-        )
+        run = Run(1, checkpoint=Timed(folder, ends, spent), statistics=real, progress=True)
+        result = method.distill(data, Teacher(network, 0.0, "untrained"), run)
         peaks["distillation"] = peak_gib()
         result.save(Path(folder) / "set")
         peaks["saving"] = peak_gib()
     seconds, cores = ([(b - a) / steps for a, b in itertools.pairwise(times)] for times in (ends, spent))
     return {
-        "config": asdict(config),
+        "config": method.config(data, run),
         "model": "resnet18",
         "classes": classes,
         "size": size,

@@ -22,13 +22,13 @@ import torch
 import tyro
 from PIL import Image
 
-from unidd.bench.configs import Benchmark
+from unidd.bench.cell import Cell
 from unidd.bench.planning import plan
 from unidd.bench.records import provenance
 from unidd.files import save_json
 
 ROOT = Path(__file__).resolve().parent.parent
-# name → parameters of a Benchmark, and states within a round; "crops" is a folder made below
+# name → parameters of a cell, and states within a round; "crops" is a folder made below
 RUNS = {
     "photos, ConvNet, IPC 10": ({"dataset": "photos", "ipc": 10, "settings": {"steps": 200}}, 0),
     "digits, ResNet-18, IPC 5": (
@@ -83,20 +83,13 @@ def size(*folders: Path) -> int:
     return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
-def measure(benchmark: Benchmark, save_every: int, out: Path) -> dict:
+def measure(parameters: dict, save_every: int, out: Path) -> dict:
     """Run the command and watch it."""
-    options = {
-        "dataset": benchmark.dataset,
-        "model": benchmark.model,
-        "method": benchmark.method,
-        "ipc": benchmark.ipc,
-        "budget": benchmark.budget,
-        "out": out,
-        "save-every": save_every,
-        **benchmark.settings,
-    }
+    given = {"method": "cfm", "budget": "embedded", **parameters}
+    settings, method = given.pop("settings", {}), given.pop("method")
+    options = {**given, "out": out, "save-every": save_every, **settings}
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    command = [sys.executable, "-c", THIN, sys.executable, "-m", "unidd", "distill", *arguments]
+    command = [sys.executable, "-c", THIN, sys.executable, "-m", "unidd", "distill", method, *arguments]
     cache = Path(os.environ["UNIDD_CACHE"])
     before, largest, ended = size(cache), [0], threading.Event()
 
@@ -127,11 +120,11 @@ def compare(only: int | None) -> list[dict]:
                 continue
             if parameters["dataset"] == "crops":
                 parameters = parameters | {"dataset": str(Path(folder) / "crops")}
-            benchmark = Benchmark(**parameters, seeds=(0,))
+            cell = Cell.of(**parameters, seeds=(0,))
             began = time.perf_counter()
-            planned = plan(benchmark, save_every=save_every)
+            planned = plan(cell, save_every=save_every)
             planning = time.perf_counter() - began
-            measured = measure(benchmark, save_every, Path(folder) / f"set-{number}")
+            measured = measure(parameters, save_every, Path(folder) / f"set-{number}")
             predicted = {"seconds": planned.seconds, "memory": planned.memory, "disk": planned.disk}
             ratio = {k: round(predicted[k] / measured[k], 3) for k in predicted}
             row = {

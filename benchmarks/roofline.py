@@ -108,12 +108,12 @@ def _parts(found: list[Layer], moving: bool, device: torch.device) -> list[tuple
     for i, layer in enumerate(found):
         groups[layer.d, i + 1 if layer.row_form else 0].append(i)
     return [
-        (_by_rows(found[members[0]], moving, device) if alone else _by_channels(d, len(members), device), members)
+        (_row_form(found[members[0]], moving, device) if alone else _channel_form(d, len(members), device), members)
         for (d, alone), members in groups.items()
     ]
 
 
-def _by_channels(d: int, count: int, device: torch.device) -> Part:
+def _channel_form(d: int, count: int, device: torch.device) -> Part:
     known = torch.eye(d, device=device).repeat(count, 1, 1)
     ffc, h = torch.empty_like(known), torch.randn_like(known)
 
@@ -127,7 +127,7 @@ def _by_channels(d: int, count: int, device: torch.device) -> Part:
     return part
 
 
-def _by_rows(layer: Layer, moving: bool, device: torch.device) -> Part:
+def _row_form(layer: Layer, moving: bool, device: torch.device) -> Part:
     k, gap = (torch.eye(layer.d, device=device) for _ in range(2))
 
     def part(features: list[Tensor]) -> list[Callable[[Tensor], object]]:
@@ -135,9 +135,9 @@ def _by_rows(layer: Layer, moving: bool, device: torch.device) -> Part:
         t = z @ k if moving else z
         factor = torch.linalg.cholesky_ex(torch.addmm(torch.eye(layer.n, device=device), t, z.T)).L
         s = torch.linalg.solve_triangular(factor, t, upper=False)
-        by_filter = torch.addmm(gap, s.T, s)
-        v = torch.linalg.solve_triangular(factor.T, s, upper=True) @ by_filter
-        by_z = (v @ k if moving else v) - (v @ s.T) @ s
-        return [lambda gradient: gradient.add_(by_z, alpha=1e-6)]
+        filter_gap = torch.addmm(gap, s.T, s)
+        v = torch.linalg.solve_triangular(factor.T, s, upper=True) @ filter_gap
+        d_z = (v @ k if moving else v) - (v @ s.T) @ s
+        return [lambda gradient: gradient.add_(d_z, alpha=1e-6)]
 
     return part

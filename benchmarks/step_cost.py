@@ -30,7 +30,7 @@ from torch import Tensor
 
 from unidd.bench.records import provenance
 from unidd.core.filters import Ridge
-from unidd.core.matching import RealSide, Matching, step_loss
+from unidd.core.matching import Matching, RealSide, step_loss
 from unidd.core.statistics import real_statistics
 from unidd.files import check_writable, save_json
 from unidd.networks.models import ModelConfig, build, tapped_layers
@@ -115,7 +115,7 @@ class Steps:
         )
         filters, carried = dict.fromkeys(real, Ridge(BETA)), self.previous if case.b > 1 else None
         begun = time.perf_counter()
-        self.round = Matching.of(sides, filters, previous=carried, count=case.b, dtype=dtype)
+        self.matching = Matching.of(sides, filters, previous=carried, count=case.b, dtype=dtype)
         wait(self.device)
         once = {"statistics": before - start, "real side": after - before, "round": time.perf_counter() - begun}
         self.once = {what: round(seconds, 4) for what, seconds in once.items()}
@@ -129,8 +129,8 @@ class Steps:
         return loss.detach(), torch.autograd.grad(loss, self.images)[0]
 
     def ours(self) -> tuple[Tensor, Tensor]:
-        loss = step_loss(self.teacher, self.images, self.labels, self.round, ETA, half=self.half)
-        return loss.total, loss.gradient(self.images)
+        loss = step_loss(self.teacher, self.images, self.labels, self.matching, ETA, half=self.half)
+        return loss.value, loss.gradient(self.images)
 
     def straightforward(self) -> tuple[Tensor, Tensor]:
         loss = straightforward_loss(

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from unidd.bench.configs import Benchmark
+from unidd import distill, teach
 from unidd.core.filters import Ridge
 from unidd.core.statistics import real_statistics
 from unidd.data.datasets import load
@@ -65,13 +65,12 @@ def filter_drawing(lam: torch.Tensor, left: float, right: float, top: float, bot
 
 def main() -> None:
     data = load("photos")
-    benchmark = Benchmark(dataset="photos", method="cfm", ipc=1)
-    teacher = benchmark.teacher(data)
+    teacher = teach(data)
     images, labels = data.normalise(data.train.images), data.train.labels
     layer = tapped_layers(teacher.model)[-1]
     batches = zip(images.split(500), labels.split(500), strict=True)
     ffc = real_statistics(teacher.model, batches, [layer])[layer].ffc
-    distilled = benchmark.distil(seed=0, data=data, teacher=teacher).images
+    distilled = distill(data, "cfm", ipc=1, teacher=teacher).images
 
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
     real = data.train.images[order[:176]].float() / 255

@@ -23,9 +23,9 @@
 # patches come from disjoint regions, so a student cannot win by remembering pixels. Nothing is downloaded.
 
 # %%
-from unidd.data.datasets import load
+import unidd
 
-data = load("photos")
+data = unidd.load("photos")
 print(f"{len(data.train)} training and {len(data.test)} test images, {data.channels}×{data.size}×{data.size}")
 
 # %%
@@ -41,21 +41,18 @@ plots.image_grid(some.images, some.labels, some.class_names)
 # Distillation reads the data through a trained network. Its accuracy on test images is the ceiling to look up to.
 
 # %%
-from unidd.bench.configs import Benchmark
-
-benchmark = Benchmark(dataset="photos", method="cfm", ipc=1, budget="embedded")
-teacher = benchmark.teacher(data)
+teacher = unidd.teach(data)
 print(f"teacher trained on all {len(data.train)} images: {teacher.accuracy:.1f} % of the test images")
 
 # %% [markdown]
-# ## Distil
+# ## Distill
 #
 # One image per class (IPC 1). Each starts as a real patch; then gradient descent changes its pixels until the
 # statistics of the network's features match those of the 5,000 real images, as seen through a spectral filter. The
 # bar shows β, which sets that filter, and the loss terms.
 
 # %%
-distilled = benchmark.distil(seed=0, data=data, teacher=teacher)
+distilled = unidd.distill(data, "cfm", ipc=1, seed=0, teacher=teacher)
 start = SyntheticSet.from_real(data, ipc=1, seed=0)
 
 # %%
@@ -71,10 +68,10 @@ plots.image_grid(both, rows, ("start", "distilled"), alt="The ten real patches, 
 # under the same protocol, are the baseline every method has to beat: beating chance is no achievement.
 
 # %%
-learnt = benchmark.accuracies(distilled, data, teacher, seed=0)
-baseline = benchmark.accuracies(start, data, teacher, seed=0)
-for protocol in learnt:
-    print(f"{protocol} labels: distilled {learnt[protocol]:.1f} %, random real {baseline[protocol]:.1f} %")
+task = {"regimes": ("hard", "online-soft"), "seeds": [0], "teacher": teacher}
+learnt, baseline = unidd.evaluate(distilled, data, **task), unidd.evaluate(start, data, **task)
+for regime in learnt:
+    print(f"{regime} labels: distilled {learnt[regime][0]:.1f} %, random real {baseline[regime][0]:.1f} %")
 
 # %% [markdown]
 # One seed is an anecdote. The [results](results) page repeats this over methods, seeds and numbers of images, and says
@@ -98,9 +95,9 @@ sorted(again.config)[:6], again.class_names[:3]
 # From the shell, the same is one line each:
 #
 # ```bash
-# unidd distill --dataset photos --ipc 1 --out distilled
+# unidd distill cfm --dataset photos --ipc 1 --out distilled
 # unidd evaluate distilled
 # ```
 #
-# Your own images go in as a folder, `unidd distill --dataset path/to/folder`; see [data](../book/data).
+# Your own images go in as a folder, `unidd distill cfm --dataset path/to/folder`; see [data](../book/data).
 # What the filter does to a spectrum is the subject of [the next chapter](02_filters).

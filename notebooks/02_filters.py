@@ -44,7 +44,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 
-from unidd.bench.configs import Benchmark
+from unidd import teach
 from unidd.book import plots
 from unidd.book.pictures import patches, photograph
 from unidd.core import schedules
@@ -66,7 +66,7 @@ print(f"{len(X)} patches; the FFC of their pixels is {pixels.shape[0]} × {pixel
 
 # %%
 data = datasets.load("photos")
-teacher = Benchmark(dataset="photos").teacher(data)
+teacher = teach(data)
 images, labels = data.normalise(data.train.images), data.train.labels
 batches = zip(images.split(500), labels.split(500), strict=True)
 moments = real_statistics(teacher.model, batches, tapped_layers(teacher.model)).values()
@@ -333,4 +333,4 @@ plots.image_grid(shown, torch.zeros(2, dtype=torch.int64), ("",), alt=alt, colum
 # %% [markdown]
 # The code of this page: `unidd/core/filters.py` (the filters), `unidd/core/schedules.py` (β),
 # `unidd/book/pictures.py` (patches), `unidd/book/widgets.py` with the folder `unidd/book/explorers` (the explorer); its
-# tests: `tests/test_theory_filters.py`, `tests/test_filters.py`, `tests/browser/test_explorer.py`.
+# tests: `tests/core/test_theory_filters.py`, `tests/core/test_filters.py`, `tests/browser/test_explorer.py`.

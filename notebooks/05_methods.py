@@ -45,7 +45,7 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from unidd.bench.configs import Benchmark
+from unidd import teach
 from unidd.book import plots
 from unidd.core import objectives
 from unidd.core.filters import Landweber, Linear, Ridge
@@ -56,7 +56,7 @@ from unidd.data import datasets
 from unidd.data.synthetic import SyntheticSet
 
 data = datasets.load("photos")
-teacher = Benchmark(dataset="photos").teacher(data)
+teacher = teach(data)
 
 
 @torch.no_grad()
@@ -677,6 +677,6 @@ print(f"gap at a second head {objectives.dc(real, twin, other):.3g}")
 assert objectives.dc(real, twin, W_0) < 1e-12 < objectives.dc(real, twin, other)
 
 # %% [markdown]
-# The code of this page: `unidd/core/objectives.py` (every distance and bound), `unidd/core/filters.py` (the filters, see
-# {doc}`02_filters`), `unidd/core/spectra.py` (`effective_beta`, `participation`), `benchmarks/bound_looseness.py`; its
-# tests: `tests/test_theory_methods.py`.
+# The code of this page: `unidd/core/objectives.py` (every distance and bound), `unidd/core/filters.py` (the filters,
+# see {doc}`02_filters`), `unidd/core/spectra.py` (`effective_beta`, `participation`), `benchmarks/bound_looseness.py`;
+# its tests: `tests/core/test_theory_methods.py`.

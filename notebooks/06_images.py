@@ -32,27 +32,26 @@ import plotly.graph_objects as go
 import torch
 from IPython.display import Markdown
 
-from unidd.bench.configs import Benchmark, classification, hfm, lfm
+import unidd
 from unidd.book import plots
 from unidd.core.filters import Linear, Ridge
 from unidd.core.spectra import spectrum
 from unidd.core.statistics import covariance
 from unidd.data import datasets
 from unidd.data.synthetic import SyntheticSet
-from unidd.engine.distillation import distill
 
 data = datasets.load("photos")
-teacher = Benchmark(dataset="photos").teacher(data)
+teacher = unidd.teach(data)
 recipes = {
-    "none": classification,
-    "linear": lfm,
-    "Landweber": lambda **more: hfm(filter="landweber", **more),
-    "ridge, β = 1": lambda **more: hfm(beta=1.0, **more),
-    "ridge, β = 0.01": lambda **more: hfm(beta=0.01, **more),
+    "none": {"method": "classification"},
+    "linear": {"method": "lfm"},
+    "Landweber": {"method": "hfm", "filter": "landweber"},
+    "ridge, β = 1": {"method": "hfm", "beta": 1.0},
+    "ridge, β = 0.01": {"method": "hfm", "beta": 0.01},
 }
 images = {"start": SyntheticSet.from_real(data, ipc=1, seed=0).images}
 for name, recipe in recipes.items():
-    images[name] = distill(recipe(ipc=1, seed=0, steps=100), data, teacher, progress=False).images
+    images[name] = unidd.distill(data, **recipe, steps=100, teacher=teacher, progress=False).images
 
 # %% tags=["hide-input"]
 which = torch.arange(len(images)).repeat_interleave(data.classes)
@@ -288,4 +287,5 @@ Markdown(
 # ## Code
 #
 # The spectra and the similarity are `unidd.core.spectra` (`radial_power`, `high_frequency_share`, `consistency`), the
-# filters `unidd.core.filters`, their use in a distillation `unidd.engine.settings` (`layer_filter`) and `unidd.core.matching`.
+# filters `unidd.core.filters`, their use in a distillation `unidd.methods.cfm` (`CFM.layer_filter`) and
+# `unidd.core.matching`.

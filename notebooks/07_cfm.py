@@ -34,7 +34,7 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
-from unidd.bench.configs import Benchmark, cfm
+import unidd
 from unidd.book import plots
 from unidd.core.filters import Ridge
 from unidd.core.matching import Matching, step_loss
@@ -42,23 +42,22 @@ from unidd.core.ridge import channel_form, row_form
 from unidd.core.statistics import FeatureTap, RealSide, correlations, covariance, emu, real_statistics, rows
 from unidd.data import augment, datasets
 from unidd.data.synthetic import SyntheticSet
-from unidd.engine.distillation import distill
-from unidd.engine.settings import beta_at, layer_filter
+from unidd.engine.run import Run
+from unidd.methods.cfm import CFM
 from unidd.networks.models import tapped_layers
 
 data = datasets.load("photos")
-benchmark = Benchmark(dataset="photos", method="cfm", ipc=10)
-teacher = benchmark.teacher(data)
-config = benchmark.distillation(seed=0)
+teacher = unidd.teach(data)
+method, ipc = CFM(steps=100), 10
 torch.set_num_threads(1)  # products as small as these gain nothing from more
 
 layers = tapped_layers(teacher.model)
 images, labels = data.normalise(data.train.images), data.train.labels
 batches = zip(images.split(500), labels.split(500), strict=True)
 statistics = real_statistics(teacher.model, batches, layers)  # Ψ and Φ of the real images, once
-made = distill(config, data, teacher, statistics=statistics, progress=False)
-start = SyntheticSet.from_real(data, config.ipc, config.seed)
-print(f"{len(made)} images: {config.ipc} rounds of {config.steps} steps")
+made = method.distill(data, teacher, Run(ipc, statistics=statistics))
+start = SyntheticSet.from_real(data, ipc)
+print(f"{len(made)} images: {ipc} rounds of {method.steps} steps")
 
 # %%
 from unidd.book.widgets import CurriculumPlayer
@@ -133,8 +132,8 @@ Markdown(
 # |---|---|---|
 # | 1 | $\Psi, \Phi \leftarrow$ statistics of real images | `statistics.real_statistics`, `store.save_statistics` |
 # | 2 | $\Psi = U \Lambda U^\top$, once | `statistics.RealSide` |
-# | 3 | **for** $b = 0 \dots B - 1$ **do** | `distillation.distill` |
-# | 4 | $\quad$ filter $f_b$ of each layer; $f_b(\Psi)$, $f_b(\Psi)\Phi$ | `settings.layer_filter`, `matching.Round` |
+# | 3 | **for** $b = 0 \dots B - 1$ **do** | `engine.descent.steps` |
+# | 4 | $\quad$ filter $f_b$ of each layer; $f_b(\Psi)$, $f_b(\Psi)\Phi$ | `CFM.layer_filter`, `matching.Matching` |
 # | 5 | $\quad x \leftarrow$ the $b$-th real image of each class | `synthetic.SyntheticSet.from_real` |
 # | 6 | $\quad$ **for** $t = 0 \dots T - 1$ **do** | |
 # | 7 | $\qquad$ rate $\leftarrow \tfrac12\,\text{lr}\,(1 + \cos \pi t / T)$ | |
@@ -142,24 +141,23 @@ Markdown(
 # | 9 | $\qquad \Psi_s, \Phi_s, L \leftarrow$ features of $h(a)$ | `matching.step_loss`, `statistics.GradientTap` |
 # | 10 | $\qquad x \leftarrow$ Adam step along $\nabla L$ | `matching.Loss.gradient`, `ridge` |
 # | 11 | $\qquad x \leftarrow$ clipped to valid pixels | |
-# | 12 | $\quad$ keep $\Psi_s, \Phi_s$ of the last step | `matching.Round.statistics` |
+# | 12 | $\quad$ keep $\Psi_s, \Phi_s$ of the last step | `matching.Matching.statistics` |
 # | 13 | **return** the $x$ of all rounds | `synthetic.SyntheticSet` |
 #
-# Here it is as code, with the numbers of the lines. What the engine has beside this, `unidd.engine.distillation`, is care: a
-# state on disk, several processes, groups of classes, a look at the loss. On two rounds of five steps both make the
-# same images:
+# Here it is as code, with the numbers of the lines. What `unidd.engine` has beside this is care: a state on disk,
+# several processes, groups of classes, a look at the loss. On two rounds of five steps both make the same images:
 
 # %%
-small = cfm(ipc=2, steps=5, seed=1)
-steps, generator = small.steps, torch.Generator().manual_seed(small.seed)
+small, asked = CFM(steps=5, lr=0.25), Run(ipc=2, seed=1, statistics=statistics)
+steps, generator = small.steps, torch.Generator().manual_seed(asked.seed)
 low, high = (data.normalise(torch.full((1, 3, 32, 32), v)) for v in (0.0, 1.0))
-chosen = SyntheticSet.from_real(data, small.ipc, small.seed)
+chosen = SyntheticSet.from_real(data, asked.ipc, asked.seed)
 start_images, start_labels = (t.split(data.classes) for t in (chosen.images, chosen.labels))
 
 real = {name: RealSide.of(moments) for name, moments in statistics.items()}  # 1, 2
 rounds, previous = [], {}
-for b in range(small.ipc):  # 3
-    filters = {name: layer_filter(small, b, side) for name, side in real.items()}  # 4
+for b in range(asked.ipc):  # 3
+    filters = {name: small.layer_filter(b, asked.ipc, side) for name, side in real.items()}  # 4
     matching = Matching.of(real, filters, previous=previous, count=b + 1)
     x = data.normalise(start_images[b]).requires_grad_()  # 5
     adam = torch.optim.Adam([x], betas=(0.5, 0.9))
@@ -177,7 +175,7 @@ for b in range(small.ipc):  # 3
             x.clamp_(low, high)  # 11
     rounds.append(data.denormalise(x.detach()).clamp(0, 1))  # 13
 
-same = distill(small, data, teacher, statistics=statistics, progress=False).images
+same = small.distill(data, teacher, asked).images
 difference = float((torch.cat(rounds) - same).abs().mean())
 moved = float((same - chosen.images).abs().mean())
 assert difference < 1e-3 * moved
@@ -242,8 +240,8 @@ print(f"mean difference of a pixel {difference:.0e}; the steps moved it by {move
 # both sides, and autograd through all of it.
 
 # %%
-b, eta = 3, config.eta
-beta = beta_at(config, b)
+b, eta = 3, method.eta
+beta = method.beta_at(b, ipc)
 exact = copy.deepcopy(teacher.model).double()
 pixels, classes = start.images.double().split(data.classes), start.labels[: data.classes]
 ones = torch.ones(data.classes, 1).double()
@@ -279,13 +277,13 @@ x = data.normalise(pixels[b]).requires_grad_()
 expected = by_definition(x, previous, b + 1)
 (by_autograd,) = torch.autograd.grad(expected, x)
 
-filters = {name: layer_filter(config, b, side) for name, side in real.items()}
+filters = {name: method.layer_filter(b, ipc, side) for name, side in real.items()}
 for model, dtype in ((exact, torch.float64), (teacher.model, torch.float32)):
     matching = Matching.of(real, filters, previous=previous, count=b + 1, dtype=dtype)
     x = data.normalise(pixels[b]).to(dtype).requires_grad_()
     loss = step_loss(model, x, classes, matching, eta)
     apart = loss.gradient(x).double() - by_autograd
-    gaps = abs(float(loss.total / expected) - 1), float(apart.norm() / by_autograd.norm())
+    gaps = abs(float(loss.value / expected) - 1), float(apart.norm() / by_autograd.norm())
     assert max(gaps) < (1e-9 if dtype == torch.float64 else 1e-3)
     print(f"{dtype!s:14s} relative difference: loss {gaps[0]:.0e}, gradient {gaps[1]:.0e}")
 
@@ -307,9 +305,9 @@ autograd = torch.autograd.grad(E, (psi, phi))
 
 psi, phi = psi.detach(), phi.detach()
 stacked = tuple(side[None] for side in target)
-terms, by_ffc, by_flc = channel_form(psi[None].clone(), phi[None], beta, stacked, weights)
+terms, d_ffc, d_flc = channel_form(psi[None].clone(), phi[None], beta, stacked, weights)
 Z, K = (X - X.mean(0)) / 12**0.5, eye / beta  # K: the inverse before the rows come
-found, by_z, _ = row_form(Z, phi, (K, target[0] - K), True, target[1], weights[0])
+found, d_z, _ = row_form(Z, phi, (K, target[0] - K), True, target[1], weights[0])
 
 
 def check(what, mine, theirs):
@@ -319,10 +317,10 @@ def check(what, mine, theirs):
 
 
 check("terms", terms.sum(), E.detach())
-check("PHP against autograd", by_ffc[0], (autograd[0] + autograd[0].T) / 2)
-check("−PR against autograd", by_flc[0], autograd[1])
+check("PHP against autograd", d_ffc[0], (autograd[0] + autograd[0].T) / 2)
+check("−PR against autograd", d_flc[0], autograd[1])
 check("terms of the identity form", found, terms[0])
-check("its gradient against 2 Z PHP", by_z, 2 * Z @ by_ffc[0])
+check("its gradient against 2 Z PHP", d_z, 2 * Z @ d_ffc[0])
 
 # %% [markdown]
 # ## Numerical safety
@@ -471,8 +469,8 @@ shown(gained, "cost/options.json", "python benchmarks/step_options.py")
 # - `torch.compile` needs a compiler, and does not see that a step taps the network; only the parts between the
 #   convolutions can be compiled. Left off.
 # - Memory: the C library hands large blocks back to the kernel and gets them again, page by page, in every step. The
-#   command `unidd` tells it to keep them (`unidd.bench.machine.keep_memory`; call it first in your own script on a CPU).
-#   That may take more memory. Where it is short, set a variable of the C library, which then holds instead, as in
+#   command `unidd` tells it to keep them (`unidd.bench.machine.keep_memory`; call it first in your own script on a
+#   CPU). That may take more memory. Where it is short, set a variable of the C library, which then holds instead, as in
 #   `MALLOC_MMAP_THRESHOLD_=1000000 unidd distill …`.
 #
 # And how our step grows, with one image of each class in a batch: with the classes, the rounds behind it, the width of
@@ -505,7 +503,7 @@ shown(read, "cost/growth.json", "python benchmarks/growth.py")
 # where it cannot fit.
 #
 # ```bash
-# unidd plan --dataset cifar10 --ipc 50 --model resnet18 --budget paper
+# unidd plan cfm --dataset cifar10 --ipc 50 --model resnet18 --budget paper
 # ```
 #
 # How well it foretells: predicted over measured, lowest and highest of three times, for different data, models and
@@ -527,37 +525,36 @@ shown(foretold, "plan/plan.json", "python benchmarks/plan_accuracy.py")
 # happened. A second process on the same folder is told to wait.
 #
 # ```bash
-# unidd distill --dataset cifar10 --ipc 50 --save-every 100 --out cfm-50
+# unidd distill cfm --dataset cifar10 --ipc 50 --save-every 100 --out cfm-50
 # # the power fails; the same again goes on
-# unidd distill --dataset cifar10 --ipc 50 --save-every 100 --out cfm-50
+# unidd distill cfm --dataset cifar10 --ipc 50 --save-every 100 --out cfm-50
 # ```
 #
 # **Several devices.** Each process holds a part of every batch. $\Psi(x)$ and $\Phi(x)$ are sums over rows, so they are
 # added up over processes, and equal those of one process up to rounding.
 #
 # ```bash
-# torchrun --nproc-per-node=2 -m -- unidd distill --dataset cifar10 \
+# torchrun --nproc-per-node=2 -m -- unidd distill cfm --dataset cifar10 \
 #   --ipc 50 --out cfm-50
 # ```
 #
 # **Many classes.** A round of 1,000 classes does not fit most GPUs: `--group 200` takes 200 classes at a time. β stays
 # the same over the groups of a round, and the moving update of {eq}`eq-emu` counts groups.
 #
-# **ImageNet-1K.** `configs.imagenet` at ten images a class is ten rounds of five groups, 1,000 steps each. What follows
-# is an **estimate**, not a measurement. Known are the operations of a step, by counting, and its time and memory on a
-# CPU, from a short run of the same shape on generated images. How fast an H100 works and reads is assumed.
+# **ImageNet-1K.** `CFM.preset("imagenet")` at ten images a class is ten rounds of five groups, 1,000 steps each.
+# What follows is an **estimate**, not a measurement. Known are the operations of a step, by counting, and its time and
+# memory on a CPU, from a short run of the same shape on generated images. How fast an H100 works and reads is assumed.
 
 # %% tags=["hide-input"]
 from torch.utils.flop_counter import FlopCounterMode
 
-from unidd.bench.configs import imagenet
 from unidd.bench.machine import duration, size
 from unidd.bench.measuring import Measured
 from unidd.bench.planning import Work, estimate
 from unidd.networks.models import ModelConfig, build
 
-PHOTOGRAPHS, CLASSES = 1_281_167, 1000
-recipe, ghost = imagenet(ipc=10), build(ModelConfig("resnet18"), 3, 224, CLASSES).to("meta").eval()
+PHOTOGRAPHS, CLASSES, IPC = 1_281_167, 1000, 10
+recipe, ghost = CFM.preset("imagenet"), build(ModelConfig("resnet18"), 3, 224, CLASSES).to("meta").eval()
 H100 = {"rate": 30e12, "read": 1000}  # operations a second; images read and decoded a second
 
 
@@ -577,9 +574,9 @@ def memory_of_each(record):
 
 def planned(count, rate, read, each):
     """Of `count` devices; `each` is as above."""
-    batch, batches = recipe.group // count, recipe.ipc * CLASSES // recipe.group
+    batch, batches = recipe.group // count, IPC * CLASSES // recipe.group
     step, real = operations(batch) / rate, PHOTOGRAPHS / count / read
-    work = Work(0, 0, PHOTOGRAPHS // count, batches, recipe.steps, 0, batch, recipe.ipc * CLASSES, 4 * 3 * 224**2)
+    work = Work(0, 0, PHOTOGRAPHS // count, batches, recipe.steps, 0, batch, IPC * CLASSES, 4 * 3 * 224**2)
     total = estimate(Measured(first=step, step=step, real=1 / read), work).seconds
     return [duration(seconds) for seconds in (step, real, total - real, total)] + [size(each * batch)]
 
@@ -642,9 +639,9 @@ print(f"gradients of matching: {float(sizes[0] / sizes[1]):.3f} to 1")
 
 # %% tags=["hide-cell"]
 psi, phi = statistics[layers[-1]].ffc[None], statistics[layers[-1]].flc[None]
-terms, by_ffc, by_flc = channel_form(psi.clone(), phi, beta, stacked, weights)  # its own target
-assert by_ffc.isfinite().all()
-assert by_flc.isfinite().all()
+terms, d_ffc, d_flc = channel_form(psi.clone(), phi, beta, stacked, weights)  # its own target
+assert d_ffc.isfinite().all()
+assert d_flc.isfinite().all()
 print(f"terms {float(terms[0, 0]):.0e} and {float(terms[0, 1]):.0e}, gradients finite")
 
 # %% [markdown]
@@ -664,8 +661,9 @@ assert abs(8 * r + 8 * r**2 - (4 * r + 5)) < 1e-12
 print(f"n / d = {r:.3f}")
 
 # %% [markdown]
-# The code of this page: `unidd/engine/distillation.py` (the rounds), `unidd/engine/settings.py` (what a run is told),
-# `unidd/core/matching.py` and `unidd/core/ridge.py` (a step), `unidd/core/statistics.py` (both sides), `unidd/engine/checkpoint.py` (what is kept
-# on disk), `unidd/engine/parallel.py` (several processes), `unidd/book/explorers/curriculum.js` (the player). Its tests:
-# `tests/test_theory_cfm.py`, `tests/test_engine.py`, `tests/test_matching.py`, `tests/test_resume.py`. Its records:
+# The code of this page: `unidd/methods/cfm.py` (the method), `unidd/core/matching.py` and `unidd/core/ridge.py` (a
+# step), `unidd/core/statistics.py` (both sides), `unidd/engine/descent.py` and `unidd/engine/loop.py` (the steps),
+# `unidd/engine/checkpoint.py` (what is kept on disk), `unidd/engine/parallel.py` (several processes),
+# `unidd/book/explorers/curriculum.js` (the player). Its tests: `tests/methods/test_theory_cfm.py`,
+# `tests/methods/test_cfm.py`, `tests/core/test_matching.py`, `tests/engine/test_resume.py`. Its records:
 # `benchmarks/curriculum.py`, and for the cost `make bench`.

@@ -29,65 +29,46 @@
 # %% tags=["parameters"]
 dataset = "photos"  # a name, or a folder with train/<class>/ and test/<class>/
 model = "convnet"  # architecture of teacher and students
-method = "cfm"  # random, classification, lfm, hfm, cfm, relative; or full
-ipc = 1  # images per class; None for full
+method = "cfm"  # a name that `unidd methods` lists, or the dotted path of a module of yours
+ipc = 1  # images per class; None for a method that takes all images
 seeds = [0, 1]
 budget = "smoke"  # smoke, embedded, paper or large
 suite = "local"
-settings = {}  # changes to the recipe, such as {"beta": 0.5}
+settings = {}  # hyper-parameters of the method, such as {"beta": 0.5}
 out = ""  # file for the record; nothing is written if empty
 
 # %%
-from unidd.bench.configs import Benchmark
+from unidd import Cell, SyntheticSet
 
-benchmark = Benchmark.from_namespace(globals(), beside=("out",))
-benchmark
+cell = Cell.from_namespace(globals(), beside=("out",))
+cell
 
 # %% [markdown]
-# ## Data and teacher
+# ## Distill, train students, test
 #
-# The teacher is trained once for a data set and budget, and found again by the hash of both.
+# The teacher is trained once for a data set and budget, and found again by the hash of both. Students see hard labels,
+# or the teacher's soft labels on every augmented image (online soft). What counts is the accuracy at the *last* epoch:
+# the test images choose nothing.
 
 # %%
-import time
-from dataclasses import asdict
+import tempfile
 from pathlib import Path
 from statistics import mean
 
+from unidd.bench.cell import run
 from unidd.bench.machine import keep_memory
-from unidd.bench.records import Record, provenance, save_record
-from unidd.data.datasets import load
+from unidd.bench.records import save_record
 from unidd.files import check_writable
 
 keep_memory()
 if out:
     check_writable(Path(out).parent)
-data = load(benchmark.dataset)
-benchmark.check(data)
-teacher = benchmark.teacher(data, progress=False)
-print(f"{data.name}: {len(data.train)} training and {len(data.test)} test images of {data.classes} classes")
-print(f"teacher: {teacher.accuracy:.1f} % of the test images")
-
-# %% [markdown]
-# ## Distil, train students, test
-#
-# Students see hard labels, or the teacher's soft labels on every augmented image. What counts is the accuracy at the
-# *last* epoch: the test images choose nothing.
-
-# %%
-accuracy = {protocol: [] for protocol in benchmark.protocols}
-seconds = {"distil": 0.0, "students": 0.0}
-for seed in benchmark.seeds:
-    start = time.perf_counter()
-    synthetic = benchmark.distil(seed, data, teacher, progress=False)
-    seconds["distil"] += time.perf_counter() - start
-
-    start = time.perf_counter()
-    for protocol, value in benchmark.accuracies(synthetic, data, teacher, seed, progress=False).items():
-        accuracy[protocol].append(value)
-    seconds["students"] += time.perf_counter() - start
-
-{protocol: f"{mean(values):.1f} % over {len(values)} seeds" for protocol, values in accuracy.items()}
+with tempfile.TemporaryDirectory() as scratch:
+    sets = Path(out).with_suffix("") if out and cell.method.has_ipc else Path(scratch)
+    record = run(cell, sets=sets)
+    shown = SyntheticSet.load(sets)
+print(f"teacher: {record.teacher['accuracy']:.1f} % of the test images")
+{regime: f"{mean(values):.1f} % over {len(values)} seeds" for regime, values in record.accuracy.items()}
 
 # %% [markdown]
 # ## The images
@@ -97,8 +78,8 @@ for seed in benchmark.seeds:
 # %%
 from unidd.book import plots
 
-shown = synthetic.labels.argsort(stable=True)[:100]
-plots.image_grid(synthetic.images[shown], synthetic.labels[shown], synthetic.class_names)
+first = shown.labels.argsort(stable=True)[:100]
+plots.image_grid(shown.images[first], shown.labels[first], shown.class_names)
 
 # %% [markdown]
 # ## The record
@@ -106,25 +87,6 @@ plots.image_grid(synthetic.images[shown], synthetic.labels[shown], synthetic.cla
 # Numbers in this book come from records such as this one, and from nowhere else.
 
 # %%
-record = Record(
-    suite=benchmark.suite,
-    dataset=data.name,
-    model=benchmark.model,
-    method=benchmark.method,
-    ipc=benchmark.ipc,
-    seeds=list(benchmark.seeds),
-    accuracy=accuracy,
-    config={
-        "benchmark": asdict(benchmark),
-        "distillation": asdict(benchmark.distillation(seed, data)) if benchmark.ipc else None,
-        "student": asdict(benchmark.student(data)),
-    },
-    teacher=teacher.card(),
-    seconds={phase: round(value, 1) for phase, value in seconds.items()},
-    provenance=provenance(data.device),
-)
 if out:
     save_record(record, out)
-    if benchmark.ipc:
-        synthetic.save(Path(out).with_suffix(""))
 record.provenance

@@ -48,14 +48,15 @@ tables.pretty(table)
 # standard deviation, and count as apart when they do not overlap):
 
 # %%
-for baseline in ("random", "classification"):
-    display(Markdown("\n".join(f"- {sentence}" for sentence in tables.verdicts(table, baseline))))
+display(Markdown("\n".join(f"- {sentence}" for sentence in tables.verdicts(table))))
+sentences = tables.verdicts(table, "classification", "classification alone")
+display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
 
 # %%
-plots.accuracy(table, protocol="hard")
+plots.accuracy(table, regime="hard")
 
 # %%
-plots.accuracy(table, protocol="soft")
+plots.accuracy(table, regime="online-soft")
 
 # %% [markdown]
 # ## What the images look like

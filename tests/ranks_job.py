@@ -3,6 +3,8 @@
 torchrun --standalone --nproc-per-node=2 tests/ranks_job.py {cases,end,kill,fail} FOLDER
 """
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -12,11 +14,14 @@ from pathlib import Path
 import torch
 
 from unidd.data.datasets import ImageData, load
-from unidd.engine import distillation, realside
-from unidd.engine.distillation import distill
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine import realside
+from unidd.engine.checkpoint import Checkpoint
+from unidd.engine.descent import Position, steps
 from unidd.engine.parallel import Ranks
 from unidd.engine.realside import real_side
-from unidd.engine.settings import DistillConfig
+from unidd.engine.run import Run
+from unidd.methods.cfm import CFM, FrequencyMatching
 from unidd.networks.models import ModelConfig, build
 from unidd.networks.training import Teacher
 
@@ -52,10 +57,26 @@ def teacher(data: ImageData) -> Teacher:
     return Teacher(network.eval().requires_grad_(False), 10.0, "0123456789abcdef")
 
 
-def run(name: str, **options):
+def task(name: str, cls: type[CFM] = CFM, **options) -> tuple[CFM, ImageData, Teacher, Run]:
     changes = BASE | CASES[name]
-    data = photos(changes.pop("classes", 10))
-    return distill(DistillConfig(**changes), data, teacher(data), progress=False, **options)
+    data, ipc = photos(changes.pop("classes", 10)), changes.pop("ipc")
+    return cls(**changes), data, teacher(data), Run(ipc, **options)
+
+
+def run(name: str, **options) -> SyntheticSet:
+    method, *rest = task(name, **options)
+    return method.distill(*rest)
+
+
+def shown(ranks: Ranks) -> dict:
+    """What the iterator of steps shows at the end of each batch, and whether this process shows progress."""
+    method, data, model, asked = task("groups", ranks=ranks)
+    position = Position(data, method.start(data, asked), method.descent(data), asked.seed, ranks)
+    taken = (taken for taken in steps(method.objective(data, model, asked), position) if taken.last)
+    batches = [(last.batch.b, len(last.batch.labels), len(position.pixels(last.batch.number))) for last in taken]
+    with contextlib.redirect_stderr(io.StringIO()) as progress:
+        run("groups", ranks=ranks, progress=True)
+    return {"batches": batches, "progress": progress.getvalue()}
 
 
 def cases(ranks: Ranks, folder: Path) -> None:
@@ -63,17 +84,16 @@ def cases(ranks: Ranks, folder: Path) -> None:
     own, seen = folder / str(ranks.rank), []
     data, pass_over = photos(), realside.real_statistics
 
-    def counting(*args, total, **options):
-        seen.append(total)
-        return pass_over(*args, total=total, **options)
+    def counting(model, batches, *args, **options):
+        batches = list(batches)
+        seen.append(sum(len(images) for images, _ in batches))
+        return pass_over(model, batches, *args, **options)
 
     realside.real_statistics = counting
-    found = real_side(DistillConfig(signal="mix"), data, teacher(data).model, ranks)
+    found = real_side("mix", data, teacher(data).model, ranks)
     torch.save({layer: (m.count, m.mean, m.scatter, m.cross) for layer, m in found.items()}, own / "real.pt")
-    calls = []
     for name in CASES:
-        callback = (lambda b, pixels: calls.append(b)) if name == "groups" else None
-        run(name, ranks=ranks, callback=callback).save(own / name)
+        run(name, ranks=ranks).save(own / name)
     try:
         run("groups", ranks=Ranks(ranks.rank, 3))  # the last group has 2 classes
     except ValueError as error:
@@ -83,29 +103,35 @@ def cases(ranks: Ranks, folder: Path) -> None:
         ranks.from_first(lambda: int("of the first"))
     except ValueError as error:
         failed = str(error)
-    report = {"seen": seen, "calls": calls, "refused": refused, "shared": shared, "failed": failed}
+    report = {"seen": seen, "refused": refused, "shared": shared, "failed": failed, **shown(ranks)}
     (own / "report.json").write_text(json.dumps(report))
 
 
-def end(ranks: Ranks, folder: Path) -> None:
+def end(ranks: Ranks, folder: Path, cls: type[CFM] = CFM) -> None:
     """The long case with its state kept, to its end."""
-    run("long", ranks=ranks, folder=folder / "run", save_every=2).save(folder / str(ranks.rank))
+    method, *rest = task("long", cls, ranks=ranks, checkpoint=Checkpoint(folder / "run", ranks=ranks), save_every=2)
+    method.distill(*rest).save(folder / str(ranks.rank))
 
 
 def broken(ranks: Ranks, folder: Path, how: str) -> None:
     """The same, but process 1 stops in the third batch, after its second step, the last one kept."""
-    step_loss, steps = distillation.step_loss, []
 
-    def stopping(*args, **options):
-        steps.append(1)
-        if ranks.rank == 1 and len(steps) == 2 * 4 + 4:
-            if how == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise RuntimeError("one of two has had enough")
-        return step_loss(*args, **options)
+    class Stopping(FrequencyMatching):
+        def step(self, x, t, generator):
+            if ranks.rank == 1 and (self.batch.number, t) == (2, 3):
+                if how == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                raise RuntimeError("one of two has had enough")
+            return super().step(x, t, generator)
 
-    distillation.step_loss = stopping
-    end(ranks, folder)
+    class Mortal(CFM):
+        name = "cfm"
+
+        def objective(self, data, teacher, run):
+            usual = super().objective(data, teacher, run)
+            return Stopping(self, run.ipc, teacher.model, usual.real, usual.augment, all_sum=run.ranks.all_sum)
+
+    end(ranks, folder, Mortal)
 
 
 if __name__ == "__main__":

@@ -21,15 +21,19 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from unidd import cli
-from unidd.bench import configs
+from unidd.bench.cell import BUDGETS, Cell, budgeted
+from unidd.bench.cell import run as run_cell
 from unidd.bench.records import load_record
 from unidd.bench.tables import table
 from unidd.data.datasets import PHOTOS, load
 from unidd.data.synthetic import SyntheticSet
+from unidd.engine import realside
 from unidd.engine.checkpoint import Checkpoint
-from unidd.engine.settings import DistillConfig
+from unidd.methods import _descending, find, found
+from unidd.networks import evaluation, training
 
-SMOKE = ("distill", "--dataset", "digits", "--budget", "smoke")
+SMOKE = ("distill", "cfm", "--dataset", "digits", "--budget", "smoke")
+METHODS = [cls.path() for cls in found()]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,6 +48,7 @@ def here(tmp_path, monkeypatch):
     """An empty working folder; teachers are in the tests' store."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     return tmp_path / "here"
 
 
@@ -74,7 +79,9 @@ def trace(*folders: Path) -> dict[Path, bytes | None]:
 
 def distilled(folder: Path, *arguments: str) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["unidd", "distill", *arguments, "--budget", "smoke", "--out", str(folder / "set")])
+        patch.setattr(
+            sys, "argv", ["unidd", "distill", "cfm", *arguments, "--budget", "smoke", "--out", str(folder / "set")]
+        )
         cli.main()
     return folder / "set"
 
@@ -93,7 +100,7 @@ def test_photos_are_distilled_to_one_image_a_class(photos):
     result = SyntheticSet.load(photos)
     assert result.class_names == PHOTOS
     assert result.images.shape == (10, 3, 32, 32)
-    assert result.config["benchmark"]["dataset"] == "photos"
+    assert result.config["cell"]["dataset"] == "photos"
     assert result.teacher["accuracy"] > 10
     with Image.open(photos / "preview.png") as preview:
         assert preview.width > preview.height
@@ -107,14 +114,14 @@ def test_the_set_is_evaluated_beside_random_real_images(unidd, photos):
     lines = [re.sub(r"\s+", " ", line).strip() for line in out.splitlines()]
     number = r"\d+\.\d"
     for name in ("cfm", "random real"):
-        for labels in ("hard", "soft"):
+        for labels in ("hard", "online-soft"):
             pattern = rf"{name}, {labels} labels: {number} ± {number} % \(n = 3: {number}, {number}, {number}\)"
             assert sum(bool(re.fullmatch(pattern, line)) for line in lines) == 1, (name, labels)
     assert len(lines) == 4
     assert "student" in err, "progress is shown"
     record = load_record("records/local/mine.json")
     assert (record.method, record.ipc, record.seeds, record.dataset) == ("cfm", 1, [0, 1, 2], "photos")
-    assert set(record.accuracy) == {"hard", "soft"}
+    assert set(record.accuracy) == {"hard", "online-soft"}
     line = table([record]).iloc[0]
     assert f"cfm, hard labels: {line['mean']:.1f} ± {line['std']:.1f} %" in lines[0]
 
@@ -132,17 +139,18 @@ def test_the_same_command_gives_the_same_images_and_another_seed_others(unidd, h
 def test_options_reach_the_engine(unidd, here):
     changes = {"beta": 0.5, "signal": "class", "steps": 1, "lr": 0.1, "filter": "landweber", "schedule": "log"}
     given = [str(part) for name, value in changes.items() for part in (f"--{name}", value)]
-    assert unidd(*SMOKE, "--method", "hfm", "--ipc", "2", *given, "--emu", "False")[0] == 0
+    assert unidd("distill", "hfm", *SMOKE[2:], "--ipc", "2", *given, "--no-emu")[0] == 0
     config = SyntheticSet.load("distilled").config
     assert changes.items() <= config.items()
     assert (config["method"], config["ipc"], config["emu"]) == ("hfm", 2, False)
 
 
-@pytest.mark.parametrize("method", list(configs.METHODS))
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs(unidd, method):
-    code, _, err = unidd(*SMOKE, "--method", method)
+    code, out, err = unidd("distill", method, *SMOKE[2:])
     assert code == 0, err
-    assert len(SyntheticSet.load("distilled")) == 10
+    assert len(SyntheticSet.load("distilled")) == (10 if find(method).has_ipc else len(load("digits").train))
+    assert ("teacher:" in out) == find(method).needs_teacher
 
 
 def test_evaluating_takes_what_it_needs_from_the_card(unidd, digits):
@@ -155,9 +163,9 @@ def test_random_real_images_are_chosen_anew_for_every_seed(unidd, digits, monkey
     """As a distillation starts elsewhere with every seed; the student's seed is the same."""
     seen = []
 
-    def evaluate(images, labels, data, model, config, seeds, *, teacher):
-        seen.append((images, list(seeds)))
-        return [50.0] * len(seeds)
+    def evaluate(synthetic, data, *, regimes, seeds, **task):
+        seen.append((synthetic.images, list(seeds)))
+        return {regime: [50.0] * len(seeds) for regime in regimes}
 
     monkeypatch.setattr(cli, "evaluate", evaluate)
     assert unidd("evaluate", digits, "--labels", "hard", "--seeds", "4", "6")[0] == 0
@@ -173,9 +181,9 @@ def test_another_student_and_another_teacher(unidd, here, digits):
     task = ("evaluate", digits, "--seeds", "0", "--no-baseline", "--budget", "smoke")
     assert unidd(*task, "--model", "resnet18", "--labels", "hard")[0] == 0
     note = "note: soft labels come from another teacher"
-    assert note not in unidd(*task, "--labels", "soft")[2]
+    assert note not in unidd(*task, "--labels", "online-soft")[2]
     other = dataclasses.replace(SyntheticSet.load(digits), teacher={"hash": "other", "accuracy": 50.0})
-    assert note in unidd("evaluate", other.save(here / "other"), *task[2:], "--labels", "soft")[2]
+    assert note in unidd("evaluate", other.save(here / "other"), *task[2:], "--labels", "online-soft")[2]
 
 
 def test_a_folder_of_ones_own(unidd, here):
@@ -187,7 +195,7 @@ def test_a_folder_of_ones_own(unidd, here):
                 path = here / "mine" / split / name / f"{i}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 image.save(path)
-    assert unidd("distill", "--dataset", "mine", "--ipc", "2", "--budget", "smoke")[0] == 0
+    assert unidd("distill", "cfm", "--dataset", "mine", "--ipc", "2", "--budget", "smoke")[0] == 0
     assert SyntheticSet.load("distilled").class_names == ("left", "right")
     code, out, _ = unidd("evaluate", "distilled", "--seeds", "0", "1")
     assert code == 0
@@ -214,15 +222,15 @@ def test_overwrite_replaces(unidd, digits):
 @pytest.fixture
 def interrupted(unidd, monkeypatch):
     """Runs the command, which is interrupted after its first round."""
-    original = Checkpoint.save
 
-    def interrupt(checkpoint, state):
-        original(checkpoint, state)
-        raise KeyboardInterrupt
+    class Interrupting(Checkpoint):
+        def save(self, state):
+            super().save(state)
+            raise KeyboardInterrupt
 
     def run(*arguments):
         with monkeypatch.context() as patch:
-            patch.setattr(Checkpoint, "save", interrupt)
+            patch.setattr(cli, "Checkpoint", Interrupting)
             with pytest.raises(KeyboardInterrupt):
                 unidd(*arguments)
 
@@ -248,23 +256,23 @@ def test_the_same_command_goes_on_where_it_stood(unidd, here, cut_off):
 
 
 def test_the_state_of_another_run_is_refused_before_any_work_and_overwritten_if_asked(
-    unidd, here, cut_off, tmp_path, monkeypatch
+    unidd, refused, cut_off, tmp_path, monkeypatch
 ):
     message = "holds an unfinished run with another seed, steps: choose another folder, or delete .*/.state"
     other = (*SMOKE, "--ipc", "2", "--seed", "1", "--steps", "1")
     with monkeypatch.context() as patch:
         patch.setenv("UNIDD_CACHE", str(tmp_path / "no-teachers-yet"))
-        assert_refused(unidd, here, *other, message=message, files=[tmp_path])
+        refused(*other, message=message, files=[tmp_path])
     code, out, _ = unidd(*other, "--overwrite")
     assert code == 0
     assert "going on" not in out
     assert SyntheticSet.load(cut_off).config["seed"] == 1
 
 
-def test_a_damaged_state_is_refused_and_overwritten_if_asked(unidd, here, cut_off):
+def test_a_damaged_state_is_refused_and_overwritten_if_asked(unidd, refused, cut_off):
     (cut_off / ".state" / "state.pt").write_bytes(b"damaged")
     task = (*SMOKE, "--ipc", "2")
-    assert_refused(unidd, here, *task, message=r"state\.pt is damaged: delete .*/.state to start again")
+    refused(*task, message=r"state\.pt is damaged: delete .*/.state to start again")
     assert unidd(*task, "--overwrite")[0] == 0
     assert len(SyntheticSet.load(cut_off)) == 20
 
@@ -303,36 +311,70 @@ def parameters(documented) -> dict[str, str]:
     return {p.arg_name: p.description for p in docstring_parser.parse(documented.__doc__).params}
 
 
-@pytest.mark.parametrize("command", ["distill", "plan", "evaluate", "teach"])
-def test_help_names_every_option_and_says_what_it_does(unidd, command):
-    code, out, err = unidd(command, "--help")
+def told(text: str) -> str:
+    """What a help text says, whatever its frames and lines."""
+    return " ".join(re.sub("[│|]", " ", text).split())
+
+
+HELPED = [(command, method) for command in ("distill", "plan") for method in METHODS] + [
+    ("evaluate", ""),
+    ("teach", ""),
+]
+
+
+@pytest.mark.parametrize(("command", "method"), HELPED)
+def test_help_names_every_option_and_says_what_it_does(unidd, command, method):
+    code, out, err = unidd(command, *([method] if method else []), "--help")
     assert (code, err) == (0, "")
-    documented = {"distill": cli.Task, "plan": cli.Task, "evaluate": cli.assess, "teach": cli.teach}[command]
-    names, described = set(inspect.signature(documented).parameters) - {"settings"}, parameters(documented)
-    if documented is cli.Task:
-        names |= {f.name for f in dataclasses.fields(DistillConfig)}
-        described = parameters(DistillConfig) | described
+    documented = {"evaluate": cli.assess, "teach": cli.teach}.get(command, cli.Task)
+    names, described = set(inspect.signature(documented).parameters), parameters(documented)
+    if method:
+        names |= {f.name for f in dataclasses.fields(find(method))}
+        for cls in reversed(find(method).__mro__):
+            described |= parameters(cls) if dataclasses.is_dataclass(cls) else {}
+        described |= parameters(cli.Task)
     shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", out))
     expected = {"--" + name.replace("_", "-") for name in names - {"folder"}}
     assert expected <= shown
-    assert shown - expected <= {"--help", "--no-overwrite", "--no-baseline", "--nproc-per-node"}
-    text = " ".join(re.sub("[│|]", " ", out).split())
+    negated = {f"--no-{name[2:]}" for name in expected}
+    assert shown - expected - negated <= {"--help", "--nproc-per-node"}
     for name in names:
-        assert " ".join(described[name].split()) in text, name
+        assert " ".join(described[name].split()) in told(out), name
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_help_of_a_method_shows_the_default_of_every_option_and_its_source(unidd, method, budget):
+    cls = find(method)
+    _, out, _ = unidd("distill", method, "--budget", budget, "--help")
+    option = r"--([a-z-]+)(?:, --no-[a-z-]+)? (?:(?!--[a-z]).)*?\(default: ([^)]*)\)"
+    shown = dict(re.findall(option, told(out)))
+    for f in dataclasses.fields(cls):
+        assert shown[f.name.replace("_", "-")] == str(getattr(budgeted(cls, budget), f.name)), f.name
+    for line in (f"Source: {cls.source}", f"Filter: {cls.acts_as}", f"Labels: {cls.labels}", cls.summary()):
+        assert line in told(out)
 
 
 def test_help_of_the_command_names_its_subcommands(unidd):
     code, out, _ = unidd("--help")
     assert code == 0
-    for word in ("distill", "plan", "evaluate", "teach"):
+    for word in ("distill", "plan", "evaluate", "teach", "methods"):
         assert word in out
 
 
 def test_the_choices_are_in_the_help(unidd):
-    _, out, _ = unidd("distill", "--help")
-    assert unidd("plan", "--help")[1].split("--dataset")[1] == out.split("--dataset")[1]
-    for choice in (*configs.METHODS, *configs.BUDGETS, "ridge", "cosine", "mix"):
+    _, out, _ = unidd("distill", "cfm", "--help")
+    assert unidd("plan", "cfm", "--help")[1].split("--filter")[1] == out.split("--filter")[1]
+    for choice in (*BUDGETS, "ridge", "cosine", "mix"):
         assert choice in out
+
+
+@pytest.mark.parametrize("arguments", [("methods",), ("distill", "--help"), ("plan", "-h")], ids=" ".join)
+def test_all_methods_are_listed_with_their_filter(unidd, arguments):
+    code, out, err = unidd(*arguments)
+    assert (code, err) == (0, "")
+    for cls in found():
+        assert f"{cls.path()} {cls.summary()} filter: {cls.acts_as}; labels: {cls.labels}" in told(out)
 
 
 def test_the_installed_command_is_this_one():
@@ -343,20 +385,47 @@ def test_the_installed_command_is_this_one():
 # -------------------------------------------------------------------------------------------------- mistakes
 
 
-def assert_refused(unidd, here, *arguments, message: str, files=()) -> None:
-    """One line on standard error with the message, exit code 2, quickly, and nothing written anywhere."""
-    cache = Path(os.environ["UNIDD_CACHE"])
-    before = trace(here, cache, *files)
-    start = time.process_time()  # of this process alone: the machine may have other things to do
-    code, out, err = unidd(*arguments)
-    assert time.process_time() - start < 3
-    assert code == 2
-    assert out == ""
-    assert re.search(message, err), err
-    parser = ("Invalid choice", "Value error", "Unrecognized options")  # headings of tyro's framed messages
-    assert err.count("unidd: error: ") + sum(err.count(heading + " ") for heading in parser) == 1
-    assert err.count("\n") == 1 or not err.startswith("unidd")
-    assert trace(here, cache, *files) == before
+LONG = [(training, "train"), (evaluation, "train"), (_descending, "carry_out"), (realside, "real_statistics")]
+
+
+@pytest.fixture(scope="module")
+def usual() -> float:
+    """Seconds this process computes for what comes before the work of a good command: parsing, and the data."""
+    start = time.process_time()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["unidd", "distill", "cfm", "--help"])
+        with pytest.raises(SystemExit):
+            cli.main()
+    load("photos")
+    return time.process_time() - start
+
+
+@pytest.fixture
+def refused(unidd, here, usual, monkeypatch):
+    """Runs a command that must end in one line on standard error with the message, and exit code 2.
+
+    No long work begins: nothing is trained, no image descends, nothing is written anywhere, and this process (the
+    machine may have other things to do) computes no longer than for a few good commands.
+    """
+
+    def run(*arguments, message: str, files=()) -> None:
+        cache = Path(os.environ["UNIDD_CACHE"])
+        before = trace(here, cache, *files)
+        with monkeypatch.context() as patch:
+            for module, name in LONG:
+                patch.setattr(module, name, lambda *_, name=name, **__: pytest.fail(f"long work begins: {name}"))
+            start = time.process_time()
+            code, out, err = unidd(*arguments)
+            assert time.process_time() - start < 5 * usual + 1
+        assert code == 2
+        assert out == ""
+        assert re.search(message, err), err
+        parser = ("Invalid choice", "Value error", "Unrecognized options")  # headings of tyro's framed messages
+        assert err.count("unidd: error: ") + sum(err.count(heading + " ") for heading in parser) == 1
+        assert err.count("\n") == 1 or not err.startswith("unidd")
+        assert trace(here, cache, *files) == before
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -370,7 +439,6 @@ def assert_refused(unidd, here, *arguments, message: str, files=()) -> None:
         (["--dataset", "no/such/folder"], "no/such/folder"),
         (["--dataset", "digits", "--model", "convent"], "unknown model 'convent'"),
         (["--dataset", "digits", "--model", "squeezenet1_1"], "squeezenet1_1 takes images of 3 channels"),
-        (["--method", "mtt"], "mtt"),
         (["--budget", "lavish"], "lavish"),
         (["--bta", "0.1"], "--bta"),
         (["--beta", "-0.1"], "beta must be a finite number above 0, not -0.1"),
@@ -388,65 +456,73 @@ def assert_refused(unidd, here, *arguments, message: str, files=()) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_wrong_option_of_distill(unidd, here, arguments, message):
-    assert_refused(unidd, here, "distill", "--budget", "smoke", *arguments, message=message)
+def test_a_wrong_option_of_distill(refused, arguments, message):
+    refused("distill", "cfm", "--budget", "smoke", *arguments, message=message)
 
 
-def test_more_images_than_a_class_of_photos_has(unidd, here):
-    assert_refused(unidd, here, "distill", "--ipc", "501", message=r"ipc must be 1 … 500.*photos, not 501")
+def test_more_images_than_a_class_of_photos_has(refused):
+    refused("distill", "cfm", "--ipc", "501", message=r"ipc must be 1 … 500.*photos, not 501")
 
 
-def test_data_that_are_not_there(unidd, here, tmp_path, monkeypatch):
+def test_data_that_are_not_there(refused, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError("no network here")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     root = tmp_path / "data"
     message = r"cifar10 is not in .*put cifar-10-python\.tar\.gz there"
-    assert_refused(unidd, here, "distill", "--dataset", "cifar10", "--root", root, message=message, files=[tmp_path])
+    refused("distill", "cfm", "--dataset", "cifar10", "--root", root, message=message, files=[tmp_path])
 
 
 @pytest.mark.parametrize("folders", [[], ["train", "test"], ["train/a", "test/a"]], ids=str)
-def test_a_folder_without_classes(unidd, here, tmp_path, folders):
+def test_a_folder_without_classes(refused, tmp_path, folders):
     (tmp_path / "pets").mkdir()
     for folder in folders:
         (tmp_path / "pets" / folder).mkdir(parents=True)
     message = "put images in .*/train/<class>/ and .*/test/<class>/"
-    assert_refused(unidd, here, "distill", "--dataset", tmp_path / "pets", message=message, files=[tmp_path])
+    refused("distill", "cfm", "--dataset", tmp_path / "pets", message=message, files=[tmp_path])
 
 
 @pytest.mark.parametrize("below", ["", "below", "far/below"])
-def test_no_place_to_write_the_set(unidd, here, tmp_path, below):
+def test_no_place_to_write_the_set(refused, tmp_path, below):
     (tmp_path / "file").write_text("mine")
     out = tmp_path / "file" / below
-    assert_refused(unidd, here, *SMOKE, "--out", out, message=f"cannot write to {out}", files=[tmp_path])
+    refused(*SMOKE, "--out", out, message=f"cannot write to {out}", files=[tmp_path])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_no_permission_to_write(unidd, here, tmp_path):
+def test_no_permission_to_write(refused, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o555)
     for out in (tmp_path / "locked", tmp_path / "locked" / "below"):
-        assert_refused(unidd, here, *SMOKE, "--out", out, message=f"cannot write to {out}")
+        refused(*SMOKE, "--out", out, message=f"cannot write to {out}")
 
 
-def test_no_place_for_teachers(unidd, here, tmp_path, monkeypatch):
+def test_no_place_for_teachers(refused, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "file"))
-    assert_refused(unidd, here, *SMOKE, message="file", files=[tmp_path])
+    refused(*SMOKE, message="file", files=[tmp_path])
 
 
-def test_a_set_is_not_overwritten_by_accident(unidd, here, digits):
-    assert_refused(unidd, here, *SMOKE, "--out", digits, message="already holds.*--overwrite", files=[digits])
+def test_a_set_is_not_overwritten_by_accident(refused, digits):
+    refused(*SMOKE, "--out", digits, message="already holds.*--overwrite", files=[digits])
+
+
+FAILING = """
+from unidd.methods.cfm import CFM
+
+class Failing(CFM):
+    def distill(self, data, teacher, run):
+        raise {error}("the loss is not finite")
+"""
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_distillation_that_fails_leaves_no_folder(unidd, here, digits, monkeypatch, error):
-    def fail(*_, **__):
-        raise error("the loss is not finite")
-
-    monkeypatch.setattr(configs, "distill", fail)
+def test_a_distillation_that_fails_leaves_no_folder(unidd, here, tmp_path, digits, monkeypatch, error):
+    name = f"failing_by_{error.__name__.lower()}"
+    (tmp_path / f"{name}.py").write_text(FAILING.format(error=error.__name__))
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(KeyboardInterrupt) if error is KeyboardInterrupt else pytest.MonkeyPatch.context():
-        code, _, err = unidd(*SMOKE)
+        code, _, err = unidd("distill", name, *SMOKE[2:])
         assert code == 2
         assert err == "unidd: error: the loss is not finite\n"
     assert not list(here.iterdir())
@@ -490,15 +566,15 @@ DAMAGE = {
     "a broken card": (lambda folder: (folder / "card.json").write_text("{"), r"card\.json is damaged"),
     "other classes": (lambda folder: reseal(folder, class_names=list("abcdefghij")), "classes"),
     "another normalisation": (lambda folder: reseal(folder, mean=[0.5]), "normalisation"),
-    "an unknown data set": (lambda folder: reseal(folder, config={"benchmark": {"dataset": "gone"}}), "gone"),
+    "an unknown data set": (lambda folder: reseal(folder, config={"cell": {"dataset": "gone"}}), "gone"),
 }
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_set(unidd, here, copy, kind):
+def test_a_damaged_set(refused, copy, kind):
     damage, message = DAMAGE[kind]
     damage(copy)
-    assert_refused(unidd, here, "evaluate", copy, message=message, files=[copy])
+    refused("evaluate", copy, message=message, files=[copy])
 
 
 @pytest.mark.parametrize(
@@ -511,35 +587,36 @@ def test_a_damaged_set(unidd, here, copy, kind):
         (["--seeds", "-1"], "seeds"),
         (["--seeds"], "seeds"),
         (["--labels", "fuzzy"], "fuzzy"),
+        (["--labels", "soft"], "soft"),
         (["--budget", "lavish"], "lavish"),
         (["--device", "abacus"], "abacus"),
         (["--ipc", "1"], "--ipc"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_wrong_option_of_evaluate(unidd, here, copy, arguments, message):
-    assert_refused(unidd, here, "evaluate", copy, *arguments, message=message, files=[copy])
+def test_a_wrong_option_of_evaluate(refused, copy, arguments, message):
+    refused("evaluate", copy, *arguments, message=message, files=[copy])
 
 
-def test_a_wrong_student_is_found_before_a_teacher_is_trained(unidd, here, copy, tmp_path, monkeypatch):
+def test_a_wrong_student_is_found_before_a_teacher_is_trained(refused, copy, tmp_path, monkeypatch):
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "empty"))
     task = ("evaluate", copy, "--model", "convent")
-    assert_refused(unidd, here, *task, message="unknown model 'convent'", files=[tmp_path])
+    refused(*task, message="unknown model 'convent'", files=[tmp_path])
 
 
-def test_no_place_to_write_the_record(unidd, here, copy, tmp_path):
+def test_no_place_to_write_the_record(refused, copy, tmp_path):
     (tmp_path / "file").write_text("")
     record = tmp_path / "file" / "mine.json"
-    assert_refused(unidd, here, "evaluate", copy, "--record", record, message="cannot write to", files=[tmp_path])
+    refused("evaluate", copy, "--record", record, message="cannot write to", files=[tmp_path])
 
 
-def test_a_set_that_is_not_there(unidd, here):
-    assert_refused(unidd, here, "evaluate", "nowhere", message="nowhere is not a synthetic set")
+def test_a_set_that_is_not_there(refused):
+    refused("evaluate", "nowhere", message="nowhere is not a synthetic set")
 
 
 @pytest.mark.parametrize(("arguments", "message"), [(["--model", "convent"], "convent"), (["--dataset", "x"], "'x'")])
-def test_a_wrong_option_of_teach(unidd, here, arguments, message):
-    assert_refused(unidd, here, "teach", "--dataset", "digits", "--budget", "smoke", *arguments, message=message)
+def test_a_wrong_option_of_teach(refused, arguments, message):
+    refused("teach", "--dataset", "digits", "--budget", "smoke", *arguments, message=message)
 
 
 @pytest.mark.parametrize("arguments", [[], ["destill"]])
@@ -549,11 +626,184 @@ def test_no_such_command(unidd, here, arguments):
     assert "distill" in err
 
 
+@pytest.mark.parametrize("command", ["distill", "plan"])
+@pytest.mark.parametrize("arguments", [[], ["--ipc", "2"], ["--ipc", "2", "cfm"], ["--method", "cfm"]], ids=str)
+def test_without_a_method_first(refused, command, arguments):
+    message = f"^unidd: error: say which method first, as in: unidd {command} cfm; unidd methods lists them\n$"
+    refused(command, *arguments, message=message)
+
+
+@pytest.mark.parametrize("command", ["distill", "plan"])
+@pytest.mark.parametrize("method", ["alchemy", "CFM", "no.such.module", "unidd.methods.cfm.Nothing", "json", ""])
+def test_an_unknown_method(refused, command, method):
+    known = f"unknown method '{method}': choose one of .*cfm.*, or the dotted path of a module of yours"
+    refused(command, method, "--ipc", "2", message="the module 'json' has no method" if method == "json" else known)
+
+
+def test_a_second_method(refused):
+    refused("distill", "cfm", "hfm", message="hfm")
+
+
 def test_from_the_shell(here):
     """A process of its own: the error alone on standard error, the exit code, no trace."""
-    run = [sys.executable, "-m", "unidd", "distill", "--ipc", "0"]
+    run = [sys.executable, "-m", "unidd", "distill", "cfm", "--ipc", "0"]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "unidd: error: ipc must be at least 1, not 0\n"
     assert not list(here.iterdir())
+
+
+# --------------------------------------------------------------------------------------- a method of one's own
+
+TINY = '''
+"""Images that are drawn to the mean of their class."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from tiny_means import means
+
+from unidd.engine.descent import Descent, Objective, Step
+from unidd.methods import Count, Descending, Positive
+
+
+class Distance(Objective):
+    """Half the squared distance to the mean of the class, over all pixels."""
+
+    def __init__(self, targets):
+        self.targets = targets
+
+    def begin(self, batch):
+        self.target = self.targets[batch.labels]
+
+    def step(self, x, t, generator):
+        gap = x.detach() - self.target
+        return Step({"distance": gap.square().sum() / 2}, gap, {"t": float(t)}, partial=("distance",))
+
+
+@dataclass(frozen=True)
+class Tiny(Descending):
+    """Images that are drawn to the mean of their class.
+
+    Args:
+        pull: how far they go in a step.
+        steps: of a round.
+    """
+
+    pull: Positive = 0.125
+    steps: Count = 40
+
+    source: ClassVar[str] = "A test of ours, 2026"
+    acts_as: ClassVar[str] = "all-pass, on the mean alone"
+    needs_teacher: ClassVar[bool] = False
+
+    def descent(self, data):
+        return Descent(self.steps, self.pull)
+
+    def objective(self, data, teacher, run):
+        return Distance(means(data.normalise(data.train.images), data.train.labels))
+'''
+MEANS = """
+import torch
+
+def means(x, labels):
+    return torch.stack([x[labels == k].mean(0) for k in range(int(labels.max()) + 1)])
+"""
+
+
+@pytest.fixture
+def tiny(here) -> tuple[str, ...]:
+    """A method in two files of the working folder; options that any command takes with it."""
+    (here / "tiny.py").write_text(TINY.lstrip())
+    (here / "tiny_means.py").write_text(MEANS.lstrip())
+    assert TINY.strip().count("\n") < 60
+    yield ("tiny", "--dataset", "digits", "--budget", "smoke")
+    for name in ("tiny", "tiny_means"):
+        sys.modules.pop(name, None)
+
+
+def test_a_method_of_ones_own_is_distilled(unidd, tiny):
+    code, out, err = unidd("distill", *tiny, "--ipc", "2", "--steps", "30")
+    assert code == 0, err
+    assert "teacher:" not in out
+    result, data = SyntheticSet.load("distilled"), load("digits")
+    assert (result.config["method"], result.config["steps"], result.config["pull"]) == ("tiny", 30, 0.125)
+    assert result.config["cell"]["method"] == "tiny.Tiny"
+    assert result.teacher == {}
+    assert [entry["b"] for entry in result.history] == [0, 1]
+    x = data.train.images.double() / 255
+    means = torch.stack([x[data.train.labels == k].mean(0) for k in result.labels])
+    start = SyntheticSet.from_real(data, 2)
+    assert (result.images - means).norm() < 0.2 * (start.images - means).norm()
+    for name in ("tiny.Tiny", "tiny"):
+        assert unidd("distill", name, *tiny[1:], "--ipc", "2", "--steps", "30", "--out", "again")[0] == 0
+        assert torch.equal(SyntheticSet.load("again").images, result.images)
+        shutil.rmtree("again")
+    code, out, _ = unidd("evaluate", "distilled", "--labels", "hard", "--seeds", "0", "--no-baseline")
+    assert code == 0
+    assert "tiny, hard labels:" in out
+
+
+def test_a_method_of_ones_own_goes_on_where_it_stood(unidd, interrupted, tiny):
+    interrupted("distill", *tiny, "--ipc", "2", "--save-every", "1")
+    code, out, _ = unidd("distill", *tiny, "--ipc", "2")
+    assert code == 0
+    assert "going on from round 0, step 1" in out
+    assert unidd("distill", *tiny, "--ipc", "2", "--out", "whole")[0] == 0
+    assert Path("whole/images.safetensors").read_bytes() == Path("distilled/images.safetensors").read_bytes()
+
+
+def test_a_method_of_ones_own_is_planned(unidd, here, tiny):
+    code, out, err = unidd("plan", *tiny, "--ipc", "2")
+    assert code == 0, err
+    assert re.search(r"distillation .* 2 batches of 10 images, 2 steps of", out)
+    assert re.search(r"teacher +– ", out)
+    assert sorted(path.name for path in here.iterdir() if path.suffix == ".py") == ["tiny.py", "tiny_means.py"]
+    assert not [path for path in here.iterdir() if path.name not in ("tiny.py", "tiny_means.py", "__pycache__")]
+
+
+def test_a_method_of_ones_own_has_help_and_errors(unidd, refused, tiny):
+    for command in ("distill", "plan"):
+        code, out, _ = unidd(command, *tiny, "--help")
+        assert code == 0
+        for text in (
+            "--pull FLOAT how far they go in a step. (default: 0.125)",
+            "--steps INT of a round. (default: 2)",
+        ):
+            assert text in told(out)
+        for text in ("Source: A test of ours, 2026", "Filter: all-pass, on the mean alone"):
+            assert text in told(out)
+    refused("distill", *tiny, "--pull", "0", message="pull must be a finite number above 0, not 0")
+    refused("distill", *tiny, "--beta", "1", message="--beta")
+    refused("distill", "tiny.Huge", message="unknown method 'tiny.Huge'")
+
+
+def test_a_method_of_ones_own_is_a_line_of_the_table_and_its_code_counts(here, tiny, digits):
+    task = {"dataset": "digits", "budget": "smoke", "seeds": [0, 1]}
+    cell = Cell.of("tiny", {"steps": 30}, **task)
+    record = run_cell(cell)
+    assert (record.method, record.role, record.config["cell"]["method"]) == ("tiny", "method", "tiny.Tiny")
+    assert Cell.of(**record.config["cell"]) == cell
+    frame = table([record, run_cell(Cell.of("random", **task))])
+    assert list(frame.method) == ["random", "tiny", "random", "tiny"]
+    assert frame[frame.method == "tiny"]["ior"].notna().all()
+    before, others = cell.code, Cell.of("cfm", **task).code
+    for path in (here / "tiny.py", here / "tiny_means.py"):
+        text = path.read_text()
+        path.write_text("# why\n" + text)
+        assert cell.code == before == record.code
+        path.write_text(text + "MORE = 1\n")
+        assert cell.code != before
+        path.write_text(text)
+    assert Cell.of("cfm", **task).code == others
+
+
+def test_a_method_of_ones_own_from_the_shell(here, tiny):
+    """By the installed command, which by itself does not look for modules in the working folder."""
+    script = "import sys; sys.path = [p for p in sys.path if p]; from unidd.cli import main; main()"
+    run = [sys.executable, "-c", script, "distill", *tiny]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "10 images in distilled; next: unidd evaluate distilled\n"

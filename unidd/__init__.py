@@ -23,8 +23,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         evaluation        students, and the label regimes
     engine                how images descend; knows no method
         parallel          several processes, one distillation
-        run               what a distillation is asked for
         checkpoint        states of runs on disk
+        run               what a distillation is asked for
         precision         half precision of the network
         realside          one pass over the real images, shared and kept
         descent           an iterator of steps over an Objective
@@ -84,7 +84,7 @@ _HOMES = {
     "data.synthetic": ("SyntheticSet",),
     "methods": ("find",),
 }
-__all__ = [name for names in _HOMES.values() for name in names]
+__all__ = ["Cell", "ImageData", "SyntheticSet", "distill", "evaluate", "find", "load", "plan", "run", "teach"]
 
 
 def __getattr__(name: str) -> Any:

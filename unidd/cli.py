@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -26,10 +26,14 @@ from .engine.parallel import Ranks
 from .files import check_writable
 from .methods import Descending, Method
 from .networks.evaluation import REGIMES, check_fits
-from .networks.training import Teacher
+from .networks.training import NOBODY, Teacher
 
-Budget = Literal[tuple(BUDGETS)]
-Regime = Literal[REGIMES]
+# Strings for a type checker; at run time, the choices that the command line shows.
+if TYPE_CHECKING:
+    Budget = str
+    Regime = str
+else:
+    Budget, Regime = Literal[tuple(BUDGETS)], Literal[REGIMES]
 Found = TypeVar("Found")
 
 
@@ -93,9 +97,9 @@ def distill(method: Method, task: Task) -> None:
     ranks.leave()
 
 
-def _teacher(cell: Cell, data: ImageData, ranks: Ranks) -> Teacher | None:
+def _teacher(cell: Cell, data: ImageData, ranks: Ranks) -> Teacher:
     if not cell.method.needs_teacher:
-        return None
+        return NOBODY
     teacher = _first_alone(ranks, lambda: cell.teacher(data, progress=ranks.first))
     if ranks.first:
         print(f"teacher: {cell.model}, {teacher.accuracy:.1f} % on the {data.name} test images")
@@ -164,7 +168,7 @@ def assess(
     synthetic = SyntheticSet.load(folder)
     card, ipc = synthetic.config.get("cell", {}), max(1, len(synthetic) // len(synthetic.class_names))
     check_seeds(seeds)
-    teacher_model, budget = card.get("model", "convnet"), budget or card.get("budget", "embedded")
+    teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
     model = model or teacher_model
     if record:
         check_writable(record.parent)

@@ -52,7 +52,7 @@ def main() -> None:
         "name: unidd\nchannels:\n  - conda-forge\n  - nodefaults\ndependencies:\n"
         f"  - python={sys.version_info.major}.{sys.version_info.minor}\n  - pip\n  - pip:\n"
         + "".join(f"      - {pin}\n" for pin in pins)
-        + '      - -e ".[book,test,batch]"\n'
+        + '      - -e ".[embedded,show,book,test,batch]"\n'
     )
 
 

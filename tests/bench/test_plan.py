@@ -5,36 +5,36 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import pytest
 import torch
+from torch import Generator, Tensor
 
 from unidd import cli
-from unidd.bench import machine, measuring, planning
-from unidd.bench.configs import Benchmark
+from unidd.bench import machine, measuring
+from unidd.bench.cell import Cell
 from unidd.bench.machine import available_memory
 from unidd.bench.measuring import Measured, measure_steps
 from unidd.bench.planning import Plan, Work, estimate, measure, plan
-from unidd.data.datasets import load
-from unidd.engine import distillation
+from unidd.data.datasets import ImageData
 from unidd.engine.checkpoint import Checkpoint
-from unidd.engine.distillation import distill, real_side
+from unidd.engine.descent import Batch, Descent, Objective, Start, Step
 from unidd.engine.parallel import Ranks
-from unidd.engine.settings import DistillConfig
-from unidd.networks.training import TrainConfig, train
+from unidd.engine.realside import real_side
+from unidd.engine.run import Run
+from unidd.methods import Count, Descending, find
+from unidd.methods.cfm import CFM
+from unidd.networks.training import Teacher, TrainConfig, train
 
-SMALL = Benchmark("digits", ipc=2, budget="smoke")
-
-
-@pytest.fixture(scope="module")
-def data():
-    return load("digits")
+SMALL = Cell.of(dataset="digits", ipc=2, budget="smoke")
 
 
 @pytest.fixture(scope="module")
-def teacher(data):
-    return SMALL.teacher(data, progress=False)
+def teacher(digits):
+    return SMALL.teacher(digits, progress=False)
 
 
 # ------------------------------------------------------------------------------------------------- the work
@@ -45,49 +45,51 @@ def teacher(data):
     [({}, 0), ({"group": 4}, 1), ({"steps": 5, "ipc": 1}, 2), ({"steps": 4}, 2), ({"steps": 0}, 1), ({"group": 10}, 9)],
     ids=str,
 )
-def test_the_work_is_what_a_run_does(data, teacher, tmp_path, monkeypatch, changes, save_every):
-    config = DistillConfig(**({"ipc": 2, "steps": 3, "filter": "none"} | changes))
-    counts = dict.fromkeys(("steps", "batches", "states"), 0)
-    largest, save = [0], Checkpoint.save
+def test_the_work_is_what_a_run_does(digits, teacher, tmp_path, changes, save_every):
+    changes = {"ipc": 2, "steps": 3, "filter": "none"} | changes
+    ipc, method = changes.pop("ipc"), CFM(**changes)
+    counts, largest = dict.fromkeys(("steps", "batches", "states"), 0), [0]
 
-    def count(name):
-        counts[name] += 1
+    class Counting(Checkpoint):
+        def save(self, state):
+            counts["states"] += 1
+            super().save(state)
 
-    def counting(checkpoint, state):
-        count("states")
-        save(checkpoint, state)
+        def save_batch(self, number, images):
+            counts["batches"] += 1
+            super().save_batch(number, images)
 
     def step(_, inputs):
-        count("steps")
+        counts["steps"] += 1
         largest[0] = max(largest[0], len(inputs[0]))
 
-    monkeypatch.setattr(Checkpoint, "save", counting)
     handle = teacher.model.register_forward_pre_hook(step)
-    options = {"folder": tmp_path / "run", "save_every": save_every, "callback": lambda *_: count("batches")}
-    result = distill(config, data, teacher, progress=False, **options)
+    run = Run(ipc, checkpoint=Counting(tmp_path / "run"), save_every=save_every)
+    result = method.distill(digits, teacher, run)
     handle.remove()
-    work = Work.of(config, data, None, real=False, save_every=save_every)
+    descent, start = method.descent(digits), method.start(digits, run)
+    work = Work.of(digits, len(result), None, descent, start, save_every=save_every)
     assert (work.batches, work.batches * work.steps) == (counts["batches"], counts["steps"])
     assert work.batches * (work.saves + 1) == counts["states"]
-    assert work.batch == (largest[0] or 10)
+    assert work.batch == largest[0]
     assert work.images * work.image == result.images.nbytes
     assert (work.train_steps, work.test_images, work.real_images) == (0, 0, 0)
 
 
-def test_the_work_of_a_teacher_is_what_training_does(data, monkeypatch):
+def test_the_work_of_a_teacher_is_what_training_does(digits, monkeypatch):
     training, steps = TrainConfig(epochs=2, batch=100), []
     original = torch.optim.SGD.step
     monkeypatch.setattr(torch.optim.SGD, "step", lambda *args: (steps.append(1), original(*args))[1])
     train(
         torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)),
-        data.normalise(data.train.images),
-        data.train.labels,
+        digits.normalise(digits.train.images),
+        digits.train.labels,
         training,
     )
-    work = Work.of(DistillConfig(), data, training, real=True)
+    work = Work.of(digits, 10, training, real=True)
     assert work.train_steps == len(steps)
-    assert work.test_images == len(data.test)
-    assert work.real_images == len(data.train)
+    assert work.test_images == len(digits.test)
+    assert work.real_images == len(digits.train)
 
 
 def test_the_estimate_is_a_sum_over_the_work():
@@ -142,114 +144,177 @@ class Clock:
 
     time = perf_counter
 
-    def slow(self, seconds, original):
-        def slowed(*args, **options):
-            self.now += seconds(*args, **options) if callable(seconds) else seconds
-            return original(*args, **options)
 
-        return slowed
+CANNOT_ALLOCATE = "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"
+FAULTS = {"allocate": RuntimeError(CANNOT_ALLOCATE), "memory": MemoryError(), "other": RuntimeError("shapes differ")}
+
+
+class Slowly(Objective):
+    """Takes 10 s to begin a batch, and for a step twice as long in later batches as in the first."""
+
+    def __init__(self, method: "Slow"):
+        self.method = method
+
+    def begin(self, batch: Batch) -> None:
+        self.later = batch.number > 0
+        self.method.clock.now += 10.0
+        self.method.tried.append(batch.size)
+
+    def step(self, x: Tensor, t: int, generator: Generator) -> Step:
+        if len(x) > self.method.most:
+            raise FAULTS[self.method.fault]
+        self.method.clock.now += self.method.seconds * (1 + self.later)
+        return Step({"loss": x.sum()}, torch.zeros_like(x))
+
+
+@dataclass(frozen=True)
+class Slow(Descending):
+    """Moves no pixel, and takes 100 s to say what it descends on.
+
+    Args:
+        seconds: of a step of the first batch.
+        most: images of a batch that fit the memory.
+        fault: how it fails if there are more.
+    """
+
+    seconds: float = 1.0
+    most: Count = 1000
+    fault: Literal["allocate", "memory", "other"] = "allocate"
+
+    source: ClassVar[str] = "none"
+    acts_as: ClassVar[str] = "none"
+    needs_teacher: ClassVar[bool] = False
+    clock: ClassVar[Clock]
+    tried: ClassVar[list[int]]
+
+    def descent(self, data: ImageData) -> Descent:
+        return Descent(steps=7, lr=0.1)
+
+    def objective(self, data: ImageData, teacher: Teacher | None, run: Run) -> Slowly:
+        self.clock.now += 100.0
+        return Slowly(self)
+
+
+@dataclass(frozen=True)
+class Grouped(Slow):
+    """The same, in batches that can be made smaller."""
+
+    group: Count = 0
+
+    def start(self, data: ImageData, run: Run) -> Start:
+        return Start.real(data, run.ipc, run.seed, self.group)
+
+
+@pytest.fixture(autouse=True)
+def of_slow(monkeypatch):
+    monkeypatch.setattr(Slow, "clock", Clock(), raising=False)
+    monkeypatch.setattr(Slow, "tried", [], raising=False)
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    found = Clock()
-    monkeypatch.setattr(measuring, "time", found)
-    return found
+def clock(monkeypatch, of_slow):
+    monkeypatch.setattr(measuring, "time", Slow.clock)
+    return Slow.clock
 
 
 @pytest.mark.parametrize("ipc", [1, 3])
-def test_seconds_are_laid_to_the_right_account(data, teacher, clock, monkeypatch, ipc):
-    """A step takes 1 s in the first batch and 2 s later, a round's beginning 10, a state 0.25, all eigenvectors 100.
+def test_seconds_are_laid_to_the_right_account(digits, clock, monkeypatch, ipc):
+    """A step takes 1 s in the first batch and 2 s later, a batch's beginning 10, a state 0.25, the objective 100."""
 
-    The first second of the first step passes before it calls the network, which counts as `setup`.
-    """
-    config, count = DistillConfig(ipc=ipc, steps=7), [0]
-    statistics = real_side(config, data, teacher.model, Ranks())
+    class SlowCheckpoint(Checkpoint):
+        def save(self, state):
+            clock.now += 0.25
+            super().save(state)
 
-    def begin_round(*_, **options):
-        count[0] = options["count"]
-        return 10.0
-
-    decompose, once = distillation.RealSide.of, 100.0 / len(statistics)
-    monkeypatch.setattr(distillation.RealSide, "of", staticmethod(clock.slow(once, decompose)))
-    monkeypatch.setattr(distillation.Round, "of", staticmethod(clock.slow(begin_round, Round.of)))
-    slow = clock.slow(lambda *_, **__: 1.0 if count[0] == 1 else 2.0, distillation.step_loss)
-    monkeypatch.setattr(distillation, "step_loss", slow)
-    monkeypatch.setattr(Checkpoint, "save", clock.slow(0.25, Checkpoint.save))
-    found = measure_steps(config, data, teacher, statistics, patience=60.0)
+    monkeypatch.setattr(measuring, "Checkpoint", SlowCheckpoint)
+    found = measure_steps(Slow(), digits, None, Run(ipc), patience=60.0)
     later = {"step": 2.0, "between": 10.25} if ipc > 1 else {"step": 1.0, "between": 0.0}
-    expected = {"first": 1.0, "setup": 111.0, "save": 0.25} | later
+    expected = {"first": 1.0, "setup": 110.0, "save": 0.25} | later
     assert {name: getattr(found, name) for name in expected} == pytest.approx(expected)
     assert found.start == pytest.approx(0, abs=1e-9)
 
 
-def test_slow_steps_are_few(data, teacher, clock, monkeypatch):
-    monkeypatch.setattr(distillation, "step_loss", clock.slow(30.0, distillation.step_loss))
-    found = measure_steps(DistillConfig(ipc=3, filter="none"), data, teacher, patience=10.0)
-    assert (found.first, found.step, found.steps) == (30.0, 30.0, 3)
-    assert clock.now == 90.0 + 30.0, "and the one at which it breaks off"
+def test_slow_steps_are_few(digits, clock):
+    found = measure_steps(Slow(seconds=30.0), digits, None, Run(ipc=3), patience=10.0)
+    assert (found.first, found.step, found.setup, found.steps) == (30.0, 30.0, 110.0, 3)
+    assert clock.now == 110.0 + 90.0, "and nothing more"
 
 
-def test_measuring_leaves_the_teacher_as_it_was(data, teacher):
+def test_measuring_leaves_the_teacher_as_it_was(digits, teacher):
     before = {name: tensor.clone() for name, tensor in teacher.model.state_dict().items()}
-    found = measure_steps(DistillConfig(ipc=2, filter="none"), data, teacher, patience=0.1)
+    found = measure_steps(CFM(filter="none"), digits, teacher, Run(ipc=2), patience=0.1)
     assert not teacher.model._forward_pre_hooks
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.model.state_dict().items())
     assert found.steps >= 10
     assert min(found.first, found.step, found.setup, found.save, found.state, found.memory) > 0
 
 
-def test_only_what_is_still_to_be_done_is_measured(data, teacher, tmp_path, monkeypatch):
-    measured, work = measure(SMALL, 0, data)
+def test_only_what_is_still_to_be_done_is_measured(digits, teacher, tmp_path, monkeypatch):
+    measured, work = measure(SMALL, SMALL.run(0), digits)
     assert (measured.train, work.train_steps) == (0, 0), "the teacher is there"
-    real_side(SMALL.distillation(0, data), data, teacher.model, Ranks())
-    assert measure(SMALL, 0, data)[1].real_images == 0
+    real_side("mean", digits, teacher.model, Ranks())
+    assert measure(SMALL, SMALL.run(0), digits)[1].real_images == 0
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
-    measured, work = measure(SMALL, 0, data)
+    measured, work = measure(SMALL, SMALL.run(0), digits)
     assert min(measured.train, measured.test, measured.real, measured.kept) > 0
     assert work.train_steps == 12
-    assert work.real_images == len(data.train)
-    assert not list(tmp_path.rglob("*")), "nothing is kept of it"
+    assert work.real_images == len(digits.train)
     for method in ("random", "classification"):
-        assert measure(dataclasses.replace(SMALL, method=method), 0, data)[1].real_images == 0
+        cell = dataclasses.replace(SMALL, method=find(method)())
+        assert measure(cell, cell.run(0), digits)[1].real_images == 0
+    assert not list(tmp_path.rglob("*")), "nothing is kept of it"
+
+
+@pytest.mark.parametrize(("method", "batches"), [(find("random")(), 0), (Slow(), 2)], ids=["chooses", "descends"])
+def test_a_method_that_needs_no_teacher_is_planned_without_one(digits, tmp_path, monkeypatch, method, batches):
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
+    cell = dataclasses.replace(SMALL, method=method)
+    measured, work = measure(cell, cell.run(0), digits)
+    assert (measured.train, measured.test, work.train_steps, work.test_images, work.real_images) == (0, 0, 0, 0, 0)
+    assert (work.batches, work.images) == (batches, 20)
+    assert min(measured.finish, measured.memory) > 0
+
+
+def test_the_whole_set_is_counted_where_no_ipc_is_asked_for(digits):
+    cell = Cell.of(dataset="digits", method="full", budget="smoke")
+    _, work = measure(cell, cell.run(0), digits)
+    assert (work.batches, work.images) == (0, len(digits.train))
 
 
 # -------------------------------------------------------------------------------------------------- refusals
 
 
-def test_a_group_that_fits_is_found(data, teacher, monkeypatch):
+def planned(method: Descending, data: ImageData) -> Measured:
+    cell = dataclasses.replace(SMALL, method=method)
+    return measure(cell, cell.run(0), data)[0]
+
+
+def test_a_group_that_fits_is_found(digits):
     """A batch of more than 3 images does not fit: 10, 5, then 3 classes are tried."""
-    tried = []
-
-    def limited(config, *_):
-        tried.append(config.group)
-        if config.group > 3:
-            raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory")
-        return Measured(step=1.0)
-
-    monkeypatch.setattr(planning, "measure_steps", limited)
     with pytest.raises(ValueError, match="a step of 10 images does not fit the memory: add --group 3, which does"):
-        measure(SMALL, 0, data)
-    assert tried == [10, 5, 3]
-    assert measure(dataclasses.replace(SMALL, settings={"group": 2}), 0, data)[0].step == 1.0
+        planned(Grouped(most=3), digits)
+    assert list(dict.fromkeys(Slow.tried)) == [10, 5, 3]
+    assert planned(Grouped(most=3, group=2), digits).step > 0
 
 
-def test_not_even_an_image_fits(data, teacher, monkeypatch):
-    def never(*_):
-        raise MemoryError
+@pytest.mark.parametrize(
+    ("method", "what"),
+    [
+        (Grouped(most=0, fault="memory"), "a single image"),
+        (Grouped(most=0), "a single image"),
+        (Slow(most=3), "10 images"),
+    ],
+    ids=["memory", "allocate", "no groups"],
+)
+def test_not_even_the_smallest_batch_fits(digits, method, what):
+    with pytest.raises(ValueError, match=f"a step of {what} does not fit the memory: take a smaller model"):
+        planned(method, digits)
 
-    monkeypatch.setattr(planning, "measure_steps", never)
-    with pytest.raises(ValueError, match="a step of a single image does not fit the memory: take a smaller model"):
-        measure(SMALL, 0, data)
 
-
-def test_another_error_of_a_step_stays_what_it_is(data, teacher, monkeypatch):
-    def broken(*_):
-        raise RuntimeError("shapes do not fit")
-
-    monkeypatch.setattr(planning, "measure_steps", broken)
-    with pytest.raises(RuntimeError, match="shapes"):
-        measure(SMALL, 0, data)
+def test_another_error_of_a_step_stays_what_it_is(digits):
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        planned(Grouped(most=0, fault="other"), digits)
+    assert Slow.tried == [10]
 
 
 PLAN = Plan((("start", 1.0, ""),), memory=10_000, disk=500, device="cpu", steps=3)
@@ -291,7 +356,7 @@ step = lambda: torch.ones(64 << 18).sum()
 if sys.argv[1] == "keep":
     assert keep_memory()
 faults, before = [], rss()
-for _ in range(6):
+for _ in range(20):  # the first few may still take more, until a free block fits whatever the alignment
     step()
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 kept = rss() - before
@@ -327,29 +392,42 @@ def test_the_available_memory_is_that_of_the_machine_or_of_the_container(monkeyp
     assert available_memory("cpu") is None
 
 
-def test_a_process_that_dies_while_it_measures_is_one_clear_error(monkeypatch):
-    monkeypatch.setattr(planning, "_MEASURE", "import os; os.kill(os.getpid(), 9)")
-    with pytest.raises(ValueError, match=r"measuring broke off \(signal 9\): is the memory of .* enough\?"):
-        plan(SMALL)
+DIES = """
+import os
+from dataclasses import dataclass
+from unidd.methods.random import Random
+
+@dataclass(frozen=True)
+class Dies(Random):
+    def check(self, data, run):
+        os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_process_that_dies_while_it_measures_is_one_clear_error(tmp_path, monkeypatch):
+    (tmp_path / "plan_dies.py").write_text(DIES)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"measuring broke off: is the memory of .* enough\?"):
+        plan(Cell.of("plan_dies", dataset="digits", budget="smoke"))
 
 
 def test_the_plan_is_printed_and_what_cannot_fit_ends_with_code_two(monkeypatch, capsys):
     asked = []
 
-    def planned(benchmark, **options):
-        asked.append((benchmark, options))
+    def planned(cell, **options):
+        asked.append((cell, options))
         return dataclasses.replace(PLAN, available=1)
 
     monkeypatch.setattr(cli, "plan", planned)
-    arguments = ["plan", "--dataset", "digits", "--ipc", "3", "--save-every", "5", "--beta", "0.5", "--out", "there"]
-    monkeypatch.setattr(sys, "argv", ["unidd", *arguments])
+    task = ["--dataset", "digits", "--ipc", "3", "--save-every", "5", "--beta", "0.5", "--out", "there"]
+    monkeypatch.setattr(sys, "argv", ["unidd", "plan", "cfm", *task])
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     printed = capsys.readouterr()
     assert printed.out == dataclasses.replace(PLAN, available=1).text() + "\n"
     assert printed.err.startswith("unidd: error: the run takes 9.8 KiB of memory, and 1 B are available")
-    ((benchmark, options),) = asked
-    assert (benchmark.dataset, benchmark.ipc, benchmark.settings) == ("digits", 3, {"beta": 0.5})
+    ((cell, options),) = asked
+    assert (cell.dataset, cell.ipc, cell.method) == ("digits", 3, CFM(beta=0.5, steps=100))
     assert (options["save_every"], options["out"]) == (5, Path("there"))
 
 
@@ -359,7 +437,7 @@ def test_the_plan_is_printed_and_what_cannot_fit_ends_with_code_two(monkeypatch,
     ids=str,
 )
 def test_a_wrong_option_of_plan(monkeypatch, capsys, arguments, message):
-    monkeypatch.setattr(sys, "argv", ["unidd", "plan", *arguments])
+    monkeypatch.setattr(sys, "argv", ["unidd", "plan", "cfm", *arguments])
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     printed = capsys.readouterr()
@@ -386,7 +464,7 @@ def test_a_run_takes_about_what_was_planned(tmp_path, monkeypatch):
     """Bounds for a machine that has other things to do; benchmarks/plan_accuracy.py measures on a quiet one."""
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    found = plan(dataclasses.replace(SMALL, settings={"steps": 60}), out=tmp_path / "set")
+    found = plan(dataclasses.replace(SMALL, method=CFM(steps=60)), out=tmp_path / "set")
     assert not list(tmp_path.iterdir()), "a plan leaves nothing"
     for word in (
         "teacher",
@@ -401,7 +479,7 @@ def test_a_run_takes_about_what_was_planned(tmp_path, monkeypatch):
     ):
         assert word in found.text()
     options = ["--dataset", "digits", "--ipc", "2", "--budget", "smoke", "--steps", "60"]
-    command = [sys.executable, "-m", "unidd", "distill", *options, "--out", str(tmp_path / "set")]
+    command = [sys.executable, "-m", "unidd", "distill", "cfm", *options, "--out", str(tmp_path / "set")]
     thin = [sys.executable, "-c", THIN, *command]
     done = subprocess.run(thin, capture_output=True, text=True, check=True, env=os.environ)
     seconds, memory = json.loads(done.stdout)

@@ -4,6 +4,7 @@ A small notebook stands in for the benchmark: it logs its method, fails (random)
 it to, and writes its record.
 """
 
+import itertools
 import json
 import os
 import re
@@ -16,6 +17,9 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from PIL import Image
+
+from unidd.bench.cell import Cell
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -91,7 +95,7 @@ def log(folder):
 
 
 def test_jobs_of_the_embedded_suite():
-    shared, found, _ = jobs.load(jobs.suite_path("embedded"))
+    shared, found, *_ = jobs.load(jobs.suite_path("embedded"))
     methods = {"random", "classification", "lfm", "hfm", "cfm"}
     assert set(found) >= {f"{m}-ipc{i}" for m in methods for i in (1, 10)} | {"full"}
     assert found["full"]["ipc"] is None
@@ -105,7 +109,7 @@ def test_suites_name_known_values(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if folder.startswith("_data/"):  # an image folder the reader brings
         Path(folder).mkdir(parents=True)
-    assert jobs.load(path)[1]
+    assert jobs.load(path).jobs
 
 
 def test_dry_run_lists_the_jobs_and_runs_none(folder):
@@ -239,17 +243,33 @@ def test_a_failed_job_leaves_no_record_and_the_others_run(folder):
     assert done(folder) == ["cfm-ipc1", "cfm-ipc2"]
 
 
-def test_code_version_ignores_docstrings_comments_and_outputs(tmp_path):
-    package, notebook = tmp_path / "unidd", tmp_path / "nb.ipynb"
-    package.mkdir()
+def test_other_images_in_the_folder_of_the_data_are_another_job(folder):
+    for split, name in itertools.product(("train", "test"), ("cat", "dog")):
+        (folder / "pets" / split / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(folder / "pets" / split / name / "0.png")
+    write_suite(folder, dataset=str(folder / "pets"))
+    assert snakemake(folder).returncode == 0
+    run = snakemake(folder, "--dry-run")
+    assert planned(run) == [], run.stdout
+    Image.new("RGB", (8, 8), "red").save(folder / "pets" / "train" / "cat" / "0.png")
+    run = snakemake(folder, "--dry-run")
+    assert "Params have changed since last execution" in run.stdout + run.stderr
+    assert planned(run) == ["cfm-ipc1.json", "random-ipc1.json"]
 
-    def version(source, output="", presentation=""):
-        (package / "filters.py").write_text(source)
-        (package / "plots.py").write_text(presentation)
-        cell = {"cell_type": "code", "source": ["x = 1"], "outputs": [output]}
+
+def test_the_batch_decides_by_the_hash_that_the_record_carries(folder):
+    suite = jobs.load(folder / "tiny.yaml")
+    assert suite.code == {name: Cell.of(**parameters).code for name, parameters in suite.jobs.items()}
+    assert suite.code["cfm-ipc1"] != suite.code["random-ipc1"]
+
+
+def test_only_the_code_of_a_notebook_counts(tmp_path):
+    notebook = tmp_path / "nb.ipynb"
+
+    def version(source, output=""):
+        cell = {"cell_type": "code", "source": [source], "outputs": [output]}
         notebook.write_text(json.dumps({"cells": [cell, {"cell_type": "markdown", "source": [output]}]}))
-        return jobs.code_version(notebook, package)
+        return jobs.cells_hash(notebook)
 
-    first = version('def f():\n    """One."""\n    return 1\n')
-    assert version('"""Module."""\ndef f():\n    """Two."""\n    return 1  # why\n', "out", "y = 2") == first
-    assert version('def f():\n    """One."""\n    return 2\n') != first
+    assert version("x = 1", "out") == version("x = 1")
+    assert version("x = 2") != version("x = 1")

@@ -5,15 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import randn
 
 from unidd.core.filters import AllPass, Landweber, Linear, Residual, Ridge, Scaled
 from unidd.core.objectives import filter_loss, signal_loss
 
 KINDS = {"ridge": Ridge(0.1), "linear": Linear()}
-
-
-def randn(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def correlations(n: int, d: int = 5, k: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from toys import randn
 
 from unidd.core.filters import AllPass, Landweber, Ridge, Scaled
 from unidd.core.spectra import (
@@ -32,12 +33,8 @@ SEEDS = st.integers(0, 1000)
 POSITIVE = st.floats(1e-6, 1e6)
 
 
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def rotation(d, seed=0):
-    return torch.linalg.qr(draw(d, d, seed=seed)).Q
+    return torch.linalg.qr(randn(d, d, seed=seed)).Q
 
 
 def wave(size, down, across):
@@ -51,7 +48,7 @@ def wave(size, down, across):
 
 @given(SEEDS, st.integers(2, 9))
 def test_spectrum_rebuilds_the_matrix(seed, d):
-    x = draw(d + 2, d, seed=seed)
+    x = randn(d + 2, d, seed=seed)
     ffc = x.T @ x
     lam, basis = spectrum(ffc)
     assert torch.allclose(basis @ lam.diag() @ basis.T, ffc, atol=1e-9)
@@ -60,7 +57,7 @@ def test_spectrum_rebuilds_the_matrix(seed, d):
 
 
 def test_spectrum_of_a_rank_deficient_matrix_is_never_negative():
-    x = draw(3, 8)
+    x = randn(3, 8)
     lam = spectrum(x.T @ x).eigenvalues
     assert (lam >= 0).all()
     assert (lam[3:] < 1e-10).all()
@@ -146,7 +143,7 @@ def test_effective_beta_needs_a_spectrum():
 @given(SEEDS)
 def test_participation_sums_to_one_and_ignores_rotations(seed):
     """Of the classes, and of features and basis together."""
-    basis, flc = rotation(6, seed), draw(6, 4, seed=seed + 1)
+    basis, flc = rotation(6, seed), randn(6, 4, seed=seed + 1)
     share = participation(basis, flc)
     assert float(share.sum()) == pytest.approx(1)
     assert (share >= 0).all()
@@ -176,14 +173,14 @@ def test_band_energy_counts_each_direction_once_and_its_lower_edge():
 def test_band_energy_of_bands_that_cover_all_sums_to_one(seed, inner):
     found = Spectrum(LAM[:8], rotation(8, seed))
     edges = torch.tensor([0.0, *sorted(inner), math.inf], dtype=torch.float64)
-    energy = band_energy(found, draw(8, 3, seed=seed), edges)
+    energy = band_energy(found, randn(8, 3, seed=seed), edges)
     assert len(energy) == len(inner) + 1
     assert float(energy.sum()) == pytest.approx(1)
 
 
 def test_class_signal_removes_what_classes_share():
-    flc = draw(5, 3)
-    assert torch.allclose(class_signal(flc + draw(5, 1, seed=1)), class_signal(flc))
+    flc = randn(5, 3)
+    assert torch.allclose(class_signal(flc + randn(5, 1, seed=1)), class_signal(flc))
     assert torch.allclose(class_signal(flc).sum(1), torch.zeros(5, dtype=torch.float64), atol=1e-12)
 
 
@@ -239,7 +236,7 @@ def test_radial_power_of_a_wave_peaks_at_its_frequency(down, across, ring):
 
 
 def test_radial_power_of_white_noise_is_flat_and_equal_to_its_variance():
-    _, power = radial_power(3 * draw(2000, 1, 16, 16))
+    _, power = radial_power(3 * randn(2000, 1, 16, 16))
     assert torch.allclose(power.mean(0)[1:], torch.full((7,), 9.0, dtype=torch.float64), rtol=0.05)
     assert 0.8 * 9 < float(power.mean(0)[0]) < 9.5  # removing the mean takes a little from the lowest ring
 
@@ -257,7 +254,7 @@ def test_radial_power_obeys_parseval():
 
 
 def test_radial_power_ignores_the_mean_and_grows_with_the_square_of_contrast():
-    images = draw(2, 3, 8, 8)
+    images = randn(2, 3, 8, 8)
     power = radial_power(images)[1]
     assert torch.allclose(radial_power(2 * images + 5)[1], 4 * power)
     assert torch.allclose(radial_power(images.transpose(2, 3))[1], power)
@@ -271,7 +268,7 @@ def test_high_frequency_share_of_coarse_and_fine_waves():
 
 
 def test_high_frequency_share_falls_with_the_cutoff():
-    images = draw(3, 1, 16, 16)
+    images = randn(3, 1, 16, 16)
     shares = [high_frequency_share(images, cutoff) for cutoff in (0.0, 0.2, 0.4, 0.5)]
     assert torch.allclose(shares[0], torch.ones(3, dtype=torch.float64))
     assert all((a >= b).all() for a, b in itertools.pairwise(shares))
@@ -282,7 +279,7 @@ def test_high_frequency_share_falls_with_the_cutoff():
 
 
 def test_consistency_of_equal_opposite_and_orthogonal_images():
-    features, labels = draw(1, 5).expand(4, 5), torch.tensor([0, 0, 1, 1])
+    features, labels = randn(1, 5).expand(4, 5), torch.tensor([0, 0, 1, 1])
     assert consistency(features, labels) == pytest.approx(1)
     assert consistency(features * torch.tensor([[1.0], [-2.0], [1.0], [-3.0]]), labels) == pytest.approx(-1)
     assert consistency(torch.eye(4), labels) == pytest.approx(0)
@@ -290,7 +287,7 @@ def test_consistency_of_equal_opposite_and_orthogonal_images():
 
 @given(SEEDS, st.lists(POSITIVE, min_size=6, max_size=6))
 def test_consistency_is_blind_to_length_rotation_and_order(seed, lengths):
-    features, labels = draw(6, 4, seed=seed), torch.tensor([0, 0, 0, 1, 1, 1])
+    features, labels = randn(6, 4, seed=seed), torch.tensor([0, 0, 0, 1, 1, 1])
     found = consistency(features, labels)
     assert -0.5 - 1e-9 <= found <= 1  # three vectors cannot all point apart
     scaled = features * torch.tensor(lengths, dtype=torch.float64)[:, None]
@@ -301,4 +298,4 @@ def test_consistency_is_blind_to_length_rotation_and_order(seed, lengths):
 
 def test_consistency_needs_pairs():
     with pytest.raises(ValueError, match="at least two"):
-        consistency(draw(3, 5), torch.tensor([0, 0, 1]))
+        consistency(randn(3, 5), torch.tensor([0, 0, 1]))

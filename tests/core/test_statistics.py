@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from toys import randn
 
 from unidd.core.statistics import (
     SIGNALS,
@@ -23,10 +24,6 @@ from unidd.core.statistics import (
     signal_targets,
 )
 from unidd.networks.models import ModelConfig, build, tapped_layers
-
-
-def randn(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def same(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-12) -> None:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from toys import randn
 
 from unidd.core.filters import Landweber, Linear, Polynomial, Residual, Ridge
 from unidd.core.spectra import consistency, high_frequency_share, radial_power, spectrum
@@ -13,13 +14,9 @@ from unidd.core.statistics import covariance
 FILTERS = [Linear(), Ridge(0.03), Residual(0.1, 5), Landweber(0.1, 5), Polynomial((0.5, -1.0, 0.2))]
 
 
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def sides(filter, x):
     """(loss ½‖f(Ψ_s) − T‖², difference f(Ψ_s) − T) for a fixed target T."""
-    difference = filter.matrix(covariance(x)) - filter.matrix(covariance(draw(50, 6, seed=9)))
+    difference = filter.matrix(covariance(x)) - filter.matrix(covariance(randn(50, 6, seed=9)))
     return difference.square().sum() / 2, difference.detach()
 
 
@@ -34,8 +31,8 @@ def divided(filter, lam):
 
 @pytest.mark.parametrize("filter", FILTERS)
 def test_eq_divided(filter):
-    ffc = covariance(draw(40, 6)).requires_grad_()
-    difference = filter.matrix(ffc) - filter.matrix(covariance(draw(50, 6, seed=9)))
+    ffc = covariance(randn(40, 6)).requires_grad_()
+    difference = filter.matrix(ffc) - filter.matrix(covariance(randn(50, 6, seed=9)))
     (gradient,) = torch.autograd.grad(difference.square().sum() / 2, ffc)
     lam, basis = spectrum(ffc.detach())
     expected = basis @ (divided(filter, lam) * (basis.T @ difference.detach() @ basis)) @ basis.T
@@ -50,7 +47,7 @@ def test_eq_push():
 
 @pytest.mark.parametrize("filter", [Linear(), Ridge(0.03)])
 def test_eq_feature(filter):
-    x = draw(40, 6).requires_grad_()
+    x = randn(40, 6).requires_grad_()
     loss, difference = sides(filter, x)
     (gradient,) = torch.autograd.grad(loss, x)
     lam, basis = spectrum(covariance(x).detach())
@@ -63,7 +60,7 @@ def test_eq_feature(filter):
 def test_eq_radial():
     """Against the definition, by loops over a discrete Fourier transform written out."""
     size = 8
-    image = draw(1, 1, size, size)
+    image = randn(1, 1, size, size)
     window = torch.tensor([math.sin(math.pi * i / (size - 1)) ** 2 for i in range(size)], dtype=torch.float64)
     window = torch.outer(window, window)
     weighted = ((image[0, 0] - image.mean()) * window).tolist()
@@ -86,7 +83,7 @@ def test_eq_radial():
 
 
 def test_eq_high():
-    images = draw(3, 2, 16, 16)
+    images = randn(3, 2, 16, 16)
     frequency, power = radial_power(images)
     for share, curve in zip(high_frequency_share(images), power, strict=True):
         rings = list(zip(frequency.tolist(), curve.tolist(), strict=True))
@@ -95,7 +92,7 @@ def test_eq_high():
 
 
 def test_eq_diversity():
-    features, labels = draw(7, 5), torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    features, labels = randn(7, 5), torch.tensor([0, 0, 0, 1, 1, 1, 1])
     means = []
     for k in (0, 1):
         group = features[labels == k]

@@ -1,6 +1,5 @@
 """A synthetic set on disk: bit for bit, whole or not at all, and every kind of damage is one clear error."""
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -10,44 +9,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save as dump_tensors
-from torchvision.datasets import ImageFolder
+from sets import NAMES, assert_same, make, pixels
 
 from unidd.data.datasets import ImageData, Split
 from unidd.data.synthetic import SyntheticSet
-
-NAMES = ("T-shirt/top", "zebra", "10", "2")
-
-
-def pixels(n: int = 8, channels: int = 3, seed: int = 0) -> torch.Tensor:
-    return torch.rand(n, channels, 6, 6, generator=torch.Generator().manual_seed(seed))
-
-
-def make(n: int = 8, channels: int = 3, seed: int = 0, **changes) -> SyntheticSet:
-    fields = {
-        "images": pixels(n, channels, seed),
-        "labels": torch.arange(n) % 4,
-        "class_names": NAMES,
-        "mean": (0.1, 0.2, 1 / 3)[:channels],
-        "std": (0.3, math.pi / 10, 0.5)[:channels],
-        "config": {"method": "cfm", "beta": 0.1, "nested": {"seeds": [0, 1]}},
-        "teacher": {"hash": "abc", "accuracy": 100 / 3},
-        "history": [{"b": 0, "beta": 0.1, "filter": 1.5}],
-    }
-    return SyntheticSet(**fields | changes)
-
-
-def assert_same(first: SyntheticSet, second: SyntheticSet, images: bool = True) -> None:
-    for field in dataclasses.fields(SyntheticSet):
-        ours, theirs = getattr(first, field.name), getattr(second, field.name)
-        if isinstance(ours, torch.Tensor):
-            assert ours.dtype == theirs.dtype
-            assert (field.name == "images" and not images) or torch.equal(ours, theirs)
-        else:
-            assert type(ours) is type(theirs)
-            assert ours == theirs
-
 
 # ------------------------------------------------------------------------------------------ save and load
 
@@ -238,70 +204,6 @@ def test_tensors_that_are_no_set_are_refused_when_made_and_when_loaded(saved, im
     (saved / "card.json").write_text(json.dumps(card))
     with pytest.raises(ValueError, match=message):
         SyntheticSet.load(saved)
-
-
-# -------------------------------------------------------------------------------------------- image folder
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_an_image_folder_keeps_all_but_half_a_grey_level(tmp_path, channels):
-    original = make(n=11, channels=channels)
-    back = SyntheticSet.from_imagefolder(original.to_imagefolder(tmp_path / "out"))
-    assert_same(original, back, images=False)
-    assert (original.images - back.images).abs().max() <= 1 / 510 + 1e-6
-    assert_same(back, SyntheticSet.from_imagefolder(back.to_imagefolder(tmp_path / "again")))
-
-
-def test_more_than_ten_images_of_a_class_keep_their_order(tmp_path):
-    steps = (torch.arange(120) / 255).view(-1, 1, 1, 1).expand(120, 3, 2, 2)
-    back = SyntheticSet.from_imagefolder(
-        make(images=steps.contiguous(), labels=torch.arange(120) // 30).to_imagefolder(tmp_path / "out")
-    )
-    assert torch.equal((back.images[:, 0, 0, 0] * 255).round(), torch.arange(120.0))
-
-
-def test_any_program_can_read_the_image_folder(tmp_path):
-    original = make()
-    original.to_imagefolder(tmp_path / "out")
-    folder = ImageFolder(tmp_path / "out")
-    assert set(folder.classes) == {name.replace("/", "-") for name in NAMES}
-    for path, label in folder.samples:
-        image = original.images[int(os.path.basename(path)[:5])]
-        assert NAMES[int(original.labels[int(os.path.basename(path)[:5])])].replace("/", "-") == folder.classes[label]
-        assert np.array_equal(np.asarray(Image.open(path)), (image * 255).round().byte().permute(1, 2, 0).numpy())
-
-
-def test_an_export_goes_to_a_new_folder(tmp_path, saved):
-    make().to_imagefolder(tmp_path / "out")
-    for folder in (tmp_path / "out", saved):
-        before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-        with pytest.raises(FileExistsError, match="not empty"):
-            make(n=4, seed=1).to_imagefolder(folder)
-        assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
-
-
-@pytest.mark.parametrize("names", [("a/b", "a-b", "c", "d"), ("..", "b", "c", "d"), ("", "b", "c", "d")])
-def test_class_names_that_are_no_folder_names(tmp_path, names):
-    with pytest.raises(ValueError, match="names"):
-        make(class_names=names).to_imagefolder(tmp_path / "out")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_damaged_image_folder_is_one_clear_error(tmp_path):
-    folder = make().to_imagefolder(tmp_path / "out")
-    (folder / "zebra" / "00001.png").write_bytes(b"not a PNG")
-    with pytest.raises(ValueError, match="cannot be read"):
-        SyntheticSet.from_imagefolder(folder)
-    Image.new("RGB", (9, 9)).save(folder / "zebra" / "00001.png")
-    with pytest.raises(ValueError, match="differ in size"):
-        SyntheticSet.from_imagefolder(folder)
-    for path in folder.glob("*/*.png"):
-        path.unlink()
-    with pytest.raises(FileNotFoundError, match="no images"):
-        SyntheticSet.from_imagefolder(folder)
-    (folder / "card.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"card\.json"):
-        SyntheticSet.from_imagefolder(folder)
 
 
 # --------------------------------------------------------------------------------- real images and preview

@@ -12,15 +12,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from unidd.bench import configs
 from unidd.core.statistics import Moments, real_statistics
 from unidd.data.datasets import ImageData, load
 from unidd.data.synthetic import SyntheticSet, choose
-from unidd.engine import distillation
-from unidd.engine.distillation import distill
 from unidd.engine.parallel import Ranks
 from unidd.engine.realside import real_batch, real_side
-from unidd.engine.settings import DistillConfig
+from unidd.engine.run import Run
+from unidd.methods.cfm import CFM
 from unidd.networks.models import ModelConfig, build, tapped_layers
 from unidd.networks.training import Teacher
 
@@ -45,9 +43,8 @@ def loader(photos) -> DataLoader:
     return DataLoader(TensorDataset(photos.train.images, photos.train.labels), batch_size=64, num_workers=2)
 
 
-def statistics(teacher, photos, batches, signal="mix", **options) -> dict[str, Moments]:
-    layers = tapped_layers(teacher.model)
-    return real_statistics(teacher.model, batches, layers, signal, prepare=photos.normalise, **options)
+def statistics(teacher, photos, batches, signal="mix") -> dict[str, Moments]:
+    return real_statistics(teacher.model, batches, tapped_layers(teacher.model), signal, prepare=photos.normalise)
 
 
 def assert_same(mine: dict[str, Moments], theirs: dict[str, Moments], tolerance: float) -> None:
@@ -76,22 +73,23 @@ def test_a_loader_gives_the_statistics_of_the_whole(photos, teacher, loader, sig
     assert_same(statistics(teacher, photos, loader, signal), whole, 1e-7)
 
 
-def test_a_stream_has_no_length(photos, teacher, capsys):
+def test_a_stream_has_no_length(photos, teacher):
     stream = DataLoader(Stream(photos.train), batch_size=100)
     whole = statistics(teacher, photos, [(photos.train.images, photos.train.labels)])
-    assert_same(statistics(teacher, photos, stream, progress="real side"), whole, 1e-7)
-    assert re.search(r"real side: 300 images \[.*images/s\]", capsys.readouterr().err)
+    assert_same(statistics(teacher, photos, stream), whole, 1e-7)
 
 
-def test_progress_shows_images_a_second_and_the_time_left(photos, teacher, loader, capsys):
+def test_progress_shows_images_a_second_and_the_time_left(photos, teacher, loader, capsys, monkeypatch, tmp_path):
     statistics(teacher, photos, loader)
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "silent"))
+    real_side("mix", photos, teacher.model, Ranks())
     assert capsys.readouterr().err == ""
-    statistics(teacher, photos, loader, progress="real side")
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "shown"))
+    real_side("mix", photos, teacher.model, Ranks(), progress=True)
     shown = capsys.readouterr().err
     assert re.search(r"real side: .*300/300 \[\d\d:\d\d<\d\d:\d\d, .*images/s\]", shown)
-    batches = zip(photos.train.images.split(50), photos.train.labels.split(50), strict=True)
-    statistics(teacher, photos, batches, progress="mine", total=300)
-    assert "300/300" in capsys.readouterr().err
+    real_side("mix", photos, teacher.model, Ranks(), progress=True)
+    assert capsys.readouterr().err == "", "found in the cache"
 
 
 def test_no_images_are_an_error(photos, teacher):
@@ -118,14 +116,15 @@ def test_large_images_pass_a_few_at_a_time():
 
 
 def test_distillation_needs_no_more_than_the_starting_images(photos, teacher, loader, tmp_path, monkeypatch):
-    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
-    config = DistillConfig(ipc=1, steps=4, signal="mix", beta=0.05, group=4, precision="float64")
-    whole = distill(config, photos, teacher, progress=False)
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "whole"))
+    method = CFM(steps=4, signal="mix", beta=0.05, group=4, precision="float64")
+    whole = method.distill(photos, teacher, Run(1))
     chosen = choose(photos, 1)
     few = dataclasses.replace(photos, train=photos.train.take(chosen), normalisation=(photos.mean, photos.std))
     given = statistics(teacher, few, loader)
-    monkeypatch.setattr(distillation, "real_side", None)
-    result = distill(config, few, teacher, progress=False, statistics=given)
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "few"))
+    result = method.distill(few, teacher, Run(1, statistics=given))
+    assert not (tmp_path / "few").exists(), "there is no pass over the few"
     assert (result.images - whole.images).abs().max() < 1e-5
     assert (result.images - SyntheticSet.from_real(few, 1).images).abs().mean() > 0.01
     assert (result.mean, result.std) == (photos.mean, photos.std)
@@ -143,9 +142,8 @@ def test_normalisation_is_that_of_the_whole_and_part_of_the_identity(photos):
             dataclasses.replace(few, normalisation=wrong)
 
 
-def test_statistics_of_something_else_are_refused(photos, teacher, monkeypatch):
+def test_statistics_of_something_else_are_refused(photos, teacher):
     batches = [(photos.train.images, photos.train.labels)]
-    config = DistillConfig(ipc=1, steps=1, signal="class")
     other = build(ModelConfig(width=6, depth=4), 3, 32, 10).eval()
     broken = copy.deepcopy(teacher)
     broken.model.features[0].bias.data[0] = math.nan
@@ -154,30 +152,23 @@ def test_statistics_of_something_else_are_refused(photos, teacher, monkeypatch):
         (Teacher(other, 10.0, ""), "class", "not of the layers"),
         (broken, "class", "features.4 are not finite"),
     ]:
+        given = statistics(made, photos, batches, signal)
         with pytest.raises(ValueError, match=message):
-            distill(config, photos, teacher, progress=False, statistics=statistics(made, photos, batches, signal))
+            CFM(steps=1, signal="class").distill(photos, teacher, Run(1, statistics=given))
 
 
 def test_statistics_change_nothing_where_nothing_is_matched(photos, teacher):
-    config = DistillConfig(ipc=1, steps=2, filter="none")
+    method = CFM(steps=2, filter="none")
     given = statistics(teacher, photos, [(photos.train.images, photos.train.labels)])
-    with_them, without = (distill(config, photos, teacher, progress=False, statistics=s) for s in (given, None))
+    with_them, without = (method.distill(photos, teacher, Run(1, statistics=s)) for s in (given, None))
     assert torch.equal(with_them.images, without.images)
 
 
-def test_more_processes_than_images_is_found_before_the_real_side(photos, teacher, monkeypatch):
-    monkeypatch.setattr(distillation, "real_side", None)
+def test_more_processes_than_images_is_found_before_the_real_side(photos, teacher):
+    """There is no other process, so that the pass over the real images, which asks it, would fail otherwise."""
     for group in (1, 3):
         with pytest.raises(ValueError, match="a batch of 1 images cannot be shared by 2 processes"):
-            distill(DistillConfig(group=group), photos, teacher, ranks=Ranks(0, 2))
-
-
-def test_the_pass_shows_progress_in_the_engine(photos, teacher, capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
-    real_side(DistillConfig(), photos, teacher.model, Ranks(), progress=True)
-    assert re.search(r"real side: .*300/300 .*images/s", capsys.readouterr().err)
-    real_side(DistillConfig(), photos, teacher.model, Ranks(), progress=True)
-    assert capsys.readouterr().err == "", "found in the cache"
+            CFM(group=group).distill(photos, teacher, Run(ranks=Ranks(0, 2)))
 
 
 def test_the_benchmark_of_that_shape_runs(capsys):
@@ -187,7 +178,8 @@ def test_the_benchmark_of_that_shape_runs(capsys):
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
     found = benchmark.study(classes=5, per_class=2, size=72, group=2, steps=1)
-    assert found["config"] == dataclasses.asdict(configs.imagenet(ipc=1, steps=1, group=2))
+    method = CFM(lr=0.1, steps=1, group=2)
+    assert found["config"] == {"method": "cfm", "ipc": 1, "seed": 0, **dataclasses.asdict(method)}
     assert (found["groups"], found["images"], found["real images"]) == (3, 5, 10)
     assert found["moved"] > 0
     assert 0 < found["peaks GiB"]["data and network"] <= found["peak GiB"]

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 import ranks_job
 import torch
+from toys import rand
 
 from unidd.cli import main
 from unidd.core.statistics import Moments
 from unidd.data import augment
 from unidd.data.synthetic import SyntheticSet
+from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.parallel import Ranks
 from unidd.engine.realside import real_side
-from unidd.engine.settings import DistillConfig
 
 JOB = Path(ranks_job.__file__)
 
@@ -83,7 +84,7 @@ def test_less_precision_is_as_near_as_adam_allows(cases, name, tolerance):
 def test_the_real_side_is_shared_merged_and_kept_once(cases, monkeypatch, tmp_path):
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
     data = ranks_job.photos()
-    one = real_side(DistillConfig(signal="mix"), data, ranks_job.teacher(data).model, Ranks())
+    one = real_side("mix", data, ranks_job.teacher(data).model, Ranks())
     for rank in "01":
         two = torch.load(cases / rank / "real.pt", weights_only=True)
         for layer, moments in one.items():
@@ -100,9 +101,18 @@ def test_the_real_side_is_shared_merged_and_kept_once(cases, monkeypatch, tmp_pa
     assert not (cases / "1" / "cache").exists()
 
 
-def test_only_the_first_process_calls_back(cases):
-    first, second = (each["calls"] for each in report(cases))
-    assert (first, second) == ([0, 0, 0, 1, 1, 1], [])
+def test_every_process_sees_every_batch_whole(cases):
+    first, second = (each["batches"] for each in report(cases))
+    rounds = [b for b, *_ in first]
+    assert rounds == [b for b, *_ in second] == [0, 0, 0, 1, 1, 1]
+    assert [whole for *_, whole in first] == [whole for *_, whole in second] == [4, 4, 2] * 2
+    assert [own for _, own, _ in first] == [own for _, own, _ in second] == [2, 2, 1] * 2
+
+
+def test_only_the_first_process_shows_progress(cases):
+    first, second = (each["progress"] for each in report(cases))
+    assert "18/18" in first
+    assert second == ""
 
 
 def test_what_the_first_finds_or_fails_at_reaches_all(cases):
@@ -118,7 +128,7 @@ def test_fewer_images_than_processes_is_an_error_in_each(cases):
 
 # ------------------------------------------------------------------------------------------------------ the command
 
-COMMAND = ["distill", "--dataset=digits", "--ipc=2", "--budget=smoke", "--precision=float64", "--signal=mix"]
+COMMAND = ["distill", "cfm", "--dataset=digits", "--ipc=2", "--budget=smoke", "--precision=float64", "--signal=mix"]
 
 
 @pytest.mark.slow
@@ -162,7 +172,7 @@ def test_a_dead_process_ends_the_job_and_the_run_goes_on(cases, tmp_path, how, w
     alone = tmp_path / "alone"
     shutil.copytree(tmp_path / "run", alone)
     expected = SyntheticSet.load(cases / "0" / "long")
-    gone_on = ranks_job.run("long", folder=alone)
+    gone_on = ranks_job.run("long", checkpoint=Checkpoint(alone))
     assert (gone_on.images - expected.images).abs().max() < 1e-5, "a single process can take over"
     if how == "kill":
         assert job("end", tmp_path).returncode == 0
@@ -178,13 +188,13 @@ def test_a_dead_process_ends_the_job_and_the_run_goes_on(cases, tmp_path, how, w
 @pytest.mark.parametrize("kind", ["random_resized_crop", "flip"])
 def test_a_part_is_augmented_as_in_the_whole_batch(kind, world):
     """The same draws, and the generator stands where it would have: the next step's are the same too."""
-    change, images = getattr(augment, kind), torch.rand(7, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    change, images = getattr(augment, kind), rand(7, 3, 12, 12)
     generator = torch.Generator().manual_seed(1)
     whole = change(images, generator)
     parts = []
     for rank in range(world):
-        own, part = torch.Generator().manual_seed(1), Ranks(rank, world).part(7)
-        parts.append(change(images[part], own, part=(7, part.start)))
+        own, slot = torch.Generator().manual_seed(1), Ranks(rank, world).slot(7)
+        parts.append(change(images[slot], own, slot=(slot.start, 7)))
         assert torch.equal(own.get_state(), generator.get_state())
     assert (torch.cat(parts) - whole).abs().max() < 1e-6
     assert (whole - images).abs().max() > 0.1
@@ -200,8 +210,8 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
     one = Ranks()
     x = torch.arange(3)
     assert one.first
-    assert one.total is None
-    assert one.part(3) == slice(0, 3)
+    assert one.all_sum is None
+    assert one.slot(3) == slice(0, 3)
     assert one.gather(x) is x
     assert one.merge({}) == {}
     assert one.from_first(lambda: 5) == 5
@@ -221,9 +231,9 @@ def test_devices_that_cannot_be_shared(monkeypatch):
 @pytest.mark.parametrize("world", [1, 2, 3, 8])
 def test_parts_are_even_and_in_order(world):
     for n in range(world, 20):
-        parts = [Ranks(rank, world).part(n) for rank in range(world)]
+        parts = [Ranks(rank, world).slot(n) for rank in range(world)]
         assert [i for part in parts for i in range(n)[part]] == list(range(n))
         sizes = [part.stop - part.start for part in parts]
         assert max(sizes) - min(sizes) <= 1
     with pytest.raises(ValueError, match=f"{world - 1} images cannot be shared by {world}"):
-        Ranks(0, world).part(world - 1)
+        Ranks(0, world).slot(world - 1)

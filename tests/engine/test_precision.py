@@ -2,21 +2,24 @@
 
 import functools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unidd.core import matching
-from unidd.core.matching import Matching, step_loss
+from unidd.core.filters import Filter, Ridge
+from unidd.core.matching import LayerStack, Matching, step_loss
 from unidd.core.statistics import RealSide, real_statistics
 from unidd.data.datasets import ImageData, load
 from unidd.data.synthetic import SyntheticSet
-from unidd.engine import distillation
-from unidd.engine.distillation import distill
+from unidd.engine.checkpoint import Checkpoint
+from unidd.engine.descent import Position, steps
 from unidd.engine.precision import LossScale, half_precision
-from unidd.engine.settings import DistillConfig, layer_filter
+from unidd.engine.run import Run
+from unidd.methods import cfm
+from unidd.methods.cfm import CFM, FrequencyMatching
 from unidd.networks.models import ModelConfig, build, tapped_layers
 from unidd.networks.training import Teacher
 
@@ -40,27 +43,39 @@ def teacher() -> Teacher:
 
 
 @functools.cache
-def round_of(**changes) -> Matching:
-    config, model, data = DistillConfig(**changes), teacher().model, photos()
+def matching_of(**changes) -> Matching:
+    method, model, data = CFM(**changes), teacher().model, photos()
     batches = [(data.normalise(data.train.images), data.train.labels)]
-    sides = {k: RealSide.of(v) for k, v in real_statistics(model, batches, tapped_layers(model), config.signal).items()}
-    filters = {layer: layer_filter(config, 0, side) for layer, side in sides.items()}
-    return Matching.of(sides, filters, signal=config.signal)
+    sides = {k: RealSide.of(v) for k, v in real_statistics(model, batches, tapped_layers(model), method.signal).items()}
+    filters = {layer: method.layer_filter(0, 10, side) for layer, side in sides.items()}
+    return Matching.of(sides, filters, signal=method.signal)
 
 
 def gradient(
-    half: torch.dtype | None, matching: Round | None = None, factor: float = 1.0, batch: int | None = None
+    half: torch.dtype | None, matching: Matching | None = None, factor: float = 1.0, batch: int | None = None
 ) -> Tensor:
     x = photos().normalise(SyntheticSet.from_real(photos(), 2).images).requires_grad_()
     labels = torch.arange(20) % 10
-    loss = step_loss(teacher().model, x, labels, matching or round_of(), 0.1, batch=batch, half=half)
-    assert math.isfinite(loss.total)
+    loss = step_loss(teacher().model, x, labels, matching or matching_of(), 0.1, batch=batch, half=half)
+    assert math.isfinite(loss.value)
     return loss.gradient(x, factor)
 
 
-def run(**changes) -> SyntheticSet:
-    config = DistillConfig(**({"ipc": 1, "steps": 6, "beta": 0.05} | changes))
-    return distill(config, photos(), teacher(), progress=False)
+def method_of(objective: type[FrequencyMatching] = FrequencyMatching, **changes) -> CFM:
+    """CFM, under an objective of one's own."""
+
+    class Own(CFM):
+        name = "cfm"
+
+        def objective(self, data, teacher, run):
+            usual = super().objective(data, teacher, run)
+            return objective(self, run.ipc, teacher.model, usual.real, usual.augment)
+
+    return Own(**{"steps": 6, "beta": 0.05} | changes)
+
+
+def run(ipc: int = 1, **changes) -> SyntheticSet:
+    return method_of(**changes).distill(photos(), teacher(), Run(ipc))
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -84,7 +99,8 @@ def cosine(a: Tensor, b: Tensor) -> float:
 def test_only_the_network_is_in_half_precision(monkeypatch, precision, network, algebra, filter):
     """What reaches correlations and filters, what they give, and the network's own features before."""
     seen, features, losses = set(), [], []
-    synthetic, distances, step = matching.Group.synthetic, matching.Group._distances, distillation.step_loss
+    owner = Ridge if filter == "ridge" else Filter
+    synthetic, distances, step = LayerStack.synthetic, owner.distances, cfm.step_loss
 
     def watch(values):
         for value in values if isinstance(values, list | tuple) else [values]:
@@ -96,9 +112,9 @@ def test_only_the_network_is_in_half_precision(monkeypatch, precision, network, 
         features.append({f.dtype for name, f in losses[-1].tap.features.items() if name != "features.0"})
         return losses[-1]
 
-    monkeypatch.setattr(matching.Group, "synthetic", lambda *a: watch(synthetic(a[0], *watch(a[1:3]), *a[3:])))
-    monkeypatch.setattr(matching.Group, "_distances", lambda *a: watch(distances(a[0], *watch(a[1:]))))
-    monkeypatch.setattr(distillation, "step_loss", stepping)
+    monkeypatch.setattr(LayerStack, "synthetic", lambda *a: watch(synthetic(a[0], *watch(a[1:3]), *a[3:])))
+    monkeypatch.setattr(owner, "distances", lambda *a: watch(distances(a[0], *watch(a[1:]))))
+    monkeypatch.setattr(cfm, "step_loss", stepping)
     result = run(precision=precision, ipc=2, steps=2, filter=filter, signal="mix")
     assert seen == {algebra}
     assert features == [{network}] * 4
@@ -124,7 +140,7 @@ def test_double_precision_leaves_the_teacher_as_it_was():
 )
 def test_gradients_of_half_precision_point_the_same_way(precision, beta, least, signal):
     """bfloat16 keeps 8 bits and float16 11; the small directions that a small β lifts suffer most."""
-    matching = round_of(beta=beta, signal=signal)
+    matching = matching_of(beta=beta, signal=signal)
     single, half = gradient(None, matching), gradient(HALF[precision], matching, 1024.0)
     assert half.dtype == torch.float32
     assert least < cosine(half, single) < 1 - 1e-9
@@ -159,22 +175,19 @@ def test_the_scale_changes_nothing_in_single_precision():
     assert torch.allclose(one, scaled, rtol=1e-5, atol=1e-7)
 
 
-def test_the_scale_falls_until_nothing_overflows(monkeypatch):
+def test_the_scale_falls_until_nothing_overflows():
     """A weight so large that float16 overflows at first: the run goes on, and the images move."""
-    factors, adapt = [], LossScale.adapt
-
-    def adapting(self, total):
-        adapt(self, total)
-        factors.append(self.factor)
-
-    monkeypatch.setattr(LossScale, "adapt", adapting)
-    result = run(precision="float16", eta=3e4, steps=61)
-    assert factors[0] == 64.0, "1024 has overflowed in the first 20 steps"
+    method, asked = method_of(precision="float16", eta=3e4, steps=61), Run(1)
+    objective = method.objective(photos(), teacher(), asked)
+    position = Position(photos(), method.start(photos(), asked), method.descent(photos()))
+    factors = [objective.scale.factor for _ in steps(objective, position)]
+    assert factors[:20] == [1024.0] * 20
+    assert factors[20] == 64.0, "1024 has overflowed in the first 20 steps"
     assert factors[-1] <= 64.0
     start = SyntheticSet.from_real(photos(), 1).images
     single = run(eta=3e4, steps=61)
-    assert (result.images - start).abs().mean() > 0.3 * (single.images - start).abs().mean()
-    assert all(math.isfinite(value) for value in result.history[0].values())
+    assert (position.images - start).abs().mean() > 0.3 * (single.images - start).abs().mean()
+    assert all(math.isfinite(value) for value in position.history[0].values())
 
 
 def test_infinite_entries_count_as_nothing_and_lower_the_factor():
@@ -215,37 +228,40 @@ def test_one_process_overflows_and_all_lower_the_factor():
     assert [scale.factor for scale in scales] == [64.0, 64.0]
 
 
-@pytest.mark.parametrize("precision", ["float16", "bfloat16", "float64"])
-def test_a_run_that_was_cut_off_goes_on_bit_for_bit(tmp_path, monkeypatch, precision):
-    """Cut off at step 13 of 24, of which 20 is the first where the scale may change; saved at step 10 for the last."""
-    config = DistillConfig(ipc=1, steps=24, beta=0.05, eta=3e4, precision=precision)
-    whole = distill(config, photos(), teacher(), progress=False)
-    step, calls = distillation.step_loss, []
-
-    def stopping(*args, **options):
-        calls.append(1)
-        if len(calls) == 13:
+class Stopping(FrequencyMatching):
+    def step(self, x, t, generator):
+        if t == 12:
             raise KeyboardInterrupt
-        return step(*args, **options)
+        return super().step(x, t, generator)
 
-    monkeypatch.setattr(distillation, "step_loss", stopping)
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "float64"])
+def test_a_run_that_was_cut_off_goes_on_bit_for_bit(tmp_path, precision):
+    """Cut off at step 13 of 24, of which 20 is the first where the scale may change; saved at step 10 for the last."""
+    changes = {"steps": 24, "eta": 3e4, "precision": precision}
+    whole = run(**changes)
     with pytest.raises(KeyboardInterrupt):
-        distill(config, photos(), teacher(), progress=False, folder=tmp_path, save_every=5)
-    monkeypatch.undo()
-    again = distill(config, photos(), teacher(), progress=False, folder=tmp_path)
+        method_of(Stopping, **changes).distill(
+            photos(), teacher(), Run(1, checkpoint=Checkpoint(tmp_path), save_every=5)
+        )
+    again = method_of(**changes).distill(photos(), teacher(), Run(1, checkpoint=Checkpoint(tmp_path)))
     assert torch.equal(again.images, whole.images)
     assert again.history == whole.history
 
 
-def test_a_gradient_that_is_not_finite_is_an_error_and_no_image(monkeypatch):
+class Broken(FrequencyMatching):
+    def step(self, x, t, generator):
+        return replace(super().step(x, t, generator), gradient=torch.full_like(x, math.nan))
+
+
+def test_a_gradient_that_is_not_finite_is_an_error_and_no_image():
     """In the last step of a batch, after which nobody looks at a loss."""
-    monkeypatch.setattr(matching.Loss, "gradient", lambda self, x, factor: torch.full_like(x, math.nan))
     with pytest.raises(ValueError, match=r"round 0, step 1: the gradient is not finite"):
-        run(steps=1)
+        method_of(Broken, steps=1).distill(photos(), teacher(), Run(1))
 
 
 def test_precisions_by_name():
     assert [half_precision(name) for name in ("float32", "float64")] == [None, None]
     assert {name: half_precision(name) for name in HALF} == HALF
     with pytest.raises(ValueError, match="precision must be one of float32, float64, bfloat16, float16"):
-        DistillConfig(precision="half")
+        CFM(precision="half")

@@ -14,22 +14,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
 from unidd import cli, files
-from unidd.bench.configs import Benchmark
-from unidd.data.datasets import load
+from unidd.bench.cell import Cell
+from unidd.data.synthetic import SyntheticSet
 from unidd.engine.checkpoint import Checkpoint
-from unidd.engine.distillation import distill
 from unidd.engine.parallel import Ranks
 from unidd.engine.realside import real_side
-from unidd.engine.settings import DistillConfig
+from unidd.engine.run import Run
 from unidd.files import seal, unseal
+from unidd.methods.cfm import CFM, FrequencyMatching
 
 RUN = "--dataset digits --budget smoke --ipc 3 --steps 12 --save-every 1".split()  # noqa: SIM905
-COMMAND = [sys.executable, "-m", "unidd", "distill", *RUN]
+COMMAND = [sys.executable, "-m", "unidd", "distill", "cfm", *RUN]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums depend on the number of threads
 
 # Imports once, also what a run would import by and by, and forks a process for each run, so that many can be killed in
@@ -40,7 +41,9 @@ import json, os, sys
 import sklearn.datasets
 import torch._dynamo  # by the optimiser
 import torchvision.utils
-from unidd import cli
+from unidd import cli, methods
+
+methods.found()
 
 def dying(original, count):
     calls = []
@@ -59,7 +62,7 @@ for line in sys.stdin:
             setattr(os, name, dying(getattr(os, name), count))
         sys.stdin = open(os.devnull)
         sys.stdout = sys.stderr = open(os.devnull, "w")
-        sys.argv = ["unidd", "distill", *task["arguments"]]
+        sys.argv = ["unidd", "distill", "cfm", *task["arguments"]]
         cli.main()
         os._exit(0)
     print(pid, flush=True)
@@ -239,7 +242,7 @@ def test_a_second_process_on_the_folder_is_told_and_does_no_harm(server, whole, 
     os.kill(pid, signal.SIGSTOP)
     try:
         for more in ([], ["--overwrite"], ["--seed", "1"]):
-            monkeypatch.setattr(sys, "argv", ["unidd", "distill", *RUN, "--out", str(out), *more])
+            monkeypatch.setattr(sys, "argv", ["unidd", "distill", "cfm", *RUN, "--out", str(out), *more])
             with pytest.raises(SystemExit, match="2"):
                 cli.main()
             printed = capsys.readouterr()
@@ -257,40 +260,55 @@ def test_a_second_process_on_the_folder_is_told_and_does_no_harm(server, whole, 
 
 
 @pytest.fixture(scope="module")
-def data():
-    return load("digits")
-
-
-@pytest.fixture(scope="module")
-def teacher(data):
-    return Benchmark("digits", budget="smoke").teacher(data, progress=False)
+def teacher(digits):
+    return Cell.of(dataset="digits", budget="smoke").teacher(digits, progress=False)
 
 
 @pytest.fixture
-def task(data, teacher):
-    """Distils 2 rounds of 3 steps, keeping every step if there is a folder."""
+def task(digits, teacher):
+    """Distills 2 rounds of 3 steps, keeping every step if there is a folder."""
 
-    def run(folder=None, callback=None, progress=False, **changes):
-        config = DistillConfig(**({"ipc": 2, "steps": 3} | changes))
-        options = {"folder": folder, "save_every": 1, "callback": callback, "progress": progress}
-        return distill(config, data, teacher, **options)
+    def run(folder=None, cls=CFM, kind=Checkpoint, seed=0, **changes) -> SyntheticSet:
+        asked = {name: changes.pop(name) for name in ("progress", "statistics") if name in changes}
+        asked = Run(2, seed, kind(folder) if folder else None, save_every=1, **asked)
+        return cls(**{"steps": 3} | changes).distill(digits, teacher, asked)
 
     return run
 
 
 @pytest.fixture
-def snapshots(tmp_path, monkeypatch):
-    """Copies of the folder "run" after each state saved."""
-    folders, original = [], Checkpoint.save
+def copying(tmp_path):
+    """A checkpoint that keeps a copy of its folder after each state saved, in `copies`."""
 
-    def save(checkpoint, state):
-        original(checkpoint, state)
-        folders.append(tmp_path / f"snapshot-{len(folders)}")
-        shutil.copytree(tmp_path / "run", folders[-1])
+    class Copying(Checkpoint):
+        copies: ClassVar[list[Path]] = []
 
-    monkeypatch.setattr(Checkpoint, "save", save)
-    yield folders
-    monkeypatch.undo()
+        def save(self, state):
+            super().save(state)
+            self.copies.append(tmp_path / f"copy-{len(self.copies)}")
+            shutil.copytree(self.out, self.copies[-1])
+
+    return Copying
+
+
+def position_in(folder: Path) -> dict:
+    """Where the run stands whose state lies there."""
+    return unseal(folder / ".state" / "state.pt")["content"]["position"]
+
+
+class Untouched(FrequencyMatching):
+    def step(self, x, t, generator):
+        raise AssertionError("no step was to be taken")
+
+
+class Idle(CFM):
+    """CFM that may not take a step."""
+
+    name = "cfm"
+
+    def objective(self, data, teacher, run):
+        usual = super().objective(data, teacher, run)
+        return Untouched(self, run.ipc, teacher.model, usual.real, usual.augment)
 
 
 VARIANTS = {
@@ -306,41 +324,39 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_state_leads_to_the_same_bits(task, tmp_path, snapshots, monkeypatch, variant):
+def test_every_state_leads_to_the_same_bits(task, tmp_path, copying, variant):
     changes = VARIANTS[variant]
     whole = task(**changes)
-    assert torch.equal(task(tmp_path / "run", **changes).images, whole.images), "keeping a state changes nothing"
-    states = list(snapshots)
-    assert len(states) == 2 * 3 * (1 if "group" not in changes else 2)
+    kept = task(tmp_path / "run", kind=copying, **changes)
+    assert torch.equal(kept.images, whole.images), "keeping a state changes nothing"
+    assert len(copying.copies) == 2 * 3 * (1 if "group" not in changes else 2)
     seen = set()
-    for folder in states:
-        state = unseal(folder / ".state" / "state.pt")["content"]
+    for folder in copying.copies:
+        state = position_in(folder)
         seen.add((state["batch"], state["step"]))
         found = task(folder, **changes)
         assert torch.equal(found.images, whole.images)
         assert found.history == whole.history
-    assert len(seen) == len(states)
+    assert len(seen) == len(copying.copies)
 
 
-def test_a_finished_state_is_taken_as_it_is(task, tmp_path, monkeypatch):
+def test_a_finished_state_is_taken_as_it_is(task, tmp_path):
     whole = task(tmp_path / "run")
-    monkeypatch.setattr("unidd.engine.distillation.step_loss", None)
-    again = task(tmp_path / "run")
+    again = task(tmp_path / "run", Idle)
     assert torch.equal(again.images, whole.images)
     assert again.history == whole.history
 
 
-def test_going_on_is_said_once_and_only_then(task, tmp_path, snapshots, capsys):
-    task(tmp_path / "run", progress=True)
+def test_going_on_is_said_once_and_only_then(task, tmp_path, copying, capsys):
+    task(tmp_path / "run", kind=copying, progress=True)
     assert "going on" not in capsys.readouterr().out
-    task(snapshots[3], progress=True)
+    task(copying.copies[3], progress=True)
     assert capsys.readouterr().out == "going on from round 1, step 1\n"
 
 
-def test_without_save_every_batches_alone_are_kept(data, teacher, tmp_path, snapshots):
-    config = DistillConfig(ipc=3, steps=2)
-    distill(config, data, teacher, folder=tmp_path / "run", progress=False)
-    states = [unseal(folder / ".state" / "state.pt")["content"] for folder in snapshots]
+def test_without_save_every_batches_alone_are_kept(digits, teacher, tmp_path, copying):
+    CFM(steps=2).distill(digits, teacher, Run(3, checkpoint=copying(tmp_path / "run")))
+    states = [position_in(folder) for folder in copying.copies]
     assert [(state["batch"], state["step"]) for state in states] == [(1, 0), (2, 0), (3, 0)]
 
 
@@ -354,12 +370,18 @@ def cut_off(task, tmp_path):
     return tmp_path / "run"
 
 
-def interrupt(task, folder: Path) -> None:
-    def stop(b, _):
-        raise KeyboardInterrupt
+class Interrupted(Checkpoint):
+    """Is interrupted once the first batch is kept."""
 
+    def save(self, state):
+        super().save(state)
+        if state["position"]["step"] == 0:
+            raise KeyboardInterrupt
+
+
+def interrupt(task, folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        task(folder, callback=stop)
+        task(folder, kind=Interrupted)
 
 
 def rewrite(path: Path, change) -> None:
@@ -385,12 +407,11 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_state_that_cannot_be_used_is_an_error_that_says_what_to_delete(task, cut_off, monkeypatch, kind):
+def test_a_state_that_cannot_be_used_is_an_error_that_says_what_to_delete(task, cut_off, kind):
     damage, message = DAMAGE[kind]
     damage(cut_off / ".state")
-    monkeypatch.setattr("unidd.engine.distillation.step_loss", None)  # before any work
     with pytest.raises(ValueError, match=message) as error:
-        task(cut_off)
+        task(cut_off, Idle)  # before any work
     assert f"delete {cut_off / '.state'}" in str(error.value)
     assert (cut_off / ".state").is_dir(), "it is left to the reader to delete it"
 
@@ -402,25 +423,24 @@ def test_the_state_of_other_settings_is_refused(task, cut_off, change):
     assert len(task(cut_off).images) == 20, "and stays"
 
 
-def test_the_state_of_another_teacher_or_data_set_is_refused(data, teacher, cut_off):
-    config = DistillConfig(ipc=2, steps=3)
+def test_the_state_of_another_teacher_or_data_set_is_refused(digits, teacher, cut_off):
+    method, asked = CFM(steps=3), Run(2, checkpoint=Checkpoint(cut_off))
     model = copy.deepcopy(teacher.model)
     next(iter(model.parameters())).data[0] += 1
     with pytest.raises(ValueError, match="another teacher"):
-        distill(config, data, dataclasses.replace(teacher, model=model), folder=cut_off, progress=False)
-    statistics = real_side(config, data, teacher.model, Ranks())
+        method.distill(digits, dataclasses.replace(teacher, model=model), asked)
+    statistics = real_side("mean", digits, teacher.model, Ranks())
     with pytest.raises(ValueError, match="another statistics"):
-        distill(config, data, teacher, folder=cut_off, statistics=statistics, progress=False)
-    fewer = dataclasses.replace(data, train=data.train.take(torch.arange(1000)))
+        method.distill(digits, teacher, dataclasses.replace(asked, statistics=statistics))
+    fewer = dataclasses.replace(digits, train=digits.train.take(torch.arange(1000)))
     with pytest.raises(ValueError, match="another data"):
-        distill(config, fewer, teacher, folder=cut_off, progress=False)
+        method.distill(fewer, teacher, asked)
 
 
-def test_the_state_of_given_statistics_is_theirs_alone(data, teacher, task, tmp_path):
-    config = DistillConfig(ipc=2, steps=3)
-    statistics = real_side(config, data, teacher.model, Ranks())
-    given = distill(config, data, teacher, folder=tmp_path, statistics=statistics, progress=False)
-    again = distill(config, data, teacher, folder=tmp_path, statistics=statistics, progress=False)
+def test_the_state_of_given_statistics_is_theirs_alone(digits, teacher, task, tmp_path):
+    statistics = real_side("mean", digits, teacher.model, Ranks())
+    given = task(tmp_path, statistics=statistics)
+    again = task(tmp_path, statistics=statistics)
     assert torch.equal(given.images, again.images)
     with pytest.raises(ValueError, match="another statistics"):
         task(tmp_path)
@@ -435,7 +455,7 @@ def test_what_a_killed_writer_left_is_cleaned(task, cut_off):
     assert not any(folder.exists() for folder in left)
 
 
-def test_nothing_is_left_where_nothing_was_begun(data, teacher, tmp_path):
+def test_nothing_is_left_where_nothing_was_begun(tmp_path):
     (tmp_path / "mine").mkdir()
     for folder in (tmp_path / "a" / "b", tmp_path / "mine"):
         with Checkpoint(folder):
@@ -477,16 +497,21 @@ def disk(tmp_path):
     subprocess.run(["umount", str(tmp_path / "disk")], check=True)
 
 
+class Filling(Checkpoint):
+    """Finds the disk full once a batch is kept."""
+
+    def save(self, state):
+        super().save(state)
+        if state["position"]["step"] == 0:
+            with contextlib.suppress(OSError), open(self.out.parent / "full", "wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+
+
 def test_a_disk_that_is_full(task, disk):
     whole = task()
-
-    def fill(b, _):
-        with contextlib.suppress(OSError), open(disk / "full", "wb", buffering=0) as file:
-            while file.write(bytes(4096)):
-                pass
-
     with pytest.raises(OSError, match="No space left on device"):
-        task(disk / "run", callback=fill)
+        task(disk / "run", kind=Filling)
     (disk / "full").unlink()
     assert not list((disk / "run" / ".state").glob(".*"))
     assert torch.equal(task(disk / "run").images, whole.images)

@@ -1,60 +1,27 @@
-"""The engine against the oracle: loss and image gradient of a step, whole runs by hand, and its promises."""
+"""CFM against the oracle: loss and image gradient of a step, whole runs by hand, and its promises."""
 
 import copy
 import dataclasses
 import functools
 import math
+from functools import partial
 
 import oracles
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor
+from toys import CLASSES, SIZE, data, network, randn, teacher
 
 from unidd.core.matching import Matching, step_loss
 from unidd.core.statistics import RealSide, real_statistics
-from unidd.data.datasets import ImageData, Split
+from unidd.data.augment import flip, random_resized_crop, roll
 from unidd.data.synthetic import SyntheticSet
-from unidd.engine import distillation
-from unidd.engine.distillation import distill
-from unidd.engine.settings import DistillConfig, layer_filter
+from unidd.engine.descent import Position, steps
+from unidd.engine.run import Run
+from unidd.methods.cfm import CFM
 from unidd.networks.models import tapped_layers
-from unidd.networks.training import Teacher
 
-CLASSES, SIZE = 4, 8
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-@functools.cache
-def network() -> nn.Sequential:
-    """Three convolutions, whose inputs are the image; six channels, of which one is always 0 and one always ½; and
-    more channels than a batch has positions."""
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        net = nn.Sequential(
-            nn.Conv2d(3, 6, 3, padding=1),
-            nn.BatchNorm2d(6),
-            nn.ReLU(inplace=True),
-            nn.AvgPool2d(2),
-            nn.Conv2d(6, 20, 3, padding=1),
-            nn.ReLU(),
-            nn.AvgPool2d(2),
-            nn.Conv2d(20, 8, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Flatten(),
-            nn.Linear(32, CLASSES),
-        ).double()
-        for parameter in net.parameters():
-            parameter.data += 0.2 * torch.randn_like(parameter)
-        net[1].running_mean = 0.1 * torch.randn(6, dtype=torch.float64)
-        net[1].running_var = 0.5 + torch.rand(6, dtype=torch.float64)
-    net[1].weight.data[[1, 2]] = 0.0
-    net[1].bias.data[1], net[1].bias.data[2] = -1.0, 0.5
-    return net.eval().requires_grad_(False)
-
-
+ROUNDS = 10
 LABELS = torch.arange(CLASSES)
 REAL = 0.3 + randn(14, 3, SIZE, SIZE, seed=50), torch.arange(14) % CLASSES
 
@@ -85,7 +52,7 @@ def oracle_previous(signal: str, b: int) -> oracles.Statistics | None:
 
 @functools.cache
 def oracle_step(filter: str, signal: str, b: int) -> oracles.Step:
-    """Round b of 10 of the cosine curriculum."""
+    """Round b of the cosine curriculum."""
     return oracles.step(
         network(),
         batch(b),
@@ -95,7 +62,7 @@ def oracle_step(filter: str, signal: str, b: int) -> oracles.Step:
         b=b,
         filter=filter,
         kind=signal,
-        beta=oracles.cosine_beta(0.05, b - 1, 10),
+        beta=oracles.cosine_beta(0.05, b - 1, ROUNDS),
         eta=0.3,
         classes=CLASSES,
     )
@@ -108,22 +75,22 @@ def engine_real(signal: str, dtype: torch.dtype) -> dict:
     return real_statistics(net, batches, tapped_layers(net), signal)
 
 
-def engine_step(config: DistillConfig, b: int, dtype: torch.dtype = torch.float64):
+def engine_step(method: CFM, b: int, dtype: torch.dtype = torch.float64):
     """Rounds 1 … b, one step each: the last round's loss and image gradient."""
     net, previous = copy.deepcopy(network()).to(dtype), {}
-    real = engine_real(config.signal, dtype) if config.filter != "none" else {}
+    real = engine_real(method.signal, dtype) if method.filter != "none" else {}
     for count in range(1, b + 1):
         images = batch(count).to(dtype).requires_grad_()
-        matching = make_round(config, real, count, previous, dtype)
-        loss = step_loss(net, images, LABELS, matching, config.eta)
+        matching = make_matching(method, real, count, previous, dtype)
+        loss = step_loss(net, images, LABELS, matching, method.eta)
         previous = matching.statistics(loss)
     return loss, loss.gradient(images), previous
 
 
-def make_round(config: DistillConfig, real: dict, count: int, previous: dict, dtype=torch.float64) -> Matching:
+def make_matching(method: CFM, real: dict, count: int, previous: dict, dtype=torch.float64) -> Matching:
     sides = {name: RealSide.of(moments) for name, moments in real.items()}
-    filters = {name: layer_filter(config, count - 1, side) for name, side in sides.items()}
-    options = {"signal": config.signal, "normalised": config.normalised, "previous": previous, "count": count}
+    filters = {name: method.layer_filter(count - 1, ROUNDS, side) for name, side in sides.items()}
+    options = {"signal": method.signal, "normalised": method.normalised, "previous": previous, "count": count}
     return Matching.of(sides, filters, dtype=dtype, **options)
 
 
@@ -131,9 +98,9 @@ def agree(mine: Tensor, theirs: Tensor, tolerance: float) -> bool:
     return float((mine.double() - theirs).norm()) <= tolerance * float(theirs.norm())
 
 
-def assert_step_agrees(config: DistillConfig, b: int, expected: oracles.Step, tolerance: float, dtype) -> None:
-    loss, gradient, statistics = engine_step(config, b, dtype)
-    assert loss.total.item() == pytest.approx(expected.loss, rel=tolerance)
+def assert_step_agrees(method: CFM, b: int, expected: oracles.Step, tolerance: float, dtype) -> None:
+    loss, gradient, statistics = engine_step(method, b, dtype)
+    assert loss.value.item() == pytest.approx(expected.loss, rel=tolerance)
     assert loss.classification.item() == pytest.approx(expected.classification, rel=tolerance)
     assert loss.filter.item() == pytest.approx(expected.filter, rel=tolerance)
     assert loss.signal.item() == pytest.approx(expected.signal, rel=tolerance)
@@ -176,21 +143,19 @@ def test_the_oracles_gradient_agrees_with_finite_differences(filter, signal):
     [(f, s) for f in ("ridge", "linear") for s in ("mean", "class", "mix")] + [("none", "mean")],
 )
 def test_loss_and_image_gradient_against_the_oracle(filter, signal, b, dtype):
-    config = DistillConfig(ipc=10, filter=filter, signal=signal, beta=0.05, eta=0.3)
+    method = CFM(filter=filter, signal=signal, beta=0.05, eta=0.3)
     expected = oracle_step(filter, signal, b)
     if filter != "none":
         assert expected.filter > 1e-3
         assert expected.signal > 1e-3
-    assert_step_agrees(config, b, expected, 1e-10 if dtype == torch.float64 else 1e-4, dtype)
+    assert_step_agrees(method, b, expected, 1e-10 if dtype == torch.float64 else 1e-4, dtype)
 
 
 @pytest.mark.parametrize("filter", ["ridge", "linear"])
 @pytest.mark.parametrize("b", [1, 2])
 def test_terms_relative_to_the_real_side_against_the_oracle(filter, b):
     """β a fraction of each layer's mean eigenvalue, and each term over its real side's norm."""
-    config = DistillConfig(
-        ipc=4, filter=filter, beta=0.7, beta_unit="mean", schedule="constant", normalised=True, signal="class"
-    )
+    method = CFM(filter=filter, beta=0.7, beta_unit="mean", schedule="constant", normalised=True, signal="class")
     real = oracle_real("class")
     expected = oracles.step(
         network(),
@@ -205,12 +170,11 @@ def test_terms_relative_to_the_real_side_against_the_oracle(filter, b):
         normalised=True,
         beta={name: 0.7 * oracles.mean_eigenvalue(ffc) for name, (ffc, _) in real.items()},
     )
-    assert_step_agrees(config, b, expected, 1e-10, torch.float64)
+    assert_step_agrees(method, b, expected, 1e-10, torch.float64)
 
 
 def test_the_moving_update_is_the_plain_mean_of_the_batches():
-    config = DistillConfig(ipc=10, signal="class", beta=0.05)
-    _, _, statistics = engine_step(config, 7)
+    _, _, statistics = engine_step(CFM(signal="class", beta=0.05), 7)
     each = [oracles.statistics(network(), batch(b), LABELS, "class", CLASSES) for b in range(1, 8)]
     for name, pair in statistics.items():
         for i, value in enumerate(pair):
@@ -219,10 +183,10 @@ def test_the_moving_update_is_the_plain_mean_of_the_batches():
 
 def test_a_layer_that_matches_exactly_leaves_the_gradient_finite():
     """The synthetic batch is the whole real side: both terms are at their kink."""
-    net, config = network(), DistillConfig(signal="class")
+    net, method = network(), CFM(signal="class")
     real = real_statistics(net, [(batch(1), LABELS)], tapped_layers(net), "class")
     images = batch(1).requires_grad_()
-    loss = step_loss(net, images, LABELS, make_round(config, real, 1, {}), config.eta)
+    loss = step_loss(net, images, LABELS, make_matching(method, real, 1, {}), method.eta)
     gradient = loss.gradient(images)
     assert loss.filter.item() == pytest.approx(0, abs=1e-9)
     assert loss.signal.item() == pytest.approx(0, abs=1e-9)
@@ -232,42 +196,38 @@ def test_a_layer_that_matches_exactly_leaves_the_gradient_finite():
 # -------------------------------------------------------------------------------------------- whole runs
 
 
-@functools.cache
-def data() -> ImageData:
-    """Five images of each of four classes, all different, with a channel's mean and deviation of its own."""
-    generator = torch.Generator().manual_seed(5)
-    low = torch.tensor([0, 40, 90]).view(3, 1, 1)
-    images = low + torch.randint(0, 160, (5 * CLASSES, 3, SIZE, SIZE), generator=generator)
-    split = Split(images.to(torch.uint8), torch.arange(5 * CLASSES) % CLASSES)
-    return ImageData("toy", split, split, ("ant", "bee", "cat", "dog"))
+SMALL = {"steps": 3, "lr": 0.05, "beta": 0.05}
 
 
-def teacher() -> Teacher:
-    return Teacher(copy.deepcopy(network()).float(), 50.0, "0123456789abcdef")
+def run(ipc: int = 2, seed: int = 0, **changes) -> SyntheticSet:
+    return CFM(**SMALL | changes).distill(data(), teacher(), Run(ipc, seed))
 
 
-def run(**changes) -> SyntheticSet:
-    options = {"ipc": 2, "steps": 3, "lr": 0.05, "beta": 0.05} | changes
-    return distill(DistillConfig(**options), data(), teacher(), progress=False)
+def position_of(method: CFM, asked: Run) -> Position:
+    """The beginning of a run, for the iterator of steps."""
+    return Position(data(), method.start(data(), asked), method.descent(data()), asked.seed)
 
 
-def spy(monkeypatch, name: str, calls: list) -> None:
-    """Record arguments and result of a function of `unidd.data.augment`, or of the engine's own."""
-    owner = distillation.augment if hasattr(distillation.augment, name) else distillation
-    original = getattr(owner, name)
+def with_augmentation(change, **changes) -> CFM:
+    """CFM with an augmentation of one's own: the published one, images, generator, slot → images."""
 
-    def recording(*args, **options):
-        result = original(*args, **options)
-        calls.append((*(a.detach().clone() if isinstance(a, Tensor) else a for a in args), result))
-        return result
+    class Own(CFM):
+        def objective(self, *task):
+            found = super().objective(*task)
+            found.augment = partial(change, found.augment)
+            return found
 
-    monkeypatch.setattr(owner, name, recording)
+    return Own(**SMALL | changes)
 
 
-@pytest.fixture
-def no_augmentation(monkeypatch):
-    for name in ("random_resized_crop", "flip", "roll"):
-        monkeypatch.setattr(distillation.augment, name, lambda images, *_, **__: images)
+def with_crops_kept(kept: list[Tensor], **changes) -> CFM:
+    """CFM that keeps what goes into the augmentation of each step."""
+
+    def keeping(augment, images: Tensor, generator: Generator, slot: tuple[int, int]) -> Tensor:
+        kept.append(images.detach().clone())
+        return augment(images, generator, slot)
+
+    return with_augmentation(keeping, **changes)
 
 
 def channel_moments() -> tuple[Tensor, Tensor]:
@@ -276,32 +236,32 @@ def channel_moments() -> tuple[Tensor, Tensor]:
     return mean, torch.stack([pixels[:, c].std(correction=0) for c in range(3)]).view(3, 1, 1)
 
 
-def run_by_hand(start: Tensor, config: DistillConfig) -> Tensor:
+def run_by_hand(start: Tensor, method: CFM, ipc: int) -> Tensor:
     """Algorithm 1 on the oracle's steps, without augmentation, Adam written out: the pixels of all rounds."""
     mean, std = channel_moments()
     x_real = (data().train.images.double() / 255 - mean) / std
-    real = oracles.statistics(network(), x_real, data().train.labels, config.signal, CLASSES)
+    real = oracles.statistics(network(), x_real, data().train.labels, method.signal, CLASSES)
     rounds, previous = [], None
-    for b in range(1, config.ipc + 1):
+    for b in range(1, ipc + 1):
         x = (start[(b - 1) * CLASSES : b * CLASSES].double() - mean) / std
         m, v = torch.zeros_like(x), torch.zeros_like(x)
-        for t in range(1, config.steps + 1):
+        for t in range(1, method.steps + 1):
             step = oracles.step(
                 network(),
                 x,
                 LABELS,
                 real,
-                previous if config.emu else None,
-                b=b if config.emu else 1,
-                filter=config.filter,
-                kind=config.signal,
-                eta=config.eta,
-                beta=oracles.cosine_beta(config.beta, b - 1, config.ipc),
+                previous if method.emu else None,
+                b=b if method.emu else 1,
+                filter=method.filter,
+                kind=method.signal,
+                eta=method.eta,
+                beta=oracles.cosine_beta(method.beta, b - 1, ipc),
                 classes=CLASSES,
             )
             m = 0.5 * m + 0.5 * step.gradient
             v = 0.9 * v + 0.1 * step.gradient**2
-            rate = config.lr * (1 + math.cos(math.pi * (t - 1) / config.steps)) / 2
+            rate = method.lr * (1 + math.cos(math.pi * (t - 1) / method.steps)) / 2
             x = x - rate * (m / (1 - 0.5**t)) / (torch.sqrt(v / (1 - 0.9**t)) + 1e-8)
             x = torch.minimum(torch.maximum(x, (0 - mean) / std), (1 - mean) / std)
         previous = step.statistics
@@ -321,13 +281,15 @@ def run_by_hand(start: Tensor, config: DistillConfig) -> Tensor:
     ],
     ids=["as published", "mix", "no emu", "low frequencies", "classification", "clipping"],
 )
-def test_a_whole_run_against_a_run_by_hand(no_augmentation, changes):
+def test_a_whole_run_against_a_run_by_hand(changes):
     """Curriculum, moving update, Adam, its cosine and the clipping. Adam divides by the gradient's own size, so a
     pixel whose gradient is all but zero may go either way in single precision; such pixels are few."""
-    config = DistillConfig(**({"ipc": 2, "steps": 3, "lr": 0.05, "beta": 0.05, "seed": 1, "eta": 0.5} | changes))
-    result = distill(config, data(), teacher(), progress=False)
-    start = SyntheticSet.from_real(data(), config.ipc, config.seed).images
-    expected = run_by_hand(start, config)
+    changes = {"eta": 0.5} | changes
+    ipc, seed = changes.pop("ipc", 2), 1
+    method = with_augmentation(lambda augment, images, *_: images, **changes)
+    result = method.distill(data(), teacher(), Run(ipc, seed))
+    start = SyntheticSet.from_real(data(), ipc, seed).images
+    expected = run_by_hand(start, method, ipc)
     apart = (result.images.double() - expected).abs()
     assert (apart < 1e-4).double().mean() > 0.995
     assert (expected - start).abs().mean() > 0.01, "the run must have moved the images"
@@ -345,20 +307,23 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_global_generator_does():
     assert first.history == second.history
 
 
-def test_another_seed_starts_elsewhere_and_augments_otherwise(monkeypatch):
-    assert not torch.equal(run(seed=3).images, run(seed=4).images)
-    monkeypatch.setattr(distillation, "choose", lambda *_: torch.arange(2 * CLASSES))
-    assert not torch.equal(run(seed=3).images, run(seed=4).images), "the augmentation must follow the seed too"
+def test_another_seed_starts_elsewhere_and_augments_otherwise():
+    class OneStart(CFM):
+        def start(self, data, run):
+            return super().start(data, dataclasses.replace(run, seed=0))
+
+    for cls, why in ((CFM, ""), (OneStart, "the augmentation must follow the seed too")):
+        one, other = (cls(**SMALL).distill(data(), teacher(), Run(2, seed)).images for seed in (3, 4))
+        assert not torch.equal(one, other), why
 
 
 @pytest.mark.parametrize("lr", [0.05, 50.0])
-def test_pixels_are_in_range_after_every_step(monkeypatch, lr):
-    calls = []
-    spy(monkeypatch, "random_resized_crop", calls)
-    result = run(lr=lr, steps=4)
+def test_pixels_are_in_range_after_every_step(lr):
+    kept = []
+    result = with_crops_kept(kept, lr=lr, steps=4).distill(data(), teacher(), Run(2))
     mean, std = channel_moments()
-    seen = torch.cat([call[0].double() * std + mean for call in calls] + [result.images.double()])
-    assert len(calls) == 8
+    seen = torch.cat([images.double() * std + mean for images in kept] + [result.images.double()])
+    assert len(kept) == 8
     assert seen.min() >= -1e-6
     assert seen.max() <= 1 + 1e-6
     assert result.images.min() >= 0
@@ -368,15 +333,14 @@ def test_pixels_are_in_range_after_every_step(monkeypatch, lr):
         assert seen.max() > 1 - 1e-6, "and the upper one"
 
 
-def test_every_round_starts_from_real_images_of_its_classes(monkeypatch):
-    calls = []
-    spy(monkeypatch, "random_resized_crop", calls)
-    result = run(ipc=3, steps=2)
+def test_every_round_starts_from_real_images_of_its_classes():
+    kept = []
+    result = with_crops_kept(kept, steps=2).distill(data(), teacher(), Run(3))
     mean, std = channel_moments()
     real = data().train
     chosen = []
     for b in range(3):
-        pixels = (calls[2 * b][0].double() * std + mean) * 255
+        pixels = (kept[2 * b].double() * std + mean) * 255
         for k in range(CLASSES):
             distance = (real.images.double() - pixels[k]).abs().amax((1, 2, 3))
             (index,) = (distance < 1e-3).nonzero().flatten().tolist()
@@ -392,20 +356,20 @@ def test_no_steps_leave_the_real_images_as_they_are():
     assert result.history == []
 
 
-def test_the_teacher_sees_each_step_another_augmentation(monkeypatch):
-    crops, flips, rolls, steps = [], [], [], []
-    calls = {"random_resized_crop": crops, "flip": flips, "roll": rolls, "step_loss": steps}
-    for name, record in calls.items():
-        spy(monkeypatch, name, record)
-    run(scale=0.3, shift=2)
-    assert [len(record) for record in calls.values()] == [6] * 4, "once a step, 2 rounds of 3 steps"
-    assert all(call[2] == (0.3, 1.0) for call in crops)
-    assert all(call[2] == 2 for call in rolls)
-    for crop, flip, roll, step in zip(*calls.values(), strict=True):
-        assert torch.equal(flip[0], crop[-1])
-        assert torch.equal(roll[0], flip[-1])
-        assert torch.equal(step[1], roll[-1])
-        assert not torch.equal(crop[0], roll[-1])
+def test_the_teacher_sees_each_step_another_augmentation():
+    """Crop, flip and roll with the settings given, of random numbers that nothing else draws from."""
+    kept, seen, model, asked = [], [], teacher(), Run(2, 7)
+    method = with_crops_kept(kept, scale=0.3, shift=2)
+    objective = method.objective(data(), model, asked)
+    model.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    for _ in steps(objective, position_of(method, asked)):
+        pass
+    assert len(kept) == len(seen) == 6, "once a step, 2 rounds of 3 steps"
+    generator = Generator().manual_seed(7)
+    for before, after in zip(kept, seen, strict=True):
+        cropped = random_resized_crop(before, generator, (0.3, 1.0))
+        assert torch.equal(after, roll(flip(cropped, generator), generator, 2))
+        assert not torch.equal(before, after)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "log", "reverse"])
@@ -425,10 +389,13 @@ def test_the_schedule_of_beta_is_recorded(schedule):
         assert all(math.isfinite(value) for value in entry.values())
 
 
+class Mine(CFM):
+    pass
+
+
 def test_the_set_knows_where_it_comes_from():
-    config = DistillConfig(ipc=2, steps=1, method="mine")
-    result = distill(config, data(), teacher(), progress=False)
-    assert result.config == dataclasses.asdict(config)
+    result = Mine(steps=1).distill(data(), teacher(), Run(2, 5))
+    assert result.config == {"method": "mine", "ipc": 2, "seed": 5, **dataclasses.asdict(CFM(steps=1, lr=0.25))}
     assert result.class_names == ("ant", "bee", "cat", "dog")
     assert result.teacher == {"hash": "0123456789abcdef", "accuracy": 50.0}
     mean, std = channel_moments()
@@ -456,25 +423,26 @@ def test_the_matching_terms_fall():
 def test_the_teacher_is_left_as_it_was():
     model = teacher()
     before = copy.deepcopy(model.model.state_dict())
-    distill(DistillConfig(ipc=1, steps=2), data(), model, progress=False)
+    CFM(steps=2).distill(data(), model, Run(1))
     assert all(torch.equal(before[name], value) for name, value in model.model.state_dict().items())
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.model.modules())
     assert all(parameter.grad is None for parameter in model.model.parameters())
     assert not model.model.training
 
 
-def test_the_callback_sees_every_round():
-    seen = []
-    config = DistillConfig(ipc=3, steps=1)
-    result = distill(config, data(), teacher(), progress=False, callback=lambda b, x: seen.append((b, x.clone())))
+def test_the_iterator_shows_every_round():
+    seen, method, asked = [], CFM(steps=1), Run(3)
+    position = position_of(method, asked)
+    for taken in steps(method.objective(data(), teacher(), asked), position):
+        seen.append((taken.batch.b, position.pixels(taken.batch.number).clone()))
     assert [b for b, _ in seen] == [0, 1, 2]
-    assert torch.equal(torch.cat([x for _, x in seen]), result.images)
+    assert torch.equal(torch.cat([x for _, x in seen]), method.distill(data(), teacher(), asked).images)
 
 
 def test_progress_shows_beta_and_the_terms_and_can_be_silent(capsys):
     run(ipc=1)
     assert capsys.readouterr().err == ""
-    distill(DistillConfig(ipc=1, steps=25, beta=0.125, method="mine"), data(), teacher())
+    Mine(steps=25, beta=0.125).distill(data(), teacher(), Run(1, progress=True))
     shown = capsys.readouterr().err
     for word in ("mine", "beta=0.125", "classification=", "filter=", "signal=", "25/25"):
         assert word in shown
@@ -501,7 +469,7 @@ BAD = {
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in BAD.items() for v in values])
 def test_a_bad_setting_is_a_value_error_that_names_it(name, value):
     with pytest.raises(ValueError, match=name):
-        DistillConfig(**{name: value})
+        (Run if name in ("ipc", "seed") else CFM)(**{name: value})
 
 
 def test_more_images_than_the_class_has():
@@ -515,4 +483,4 @@ def test_a_loss_that_is_not_finite_is_one_clear_error(filter):
     broken.model[-1].bias[0] = math.nan
     broken.model[0].bias[0] = math.nan
     with pytest.raises(ValueError, match="finite"):
-        distill(DistillConfig(ipc=1, steps=2, filter=filter), data(), broken, progress=False)
+        CFM(steps=2, filter=filter).distill(data(), broken, Run(1))

@@ -7,25 +7,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from toys import randn
 
 from unidd.core.filters import Ridge
 from unidd.core.matching import Matching, step_loss
 from unidd.core.ridge import channel_form, row_form
 from unidd.core.statistics import Moments, RealSide, emu
-from unidd.engine.settings import DistillConfig, layer_filter
+from unidd.methods.cfm import CFM
 
 D, CLASSES, BETA = 6, 3, 0.05
 LABELS = torch.arange(CLASSES)
 WEIGHTS = torch.tensor([1.0, 0.7], dtype=torch.float64)
 
 
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def symmetric(d: int, seed: int) -> Tensor:
     """A positive semi-definite matrix with two eigenvalues of 0."""
-    x = draw(d - 2, d, seed=seed)
+    x = randn(d - 2, d, seed=seed)
     return x.T @ x / d
 
 
@@ -38,7 +35,7 @@ def network(d: int = D, out: int = CLASSES, size: int = 1) -> nn.Sequential:
 
 
 def real_side(d: int = D, beside: float = 0.3) -> RealSide:
-    x = draw(20, d, 3, 3, seed=8).relu() + beside
+    x = randn(20, d, 3, 3, seed=8).relu() + beside
     return RealSide.of(Moments.of(x, torch.eye(CLASSES).double().repeat(7, 1)[:20]))
 
 
@@ -57,7 +54,7 @@ def distances(ffc: Tensor, flc: Tensor, side: RealSide, beta: float = BETA) -> T
     return torch.stack([(f - g).norm(), (f @ side.flc - g @ flc).norm()])
 
 
-def make_round(side: RealSide, dtype=torch.float64, beta: float = BETA, **options) -> Matching:
+def make_matching(side: RealSide, dtype=torch.float64, beta: float = BETA, **options) -> Matching:
     return Matching.of({"0": side}, {"0": Ridge(beta)}, signal="class", dtype=dtype, **options)
 
 
@@ -74,29 +71,29 @@ def by_loops(x: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("eta", [0.1, 2.0])
 def test_eq_cfm_loss(eta):
-    net, x, side = network(), draw(CLASSES, D, 4, 4), real_side()
+    net, x, side = network(), randn(CLASSES, D, 4, 4), real_side()
     logits = net(x)
     cross_entropy = -sum(math.log(float(z[k].exp() / z.exp().sum())) for k, z in enumerate(logits)) / CLASSES
     expected = cross_entropy + eta * float(distances(*by_loops(x), side).sum())
-    assert float(step_loss(net, x, LABELS, make_round(side), eta).total) == pytest.approx(expected, rel=1e-12)
+    assert float(step_loss(net, x, LABELS, make_matching(side), eta).value) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("b", [0, 3, 9])
 def test_eq_curriculum(b):
     beta = 0.2 * (1 + math.cos(math.pi * b / 10)) / 2
     lam = torch.tensor([2.0, 0.1, 0.0])
-    found = layer_filter(DistillConfig(ipc=10, beta=0.2), b, real_side()).response(lam)
+    found = CFM(beta=0.2).layer_filter(b, 10, real_side()).response(lam)
     assert found.tolist() == pytest.approx([1 / (v + beta) for v in lam.tolist()])
 
 
 def test_eq_emu():
     """The running mean, and what an engine carries from round to round."""
-    images = [draw(CLASSES, D, 4, 4, seed=b) for b in range(4)]
+    images = [randn(CLASSES, D, 4, 4, seed=b) for b in range(4)]
     each, previous, mean = [by_loops(x) for x in images], {}, None
     for b, x in enumerate(images, 1):
         mean = each[0][0] if b == 1 else emu(mean, each[b - 1][0], b)
         assert torch.allclose(mean, sum(psi for psi, _ in each[:b]) / b, rtol=1e-12)
-        step = make_round(real_side(), previous=previous, count=b)
+        step = make_matching(real_side(), previous=previous, count=b)
         previous = step.statistics(step_loss(network(), x, LABELS, step, 0.1))
         for found, expected in zip(previous["0"], zip(*each[:b], strict=True), strict=True):
             assert torch.allclose(found, sum(expected) / b, rtol=1e-10, atol=1e-12)
@@ -113,7 +110,7 @@ def test_eq_diagonal(beta):
 @functools.cache
 def layer():
     """Ψ_s, Φ_s, both terms and the derivatives of their weighted sum, of one layer."""
-    ffc, flc, side = symmetric(D, 3), draw(D, CLASSES, seed=4), real_side()
+    ffc, flc, side = symmetric(D, 3), randn(D, CLASSES, seed=4), real_side()
     real = tuple(part[None] for part in side.filtered(Ridge(BETA)))
     terms, by_ffc, by_flc = channel_form(ffc[None].clone(), flc[None], BETA, real, WEIGHTS[None])
     return ffc, flc, side, terms[0], by_ffc[0], by_flc[0]
@@ -130,7 +127,7 @@ def test_eq_ridge_gradient():
     assert torch.allclose(by_ffc, p @ middle @ p, rtol=1e-7, atol=1e-7)
     assert torch.allclose(by_flc, -p @ r, rtol=1e-9)
     for seed in range(3):
-        a, b = symmetric(D, seed + 20), draw(D, CLASSES, seed=seed + 30)
+        a, b = symmetric(D, seed + 20), randn(D, CLASSES, seed=seed + 30)
         rise = distances(ffc + h * a, flc, side) - distances(ffc - h * a, flc, side)
         assert float((by_ffc * a).sum()) == pytest.approx(float(rise @ weights) / (2 * h), rel=1e-6)
         rise = distances(ffc, flc + h * b, side) - distances(ffc, flc - h * b, side)
@@ -140,8 +137,8 @@ def test_eq_ridge_gradient():
 @pytest.mark.parametrize("b", [1, 5])
 def test_eq_row_gradient(b):
     """Row by row, from the derivatives in Ψ_s and Φ_s of one layer; cross-entropy's own part taken away."""
-    side, x = real_side(), draw(CLASSES, D, 2, 3)
-    previous = (symmetric(D, 5), draw(D, CLASSES, seed=6))
+    side, x = real_side(), randn(CLASSES, D, 2, 3)
+    previous = (symmetric(D, 5), randn(D, CLASSES, seed=6))
     psi, phi = ((1 - 1 / b) * p + c / b for p, c in zip(previous, by_loops(x), strict=True))
     real = tuple(part[None] for part in side.filtered(Ridge(BETA)))
     _, by_ffc, by_flc = channel_form(psi[None].clone(), phi[None], BETA, real, torch.ones(1, 2).double())
@@ -152,11 +149,11 @@ def test_eq_row_gradient(b):
                 y = torch.eye(CLASSES)[i].double()
                 row = 2 / (b * n) * by_ffc[0] @ (x[i, :, h, w] - mean) + 1 / (b * n) * by_flc[0] @ y
                 expected[i, :, h, w] = row
-    step = make_round(side, previous={"0": previous} if b > 1 else None, count=b)
+    step = make_matching(side, previous={"0": previous} if b > 1 else None, count=b)
     gradients = []
-    for round in (step, Matching()):
+    for matching in (step, Matching()):
         leaf = x.clone().requires_grad_()
-        gradients.append(step_loss(network(), leaf, LABELS, round, 1.0).gradient(leaf))
+        gradients.append(step_loss(network(), leaf, LABELS, matching, 1.0).gradient(leaf))
     assert torch.allclose(gradients[0] - gradients[1], expected, rtol=1e-8, atol=1e-10)
 
 
@@ -164,7 +161,7 @@ def test_eq_row_gradient(b):
 def test_eq_woodbury(moving):
     """The identity, and the form built on it, against the direct one on few rows of many channels."""
     n, d = 4, 12
-    z, flc, side = draw(n, d, seed=1), draw(d, CLASSES, seed=2), real_side(d)
+    z, flc, side = randn(n, d, seed=1), randn(d, CLASSES, seed=2), real_side(d)
     z = (z - z.mean(0)) / n**0.5
     before = symmetric(d, 7) if moving else torch.zeros(d, d).double()
     k = inverse(before)
@@ -187,10 +184,9 @@ def test_eq_resolved(dtype):
     least = 16 * torch.finfo(dtype).eps * float(torch.linalg.eigvalsh(whole(side)).max())
     assert side.resolved(Ridge(least / 1000), dtype).beta == pytest.approx(least, rel=1e-9, abs=0)
     assert side.resolved(Ridge(2 * least), dtype).beta == 2 * least
-    x = draw(CLASSES, D, 4, 4).to(dtype)
-    small, raised = (
-        step_loss(network().to(dtype), x, LABELS, make_round(side, dtype, beta), 1.0) for beta in (least / 1e6, least)
-    )
+    x = randn(CLASSES, D, 4, 4).to(dtype)
+    matchings = (make_matching(side, dtype, beta) for beta in (least / 1e6, least))
+    small, raised = (step_loss(network().to(dtype), x, LABELS, matching, 1.0) for matching in matchings)
     assert float(small.filter) == pytest.approx(float(raised.filter), rel=1e-6)
 
 
@@ -217,17 +213,17 @@ class Operations(TorchDispatchMode):
 
 def operations(d: int, images: int, side: int, b: int) -> int:
     """Of a step in batch b whose layer of d channels leads to a 3×3 convolution to d; with b = 0 nothing is matched."""
-    real = RealSide(torch.linspace(0, 1, d).double(), torch.eye(d).double(), draw(d, 1, seed=2))
-    previous = {"0": (symmetric(d, 5), draw(d, 1, seed=6))} if b > 1 else None
-    round = (
+    real = RealSide(torch.linspace(0, 1, d).double(), torch.eye(d).double(), randn(d, 1, seed=2))
+    previous = {"0": (symmetric(d, 5), randn(d, 1, seed=6))} if b > 1 else None
+    matching = (
         Matching.of({"0": real}, {"0": Ridge(BETA)}, previous=previous, count=b, dtype=torch.float64)
         if b
         else Matching()
     )
-    net, x = network(d, d, 3), draw(images, d, side, side).requires_grad_()
-    step_loss(net, x, torch.arange(images), round, 1.0)  # what is worked out once a round
+    net, x = network(d, d, 3), randn(images, d, side, side).requires_grad_()
+    step_loss(net, x, torch.arange(images), matching, 1.0)  # what is worked out once a round
     with Operations() as counter:
-        step_loss(net, x, torch.arange(images), round, 1.0).gradient(x)
+        step_loss(net, x, torch.arange(images), matching, 1.0).gradient(x)
     return counter.count
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from seeds import assert_only_the_seed_decides
 from torch import nn
+from toys import randn
 
 from unidd.data.datasets import Split
 from unidd.networks import training
@@ -33,8 +34,7 @@ def linear(seed: int = 0) -> nn.Sequential:
 
 
 def batch(n: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
-    x = torch.randn(n, 3, 2, 2, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
-    return x, torch.arange(n) % 3
+    return randn(n, 3, 2, 2, seed=8), torch.arange(n) % 3
 
 
 def weights(model: nn.Module) -> torch.Tensor:

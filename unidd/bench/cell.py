@@ -17,7 +17,7 @@ from ..engine.run import Run
 from ..methods import Method
 from ..networks.evaluation import REGIMES, check_fits, evaluate_images
 from ..networks.models import ModelConfig, build
-from ..networks.training import Teacher, TrainConfig, teacher
+from ..networks.training import NOBODY, Teacher, TrainConfig, teacher
 from .closure import code_hash
 from .records import Record, provenance
 
@@ -50,7 +50,7 @@ class Budget:
 
     def taught(self) -> TrainConfig:
         """Return how the teacher is trained."""
-        return TrainConfig(**{"epochs": self.teacher} | self.training)
+        return replace(TrainConfig(epochs=self.teacher), **self.training)
 
     def student_of(self, ipc: int | None, classes: int) -> TrainConfig:
         """Return how a student is trained, the same for every method: AdamW, RandomResizedCrop, flip and CutMix."""
@@ -144,7 +144,7 @@ class Cell:
             ValueError: a variable is not a parameter (papermill itself would only warn), or has a wrong value.
         """
         plain = (str, int, float, list, tuple, dict, type(None))
-        given = {
+        given: dict[str, Any] = {
             name: value
             for name, value in namespace.items()
             if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out", *beside)
@@ -167,7 +167,7 @@ class Cell:
 
     def run(self, seed: int, **options: Any) -> Run:
         """Return what a distillation of this cell is asked for."""
-        return Run(self.ipc or 1, seed, **options)
+        return Run(1 if self.ipc is None else self.ipc, seed, **options)
 
     def check(self, data: ImageData, **options: Any) -> None:
         """Raise now, as a ValueError, what would otherwise fail after long work: the model, the size of the classes."""
@@ -184,7 +184,7 @@ class Cell:
     def teacher(self, data: ImageData, **options: Any) -> Teacher:
         return teacher(data, self.network(), self.training(), **options)
 
-    def distill(self, seed: int, data: ImageData, teacher: Teacher, **options: Any) -> SyntheticSet:
+    def distill(self, seed: int, data: ImageData, teacher: Teacher = NOBODY, **options: Any) -> SyntheticSet:
         """Return the set of one seed, its card naming this cell."""
         made = self.method.distill(data, teacher, self.run(seed, **options))
         return replace(made, config=made.config | {"cell": self.parameters()})
@@ -288,10 +288,10 @@ def distill(
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     made = budgeted(methods.find(method), budget, **settings)
-    asked = Run(ipc or 1, seed, checkpoint, progress=progress)
+    asked = Run(1 if ipc is None else ipc, seed, checkpoint, progress=progress)
     made.check(data, asked)
-    if made.needs_teacher and teacher is None:
-        teacher = teach(data, model, budget, progress=progress)
+    if teacher is None:
+        teacher = teach(data, model, budget, progress=progress) if made.needs_teacher else NOBODY
     return made.distill(data, teacher, asked)
 
 

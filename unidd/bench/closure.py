@@ -15,7 +15,7 @@ _OURS = __name__.split(".")[0]
 
 def code_hash(*modules: str) -> str:
     """Return sixteen hexadecimal digits that change with the code of these modules or of what they import."""
-    parts = [f"{name}\0{_code(path)}" for name, path in sorted(closure(*modules).items())]
+    parts = [f"{name}\0{_code(path.read_text())}" for name, path in sorted(closure(*modules).items())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -30,13 +30,13 @@ def closure(*modules: str) -> dict[str, Path]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        path = _file(name)
-        if name in found or path is None:
+        path = None if name in found else _file(name)
+        if path is None:
             continue
         found[name] = path
-        imported = _imports(name, path)
-        beside = (other for other in imported if (path.parent / f"{other}.py").is_file())  # of a script's folder
-        waiting += [*(other for other in imported if other.split(".")[0] in packages), *beside]
+        packages |= _beside(name, path)
+        imported = _imports(path.read_text(), _package(name, path))
+        waiting += _modules([pair for pair in imported if pair[0].split(".")[0] in packages])
     return found
 
 
@@ -51,31 +51,66 @@ def _file(name: str) -> Path | None:
     return path if path and path.suffix == ".py" else None
 
 
-def _imports(name: str, path: Path) -> list[str]:
-    """Names of what a module imports anywhere in it; a name may be that of something in a module."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+def _package(name: str, path: Path) -> str:
+    return name if path.name == "__init__.py" else name.rpartition(".")[0]
+
+
+def _beside(name: str, path: Path) -> set[str]:
+    """Names of the modules and packages that lie beside a script, a module that is in no package."""
+    if _package(name, path) or path.parent.name in ("site-packages", "dist-packages"):
+        return set()
+    return {p.stem for p in path.parent.glob("*.py")} | {p.parent.name for p in path.parent.glob("*/__init__.py")}
+
+
+def _modules(imported: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield the modules that are run when these names are imported, (module, name in it) or (module, "")."""
+    for base, name in imported:
+        if name and _file(f"{base}.{name}"):
+            yield f"{base}.{name}"
+        else:
+            yield base
+            path = _file(base) if name else None
+            later = _imports(path.read_text(), _package(base, path), for_checkers=True) if path else ()
+            yield from (home for home, given in later if given == name)  # handed on lazily
+
+
+@cache
+def _imports(text: str, package: str, for_checkers: bool = False) -> tuple[tuple[str, str], ...]:
+    """Return what a module imports anywhere in it, as (module, name in it) or (module, "").
+
+    Args:
+        for_checkers: only names that it imports as themselves for type checkers, and so hands on by other means.
+    """
     found = []
-    for node in _running(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+    for node in _for_checkers(ast.parse(text)) if for_checkers else _running(ast.parse(text)):
+        if isinstance(node, ast.Import) and not for_checkers:
+            found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            submodules = [f"{base}.{alias.name}" for alias in node.names]
-            modules = [submodule for submodule in submodules if _file(submodule)]
-            found += modules if len(modules) == len(submodules) else [*modules, base]
-    return found
+            names = [alias for alias in node.names if alias.asname == alias.name or not for_checkers]
+            found += [(base, alias.name) for alias in names]
+    return tuple(found)
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes below one, but for blocks that only a type checker reads."""
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield child
-            yield from _running(child)
+    """Yield a node and those below it, but for blocks that only a type checker reads."""
+    yield node
+    for child in node.orelse if isinstance(node, ast.If) and _checked(node) else ast.iter_child_nodes(node):
+        yield from _running(child)
 
 
-def _code(path: Path) -> str:
-    tree = ast.parse(path.read_text())
+def _for_checkers(tree: ast.AST) -> Iterator[ast.AST]:
+    return (node for block in ast.walk(tree) if isinstance(block, ast.If) and _checked(block) for node in block.body)
+
+
+def _checked(node: ast.If) -> bool:
+    return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+@cache
+def _code(text: str) -> str:
+    """Return the syntax tree of a module without its docstrings."""
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if documented and ast.get_docstring(node) is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import torch
 from torch import nn
@@ -68,8 +69,8 @@ class Measured:
 
     def __add__(self, other: "Measured") -> "Measured":
         """Add up parts measured one by one; the peak is that of both."""
-        pairs = {name: getattr(self, name) + getattr(other, name) for name in vars(self)}
-        return Measured(**pairs | {"memory": max(self.memory, other.memory)})
+        pairs: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in vars(self)}
+        return replace(Measured(**pairs), memory=max(self.memory, other.memory))
 
 
 def measure_training(network: nn.Module, data: ImageData, config: TrainConfig) -> Measured:

@@ -24,7 +24,7 @@ from ..engine.run import Run
 from ..files import nearest
 from ..methods import Descending
 from ..networks.models import build
-from ..networks.training import Teacher, TrainConfig, teacher_folder
+from ..networks.training import NOBODY, Teacher, TrainConfig, teacher_folder
 from .cell import Cell
 from .machine import (
     available_memory,
@@ -245,7 +245,7 @@ def measure(cell: Cell, run: Run, data: ImageData, began: float | None = None) -
     work: dict[str, Any] = {"images": run.ipc * data.classes if method.has_ipc else len(data.train)}
     if isinstance(method, Descending):
         work |= {"descent": method.descent(data), "start": method.start(data, run), "save_every": run.save_every}
-        teacher = Teacher(network.eval().requires_grad_(False), 0.0, "")
+        teacher = Teacher(network.eval().requires_grad_(False), 0.0, "") if network else NOBODY
         found, work["real"] = _measure_descent(method, data, teacher, run)
         done += found
     done += measure_finish(data)

@@ -1,6 +1,7 @@
 """Tables of records, and the sentences that follow from them."""
 
 from statistics import mean, stdev
+from typing import Any, cast
 
 import pandas as pd
 
@@ -28,11 +29,11 @@ def table(records: list[Record]) -> pd.DataFrame:
         place = record.suite, record.dataset, record.model
         full, random = by_role.get((*place, "ceiling", None)), by_role.get((*place, "baseline", record.ipc))
         for regime, values in record.accuracy.items():
-            line = dict(zip(_KEYS, (*place, regime, record.ipc), strict=True))
+            line: dict[str, Any] = dict(zip(_KEYS, (*place, regime, record.ipc), strict=True))
             line |= {"method": record.method, "role": record.role}
             line |= {"mean": mean(values), "std": _std(values), "n": len(values)}
             if full and record.role != "ceiling" and regime == "hard":
-                line["hlr"] = mean(full.accuracy["hard"]) - line["mean"]
+                line["hlr"] = mean(full.accuracy["hard"]) - mean(values)
             if random and record.role == "method" and random.seeds == record.seeds and regime in random.accuracy:
                 gain = [a - b for a, b in zip(values, random.accuracy[regime], strict=True)]
                 line |= {"ior": mean(gain), "ior_std": _std(gain)}
@@ -52,13 +53,13 @@ def pretty(frame: pd.DataFrame) -> pd.DataFrame:
     def number(value: float, spread: float = float("nan")) -> str:
         return "–" if pd.isna(value) else f"{value:.1f}" + ("" if pd.isna(spread) else f" ± {spread:.1f}")
 
-    shown = frame[["dataset", "regime", "ipc", "method", "n"]]
-    shown = shown.rename(columns={"dataset": "data", "regime": "labels"})
-    shown["ipc"] = ["all" if pd.isna(ipc) else f"{ipc:.0f}" for ipc in frame["ipc"]]
+    shown = pd.DataFrame({"data": frame["dataset"], "labels": frame["regime"]})
+    shown["IPC"] = ["all" if pd.isna(ipc) else f"{ipc:.0f}" for ipc in frame["ipc"]]
+    shown["method"], shown["n"] = frame["method"], frame["n"]
     shown["accuracy (%)"] = [number(*pair) for pair in zip(frame["mean"], frame["std"], strict=True)]
     shown["HLR"] = [number(value) for value in frame["hlr"]]
     shown["IOR"] = [number(*pair) for pair in zip(frame["ior"], frame["ior_std"], strict=True)]
-    return shown.rename(columns={"ipc": "IPC"}).set_index(["data", "labels", "IPC", "method"])
+    return shown.set_index(["data", "labels", "IPC", "method"])
 
 
 def runs(records: list[Record]) -> pd.DataFrame:
@@ -89,29 +90,30 @@ def verdicts(
     A difference counts as outside the error bars when mean ± std of the two do not overlap; one seed has no error bars.
     """
     sentences = []
-    for (_, dataset, _, regime, ipc), group in frame.dropna(subset="ipc").groupby(_KEYS, sort=False):
+    for key, group in frame.dropna(subset="ipc").groupby(_KEYS, sort=False):
+        _, dataset, _, regime, ipc = cast(tuple, key)
         chosen = group.role == "baseline" if baseline is None else group.method == baseline
         others = group[~chosen & (group.role != "baseline")]
-        if not chosen.any() or others.empty:
+        if not chosen.any() or not len(others):
             continue
         base = group[chosen].iloc[0]
         spread = "" if pd.isna(base["std"]) else f" ± {base['std']:.1f}"
         sentences.append(
             f"On {dataset} with {regime.replace('-', ' ')} labels at IPC {ipc:.0f}, {words} reaches "
-            f"{base['mean']:.1f}{spread} % (n = {base['n']}); {_sides(base, others)}."
+            f"{base['mean']:.1f}{spread} % (n = {base['n']}); {_sides(base, cast(pd.DataFrame, others).to_dict('records'))}."
         )
     return sentences
 
 
-def _sides(base: pd.Series, others: pd.DataFrame) -> str:
+def _sides(base: pd.Series, others: list[dict]) -> str:
     """Return which methods lie above, within and below the error bars of a baseline."""
     sides: dict[str, list[str]] = {
         side: [] for side in ("above it", "within the error bars", "below it", "without error bars")
     }
-    for row in others.sort_values("mean", ascending=False).itertuples():
-        gap, reach = row.mean - base["mean"], row.std + base["std"]
+    for row in sorted(others, key=lambda row: -row["mean"]):
+        gap, reach = row["mean"] - base["mean"], row["std"] + base["std"]
         side = "above it" if gap > reach else "below it" if gap < -reach else "within the error bars"
-        sides["without error bars" if pd.isna(reach) else side].append(f"{row.method} ({gap:+.1f})")
+        sides["without error bars" if pd.isna(reach) else side].append(f"{row['method']} ({gap:+.1f})")
     return "; ".join(f"{side}: {_join(names)}" for side, names in sides.items() if names)
 
 

@@ -40,7 +40,7 @@ def equations(root: Path) -> list[Row]:
         for label in _LABEL.findall(path.read_text())
     }
     tests: dict[str, dict[str, set[str]]] = {label: {} for label in pages}
-    for path in sorted((root / "tests").glob("test_*.py")):
+    for path in sorted((root / "tests").rglob("test_*.py")):
         for name, code in _tests(path):
             fits = [label for label in pages if f"{name}_".startswith(f"test_{label.replace('-', '_')}_")]
             if fits:

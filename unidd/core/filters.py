@@ -71,8 +71,11 @@ class Filter(ABC):
         return self
 
     def scale(self, largest: float) -> float:
-        """Return the size of λ beside which an error in Ψ shows; by default λ_max itself."""
-        return largest
+        """Return the size of λ beside which an error in Ψ shows: max |f| / max |f'| on [0, λ_max], at most λ_max."""
+        grid = torch.logspace(-15, 0, 151, dtype=torch.float64) * largest
+        grid = torch.cat((torch.zeros(1, dtype=torch.float64), grid))
+        steepest = float(self.derivative(grid).abs().max())
+        return min(largest, float(self.response(grid).abs().max()) / steepest) if steepest else largest
 
     def distances(self, ffc: Tensor, flc: Tensor, real: tuple[Tensor, Tensor], rates: Tensor) -> Distances:
         """Return ‖f(Ψ) − f(Ψ_s)‖_F and ‖f(Ψ)Φ − f(Ψ_s)Φ_s‖_F of layers, and the derivatives of their weighted sum.
@@ -309,7 +312,7 @@ class Polynomial(_Applied):
     coefficients: tuple[float, ...]
 
     def __post_init__(self):
-        valid = self.coefficients and all(map(math.isfinite, self.coefficients))
+        valid = bool(self.coefficients) and all(map(math.isfinite, self.coefficients))
         _check(valid, f"a polynomial needs at least one coefficient, all finite, not {self.coefficients}")
 
     def response(self, eigenvalues: Tensor) -> Tensor:
@@ -359,19 +362,22 @@ class Scaled(Filter):
     """
 
     filter: Filter
-    scale: float
+    factor: float
 
     def __post_init__(self):
-        _check(math.isfinite(self.scale), f"scale must be a finite number, not {self.scale}")
+        _check(math.isfinite(self.factor), f"factor must be a finite number, not {self.factor}")
 
     def response(self, eigenvalues: Tensor) -> Tensor:
-        return self.scale * self.filter.response(eigenvalues)
+        return self.factor * self.filter.response(eigenvalues)
 
     def apply(self, ffc: Tensor, signal: Tensor) -> Tensor:
-        return self.scale * self.filter.apply(ffc, signal)
+        return self.factor * self.filter.apply(ffc, signal)
 
     def matrix(self, ffc: Tensor) -> Tensor:
-        return self.scale * self.filter.matrix(ffc)
+        return self.factor * self.filter.matrix(ffc)
+
+    def resolved(self, largest: float, dtype: torch.dtype) -> "Scaled":
+        return Scaled(self.filter.resolved(largest, dtype), self.factor)
 
 
 @dataclass(frozen=True)
@@ -390,6 +396,9 @@ class Product(_Applied):
 
     def apply(self, ffc: Tensor, signal: Tensor) -> Tensor:
         return self.second.apply(ffc, self.first.apply(ffc, signal))
+
+    def resolved(self, largest: float, dtype: torch.dtype) -> "Product":
+        return Product(self.first.resolved(largest, dtype), self.second.resolved(largest, dtype))
 
 
 class _SpectralFunction(torch.autograd.Function):

@@ -7,10 +7,9 @@ begins, and is added to the gradient where it passes the layer. Chapter: "CFM, t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import groupby
+from functools import cached_property, reduce
 
 import torch
 import torch.nn.functional as F
@@ -77,7 +76,7 @@ class LayerStack:
             scale = self.blend / (images * (len(x) // len(y)))
             matrix, signal = d_ffc[i].mul_(2 * scale), d_flc[i].mul_(scale)
             pushes[layer] = _push_product(x, matrix, y @ signal.T - means[i] @ matrix)
-        d_targets = sum(map(torch.matmul, sums, d_flc)) if targets.requires_grad else None
+        d_targets = _sum(map(torch.matmul, sums, d_flc)) if targets.requires_grad else None
         return Match((distances * self.weights).sum(0), pushes, d_targets)
 
     def synthetic(
@@ -109,7 +108,7 @@ class LayerStack:
 
     def _match_rows(self, features: list[Tensor], y: Tensor, rates: Tensor, want_targets: bool) -> Match:
         """Do what `match` does, layer by layer, by the form for few rows."""
-        distances, pushes, d_targets = [], {}, 0
+        distances, pushes, d_targets = [], {}, []
         for i, (layer, x) in enumerate(zip(self.layers, features, strict=True)):
             scale = self.blend / len(x)
             of_image = x.view(len(y), -1, x.shape[1]).sum(1)
@@ -121,14 +120,21 @@ class LayerStack:
             )
             distances.append(found)
             pushes[layer] = _push_rows(d_z.mul_(math.sqrt(scale)), y @ d_flc.mul_(scale).T)
-            d_targets = d_targets + of_image @ d_flc if want_targets else None
-        return Match((torch.stack(distances) * self.weights).sum(0), pushes, d_targets)
+            if want_targets:
+                d_targets.append(of_image @ d_flc)
+        terms = (torch.stack(distances) * self.weights).sum(0)
+        return Match(terms, pushes, _sum(d_targets) if want_targets else None)
 
     @cached_property
     def _inverse(self) -> tuple[Tensor, Tensor]:
         """K = f((1 − 1/b) Ψ_{b−1}) (L, d, d), worked out in float64 once a batch, and f(Ψ) − K."""
         inverse = self.filter.matrix(self.carried[0].double()).to(self.real[0].dtype)
         return inverse, self.real[0] - inverse
+
+
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    """Add tensors up, in order."""
+    return reduce(torch.add, tensors)
 
 
 def _few_rows(x: Tensor) -> bool:
@@ -191,13 +197,13 @@ class Matching:
         """
         filters = {layer: side.resolved(filters[layer], dtype) for layer, side in real.items()}
 
-        def kind(layer: str) -> tuple:
-            return len(real[layer].flc), repr(filters[layer]), real[layer].far(filters[layer], dtype)
-
+        kinds: dict[tuple, list[str]] = {}  # in the order of the layers, which all processes share
+        for layer, side in real.items():
+            kind = len(side.flc), repr(filters[layer]), side.far(filters[layer], dtype)
+            kinds.setdefault(kind, []).append(layer)
         blend = 1 / count if previous else 1.0
         stacks = []
-        for (_, _, centre), found in groupby(sorted(real, key=kind), kind):
-            layers = tuple(found)
+        for (_, _, centre), layers in kinds.items():
             sides = _stacked((real[layer].filtered(filters[layer]) for layer in layers), dtype)
             sizes = [real[layer].sizes(filters[layer]) if normalised else (1.0, 1.0) for layer in layers]
             carried = torch.zeros_like(sides[0]), torch.zeros_like(sides[1])
@@ -205,7 +211,7 @@ class Matching:
                 ffc, flc = _stacked((previous[layer] for layer in layers), dtype)
                 carried = ffc * (1 - blend), flc * (1 - blend)
             weights = 1 / sides[0].new_tensor(sizes)
-            stacks.append(LayerStack(layers, filters[layers[0]], sides, weights, centre, blend, carried))
+            stacks.append(LayerStack(tuple(layers), filters[layers[0]], sides, weights, centre, blend, carried))
         return Matching(tuple(stacks), signal, all_sum)
 
     @property
@@ -263,7 +269,8 @@ class Loss:
         roots, gradients = [self.classification], [torch.full_like(self.classification, factor)]
         if self.matches and self.targets.requires_grad:
             roots.append(self.targets)
-            gradients.append(sum(match.d_targets for match in self.matches).mul_(factor).to(self.targets.dtype))
+            by_stack = [match.d_targets for match in self.matches if match.d_targets is not None]
+            gradients.append((_sum(by_stack) * factor).to(self.targets.dtype))
         (gradient,) = torch.autograd.grad(roots, x, gradients)
         return gradient / factor if factor != 1 else gradient
 
@@ -298,4 +305,5 @@ def step_loss(
     with torch.no_grad():
         matches = [stack.match(tap.features, targets, eta, batch, matching.all_sum) for stack in matching.stacks]
     terms = sum((match.terms for match in matches), start=logits.new_zeros(2))
-    return Loss(classification, *terms.detach(), eta, batch, targets, tap, matches)
+    filter, signal = terms.detach()
+    return Loss(classification, filter, signal, eta, batch, targets, tap, matches)

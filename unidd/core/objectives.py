@@ -49,7 +49,8 @@ def dc_terms(real: Side, synthetic: Side, weights: Tensor) -> tuple[Tensor, Tens
 
 def dc(real: Side, synthetic: Side, weights: Tensor) -> Tensor:
     """Gradient matching at head W (d, c): ‖(ΨW − Φ) − (Ψ_sW − Φ_s)‖_F."""
-    return _norm(sum(dc_terms(real, synthetic, weights)))
+    left, right = dc_terms(real, synthetic, weights)
+    return _norm(left + right)
 
 
 def dc_bound(real: Side, synthetic: Side, weights: Tensor) -> Tensor:
@@ -104,8 +105,8 @@ def looseness(terms: tuple[Tensor, Tensor], bound: Tensor) -> Looseness:
         norm: bound / (‖A‖_F + ‖B‖_F), what ‖MW‖_F ≤ ‖W‖₂ ‖M‖_F gives away;
         triangle: (‖A‖_F + ‖B‖_F) / ‖A + B‖_F, what the triangle inequality does.
     """
-    apart = sum(map(_norm, terms))
-    return Looseness(float(bound / apart), float(apart / _norm(sum(terms))))
+    apart, together = _norm(terms[0]) + _norm(terms[1]), _norm(terms[0] + terms[1])
+    return Looseness(float(bound / apart), float(apart / together))
 
 
 def krr(real: Side, synthetic: Side, beta: float) -> Tensor:

@@ -10,6 +10,8 @@ Source: UniDD (arXiv 2503.01212), §2 and §4; the chapter "Correlation matrices
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -193,12 +195,14 @@ class FeatureTap:
         self.features: dict[str, Tensor] = {}
         self._modules = {name: known[name] for name in layers}
 
-    def __enter__(self) -> "FeatureTap":
+    def __enter__(self) -> Self:
         self._handles = [
-            module.register_forward_pre_hook(lambda _, inputs, name=name: self._collect(name, inputs))
-            for name, module in self._modules.items()
+            module.register_forward_pre_hook(partial(self._hook, name)) for name, module in self._modules.items()
         ]
         return self
+
+    def _hook(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]):
+        return self._collect(name, inputs)
 
     def _collect(self, name: str, inputs: tuple[Tensor, ...]):
         self.features[name] = inputs[0]

@@ -67,7 +67,7 @@ def random_crop(images: Tensor, generator: Generator, padding: int = 4) -> Tenso
     """Pad with zeros by `padding` and crop each image back to its size at a random place."""
     n, _, h, w = images.shape
     padded = F.pad(images, [padding] * 4)
-    top, left = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator).to(images.device)
+    top, left = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator).to(images.device, non_blocking=True)
     rows = (top + torch.arange(h, device=images.device)).view(n, 1, h, 1)
     columns = (left + torch.arange(w, device=images.device)).view(n, 1, 1, w)
     index = torch.arange(n, device=images.device).view(n, 1, 1, 1)
@@ -82,7 +82,7 @@ def cutmix(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor, float]
     Source: Yun et al. (2019), CutMix.
     """
     n, _, h, w = images.shape
-    permutation = torch.randperm(n, generator=generator).to(images.device)
+    permutation = torch.randperm(n, generator=generator).to(images.device, non_blocking=True)
     side = (1 - torch.rand((), generator=generator).item()) ** 0.5
     (top, bottom), (left, right) = (_interval(length, side, generator) for length in (h, w))
     mixed = images.clone()
@@ -91,7 +91,7 @@ def cutmix(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor, float]
 
 
 def _interval(length: int, part: float, generator: Generator) -> tuple[int, int]:
-    centre, half = torch.randint(0, length, (), generator=generator).item(), int(length * part) // 2
+    centre, half = int(torch.randint(0, length, (), generator=generator)), int(length * part) // 2
     return max(0, centre - half), min(length, centre + half)
 
 

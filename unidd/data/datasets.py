@@ -7,12 +7,14 @@ input. Mean and standard deviation are always worked out from the training image
 import contextlib
 import gzip
 import hashlib
+import importlib
 import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -68,11 +70,13 @@ class ImageData:
         # exact: counts of the 256 values of a channel, no floating-point sum over pixels
         values, moments = torch.arange(256, dtype=torch.float64) / 255, []
         for channel in self.train.images.unbind(1):
-            counts = sum(torch.bincount(part.flatten().int(), minlength=256) for part in channel.split(100))
-            share = counts.cpu().double() / channel.numel()
-            mean = float(share @ values)
-            moments.append((mean, float((share @ (values - mean) ** 2).sqrt()) or 1.0))
-        return tuple(zip(*moments, strict=True))
+            parts = (torch.bincount(part.flatten().int(), minlength=256) for part in channel.split(100))
+            counts = torch.stack(list(parts)).sum(0)
+            frequency = counts.cpu().double() / channel.numel()
+            mean = float(frequency @ values)
+            moments.append((mean, float((frequency @ (values - mean) ** 2).sqrt()) or 1.0))
+        means, stds = zip(*moments, strict=True)
+        return means, stds
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -108,7 +112,7 @@ class ImageData:
         return images * self._channel(self.std, images) + self._channel(self.mean, images)
 
     def _channel(self, values: tuple[float, ...], like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+        return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True).view(-1, 1, 1)
 
     def split_validation(self, fraction: float = 0.1, seed: int = 0) -> "ImageData":
         """The same classes with part of the *training* images held out as the test split: for every choice one makes.
@@ -138,12 +142,12 @@ class ImageData:
         digest = hashlib.sha256(f"{self.class_names!r}{self.normalisation or ''}".encode())
         for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
             digest.update(repr(tuple(tensor.shape)).encode())
-            digest.update(tensor.cpu().contiguous().numpy())
+            digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
 
 def load(name: str, root: str | Path | None = None, device: str | torch.device = "cpu") -> ImageData:
-    """A data set by name, or an image folder by path.
+    """Load a data set by name, or an image folder by path.
 
     Args:
         name: one of `NAMES`, or the path of a folder with train/ and test/ (or val/), one folder a class in each.
@@ -169,8 +173,20 @@ def load(name: str, root: str | Path | None = None, device: str | torch.device =
         raise ValueError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}") from None
 
 
+def source_fingerprint(name: str) -> str:
+    """Return a hash of what can change under a data set's name: the files of a folder; a name stays what it is."""
+    folder = Path(name).expanduser()
+    if name in _LOADERS or not folder.is_dir():
+        return name
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def from_torch(train, test, class_names: tuple[str, ...] | None = None, name: str = "custom") -> ImageData:
-    """From any two map-style torch `Dataset`s of (image, label).
+    """Make a data set of any two map-style torch `Dataset`s of (image, label).
 
     Args:
         train, test: items are (PIL image, uint8 tensor (C, H, W), or float tensor in [0, 1]; integer label).
@@ -178,13 +194,13 @@ def from_torch(train, test, class_names: tuple[str, ...] | None = None, name: st
     Raises:
         ValueError: an image is not in a usable format, or images differ in size.
     """
-    splits = [_stack([train[i] for i in range(len(train))]), _stack([test[i] for i in range(len(test))])]
-    names = class_names or getattr(train, "classes", None) or range(int(splits[0].labels.max()) + 1)
-    return ImageData(name, *splits, tuple(str(n) for n in names))
+    first, second = (_stack([split[i] for i in range(len(split))]) for split in (train, test))
+    names = class_names or getattr(train, "classes", None) or range(int(first.labels.max()) + 1)
+    return ImageData(name, first, second, tuple(str(n) for n in names))
 
 
 def from_folder(path: str | Path, size: int | None = None) -> ImageData:
-    """From train/<class>/* and test/<class>/* (or val/).
+    """Make a data set of the images in train/<class>/* and test/<class>/* (or val/).
 
     Args:
         size: side of the square images; by default the images' own if they agree, else their median shorter side
@@ -245,16 +261,27 @@ def _as_uint8(image) -> Tensor:
     return image
 
 
+def _embedded(package: str, name: str) -> ModuleType:
+    """Import the module that holds an embedded data set.
+
+    Raises:
+        ValueError: the package is not installed.
+    """
+    try:
+        return importlib.import_module({"skimage": "skimage.data", "sklearn": "sklearn.datasets"}[package])
+    except ModuleNotFoundError:
+        raise ValueError(f"the data set {name} is in a package of its own: pip install 'unidd[embedded]'") from None
+
+
 def _photos(root: Path, size: int = 32, per_class: tuple[int, int] = (500, 100)) -> ImageData:
     """Patches of the ten photographs that scikit-image ships: test patches lie in the right fifth of each photograph,
     training patches in the rest, so no pixel is in both splits.
     """
-    import skimage.data
-
+    photographs = _embedded("skimage", "photos")
     rng = np.random.default_rng(0)
     splits: tuple[list, list] = ([], [])
     for label, photo in enumerate(PHOTOS):
-        picture = getattr(skimage.data, photo)()
+        picture = getattr(photographs, photo)()
         picture = np.stack([picture] * 3, -1) if picture.ndim == 2 else picture[..., :3]
         border = picture.shape[1] * 4 // 5
         for split, region, count in zip(splits, (picture[:, :border], picture[:, border:]), per_class, strict=True):
@@ -267,9 +294,7 @@ def _photos(root: Path, size: int = 32, per_class: tuple[int, int] = (500, 100))
 
 def _digits(root: Path) -> ImageData:
     """scikit-learn's 8×8 digits; every fifth image is a test image."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
+    digits = _embedded("sklearn", "digits").load_digits()
     items = [(torch.from_numpy(i / 16)[None], int(k)) for i, k in zip(digits.images, digits.target, strict=True)]
     return from_torch([x for i, x in enumerate(items) if i % 5], items[::5], tuple("0123456789"), "digits")
 

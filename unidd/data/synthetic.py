@@ -108,7 +108,7 @@ class SyntheticSet:
             tensors = load_tensors(payload)
             images, labels = tensors["images"], tensors["labels"]
         except (SafetensorError, KeyError) as error:
-            raise ValueError(f"{folder}/images.safetensors is damaged ({error}): distil or copy it again") from None
+            raise ValueError(f"{folder}/images.safetensors is damaged ({error}): distill or copy it again") from None
         card = read_card(folder)
         if card.get("sha256") != hashlib.sha256(payload).hexdigest():
             raise ValueError(f"{folder}: card.json does not belong to images.safetensors (checksum differs)")

@@ -99,12 +99,19 @@ class Step:
         gradient: of the loss in the images, of their shape.
         notes: numbers to show beside the terms, such as β.
         partial: names of the terms that are still to be summed over processes.
+        weights: of the terms in the loss; 1 where none is named.
     """
 
     terms: dict[str, Tensor]
     gradient: Tensor
     notes: dict[str, float] = field(default_factory=dict)
     partial: tuple[str, ...] = ()
+    weights: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> Tensor:
+        """The loss, this process's part of it: the weighted sum of the terms."""
+        return torch.stack([self.weights.get(name, 1.0) * term.detach() for name, term in self.terms.items()]).sum()
 
     def values(self, ranks: Ranks) -> dict[str, float]:
         """Return the terms as numbers; waits for the device, and must be called by all processes."""
@@ -179,13 +186,13 @@ class Position:
         images: pixels of the finished set (n, C, H, W) in [0, 1] on the CPU; those of batches to come are the start.
         history: an entry a finished batch: b, the notes and the terms of its last step.
         batch, step: the batch at work, and how many of its steps are done.
-        x: network input of this process's images of that batch, with its `optimizer`; None between batches.
+        working: network input of this process's images of that batch, and its optimiser; None between batches.
         generator: of all random numbers.
     """
 
     def __init__(self, data: ImageData, start: Start, descent: Descent, seed: int = 0, ranks: Ranks | None = None):
         self.data, self.start, self.descent, self.ranks = data, start, descent, ranks or Ranks()
-        self.batches = list(start.batches(self.ranks, descent.steps))
+        self.batches = list(start.batches(self.ranks, descent.steps)) if descent.steps else []
         self.images = torch.empty(len(start.numbers), *start.images.shape[1:])
         for part, numbers in zip(self.images.split(1000), start.numbers.split(1000), strict=True):
             part.copy_(start.images[numbers])
@@ -193,9 +200,13 @@ class Position:
             self.images.div_(255)
         self.history: list[dict] = []
         self.batch, self.step = 0, 0
-        self.x: Tensor | None = None
-        self.optimizer: torch.optim.Optimizer | None = None
+        self.working: tuple[Tensor, torch.optim.Optimizer] | None = None
         self.generator = Generator().manual_seed(seed)
+
+    @property
+    def x(self) -> Tensor | None:
+        """The network input at work, this process's slot of it."""
+        return self.working and self.working[0]
 
     @property
     def done(self) -> int:
@@ -212,28 +223,34 @@ class Position:
         batch = self.batches[number]
         return self.images[batch.place : batch.place + batch.size]
 
-    def enter(self) -> None:
-        """Make network input and optimiser of the batch at work from its start."""
-        pixels = self.start.images[self.batches[self.batch].numbers]
-        self.x = self.data.normalise(pixels).to(self.descent.dtype).requires_grad_()
-        self.optimizer = self.descent.optimizer([self.x], self.descent.lr)
+    def enter(self) -> tuple[Tensor, torch.optim.Optimizer]:
+        """Return network input and optimiser of the batch at work; made from its start unless it goes on."""
+        if self.working is None:
+            pixels = self.start.images[self.batches[self.batch].numbers]
+            x = self.data.normalise(pixels).to(self.descent.dtype).requires_grad_()
+            self.working = x, self.descent.optimizer([x], self.descent.lr)
+        return self.working
 
-    def leave(self, step: Step) -> None:
+    def leave(self, x: Tensor, step: Step) -> None:
         """Close the batch at work: its pixels, and its line in the history."""
         batch = self.batches[self.batch]
         group = {"group": batch.group} if self.start.groups > 1 else {}
         self.history.append({"b": batch.b, **step.notes, **step.values(self.ranks), **group})
-        pixels = self.data.denormalise(self.ranks.gather(self.x.detach()))
+        pixels = self.data.denormalise(self.ranks.gather(x.detach()))
         self.pixels(self.batch).copy_(pixels.clamp(0, 1))
-        self.batch, self.step, self.x, self.optimizer = self.batch + 1, 0, None, None
+        self.batch, self.step, self.working = self.batch + 1, 0, None
 
     def pack(self) -> dict:
-        """Return all that is needed to go on, but for finished batches' images; to be called by all processes."""
+        """Return all that is needed to go on, but for finished batches' images; to be called by all processes.
+
+        Its tensors are those at work: write them down, or copy them, before the next step.
+        """
         state = {"batch": self.batch, "step": self.step, "history": self.history, "x": None}
         state["generator"] = self.generator.get_state()
-        if self.x is not None:
-            kept = self.optimizer.state[self.x].items()
-            state["x"] = self.ranks.gather(self.x.detach())
+        if self.working is not None:
+            x, optimizer = self.working
+            kept = optimizer.state[x].items()
+            state["x"] = self.ranks.gather(x.detach())
             state["optimizer"] = {k: self.ranks.gather(v) if v.ndim else v for k, v in kept}
         return state
 
@@ -248,12 +265,12 @@ class Position:
         for number in range(self.batch):
             self.pixels(number).copy_(images(number))
         if state["x"] is not None:
-            self.enter()
-            own, device = self.ranks.slot(self.batches[self.batch].size), self.x.device
+            x, optimizer = self.enter()
+            own, device = self.ranks.slot(self.batches[self.batch].size), x.device
             with torch.no_grad():
-                self.x.copy_(state["x"][own])
+                x.copy_(state["x"][own])
             kept = state["optimizer"].items()
-            self.optimizer.state[self.x] = {k: v[own].to(device) if v.ndim else v for k, v in kept}
+            optimizer.state[x] = {k: v[own].to(device) if v.ndim else v for k, v in kept}
 
 
 @dataclass(frozen=True)
@@ -275,17 +292,15 @@ def steps(objective: Objective, position: Position) -> Iterator[Taken]:
     data, descent = position.data, position.descent
     black = torch.zeros(1, data.channels, 1, 1, device=data.device)
     low, high = (data.normalise(pixels).to(descent.dtype) for pixels in (black, black + 1))
-    for batch in position.batches[position.batch :] if descent.steps else ():
+    for batch in position.batches[position.batch :]:
         objective.begin(batch)
-        if position.x is None:
-            position.enter()
-        x, optimizer = position.x, position.optimizer
+        x, optimizer = position.enter()
         for t in range(position.step, descent.steps):
             for group in optimizer.param_groups:
                 group["lr"] = descent.lr * descent.schedule(t, descent.steps)
             try:
                 step = objective.step(x, t, position.generator)
-            except torch.linalg.LinAlgError as error:
+            except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]  it is documented
                 where = position.where(batch.number, t)
                 raise ValueError(f"{where}: no finite loss ({error}): lower lr, or raise beta") from None
             x.grad = step.gradient
@@ -295,5 +310,5 @@ def steps(objective: Objective, position: Position) -> Iterator[Taken]:
             position.step, last = t + 1, t + 1 == descent.steps
             if last:
                 objective.end()
-                position.leave(step)
+                position.leave(x, step)
             yield Taken(batch, t + 1, step, last)

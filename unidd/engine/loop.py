@@ -25,17 +25,17 @@ def carry_out(objective: Objective, position: Position, run: Run, identity: dict
     shown, total = run.progress and run.ranks.first, len(position.batches) * position.descent.steps
     with run.checkpoint or nullcontext() as checkpoint:
         state = checkpoint.load(identity) if checkpoint else None
-        if state:
+        if checkpoint and state:
             objective.restore(state["objective"])
             position.unpack(state["position"], checkpoint.load_batch)
             if shown:
                 tqdm.write(f"going on from {position.where(position.batch, position.step)}")
         with tqdm(total=total, initial=position.done, desc=title, disable=not shown) as bar:
             for taken in steps(objective, position):
-                save = checkpoint and (taken.last or (run.save_every and taken.count % run.save_every == 0))
-                if save or taken.last or taken.count % _LOOK == 0:
+                save = taken.last or (run.save_every > 0 and taken.count % run.save_every == 0)
+                if (checkpoint and save) or taken.last or taken.count % _LOOK == 0:
                     _look(taken, position, bar)
-                if save:
+                if checkpoint and save:
                     if taken.last:
                         checkpoint.save_batch(taken.batch.number, position.pixels(taken.batch.number))
                     checkpoint.save({"position": position.pack(), "objective": objective.state()})
@@ -46,7 +46,8 @@ def _look(taken: Taken, position: Position, bar: tqdm) -> None:
     where, terms = position.where(taken.batch.number, taken.count), taken.step.values(position.ranks)
     if not all(map(math.isfinite, terms.values())):
         raise ValueError(f"{where}: the loss is not finite ({terms}): lower lr, or raise beta")
-    if taken.last and not position.pixels(taken.batch.number).isfinite().all():
+    pixels = position.pixels(taken.batch.number) if taken.last else position.x
+    if pixels is not None and not pixels.isfinite().all():
         raise ValueError(f"{where}: the gradient is not finite: lower lr, or raise beta")
     bar.set_postfix({name: f"{value:.3g}" for name, value in (taken.step.notes | terms).items()}, refresh=False)
     bar.update(position.done - bar.n)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -106,7 +106,7 @@ class Ranks:
         """Return `work()` of the first process, on all of them; its ValueError or OSError is raised in all of them."""
         if self.world == 1:
             return work()
-        found = [None]
+        found: list[Any] = [None]
         if self.first:
             try:
                 found = [work()]

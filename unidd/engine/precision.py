@@ -34,7 +34,7 @@ class LossScale:
     overflow: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     @staticmethod
-    def of(half: torch.dtype | None, device: torch.device) -> "LossScale":
+    def of(half: torch.dtype | None, device: str | torch.device) -> "LossScale":
         return LossScale(half, 1024.0 if half is torch.float16 else 1.0, torch.zeros((), device=device))
 
     def clean(self, gradient: Tensor) -> Tensor:

@@ -41,5 +41,6 @@ class Run:
         if self.ipc < 1:
             raise ValueError(f"ipc must be at least 1, not {self.ipc}")
         for name in ("seed", "save_every"):
-            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 0):
-                raise ValueError(f"{name} must be a whole number from 0, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(f"{name} must be a whole number from 0, not {value!r}")

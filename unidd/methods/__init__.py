@@ -11,6 +11,7 @@ import os
 import sys
 import typing
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from types import ModuleType
@@ -65,6 +66,7 @@ class Method(ABC):
         role: "method"; "baseline", a choice of real images to beat; or "ceiling", all real images.
         has_ipc: whether a number of images per class is asked for.
         needs_teacher: whether it looks at the data through a trained network.
+        presets: name of a data set → hyper-parameters that were published for it, where they differ from the defaults.
     Raises:
         ValueError: a hyper-parameter has a wrong type or is out of range; the message names it.
     """
@@ -75,6 +77,7 @@ class Method(ABC):
     role: ClassVar[Role] = "method"
     has_ipc: ClassVar[bool] = True
     needs_teacher: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __post_init__(self):
         hints = typing.get_type_hints(type(self), include_extras=True)
@@ -95,6 +98,17 @@ class Method(ABC):
         """Return what `find` finds the method by."""
         ours = cls.__module__.startswith(f"{__name__}.")
         return cls.__name__.lower() if ours else f"{cls.__module__}.{cls.__qualname__}"
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """Return the method as published for a data set, but for some changes.
+
+        Raises:
+            ValueError: there is no such preset.
+        """
+        if name not in cls.presets:
+            raise ValueError(f"no preset {name!r}: choose one of {', '.join(cls.presets)}")
+        return cls(**{**cls.presets[name], **changes})
 
     def settled(self, data: ImageData) -> Self:
         """Return the method with every hyper-parameter that the data decide; by default none."""
@@ -121,21 +135,34 @@ class Method(ABC):
 
 
 def find(name: str) -> type[Method]:
-    """Return a method by name ("cfm", "hfm") or by the dotted path of a module or class of yours.
+    """Return a method by name ("cfm", "hfm"), or by the dotted path of a module or class of yours.
 
     Raises:
         ValueError: there is none, or a module has several and none of its name.
 
-    >>> find("random").has_ipc
-    True
+    >>> find("cfm").summary()
+    'Curriculum frequency matching: the ridge filter, whose β falls from round to round'
     """
-    if "." in name:
-        return _by_path(name)
     classes = {cls.__name__.lower(): cls for cls in found()}
-    if name not in classes:
-        known = ", ".join(classes)
-        raise ValueError(f"unknown method {name!r}: choose one of {known}, or the dotted path of a module of yours")
-    return classes[name]
+    if name in classes:
+        return classes[name]
+    known = ", ".join(classes)
+    unknown = f"unknown method {name!r}: choose one of {known}, or the dotted path of a module of yours"
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError(unknown)
+    try:
+        return _of_module(_imported(name), name.rpartition(".")[2])
+    except ModuleNotFoundError as error:
+        if not error.name or not f"{name}.".startswith(f"{error.name}."):  # it is there, but something it needs is not
+            raise
+    parent, _, last = name.rpartition(".")
+    try:
+        named = getattr(_imported(parent), last, None) if parent else None
+    except ModuleNotFoundError:
+        named = None
+    if inspect.isclass(named) and issubclass(named, Method) and not inspect.isabstract(named):
+        return named
+    raise ValueError(unknown)
 
 
 def found() -> list[type[Method]]:
@@ -149,24 +176,11 @@ def _defined(module: ModuleType) -> list[type[Method]]:
     return [c for c in classes if c.__module__ == module.__name__ and not inspect.isabstract(c)]
 
 
-def _by_path(path: str) -> type[Method]:
-    parent, _, last = path.rpartition(".")
-    try:
-        module = _imported(path)
-    except ModuleNotFoundError as error:
-        if not path.startswith(f"{error.name}"):
-            raise
-        try:
-            named = getattr(_imported(parent), last, None)
-        except ModuleNotFoundError:
-            named = None
-        if not (inspect.isclass(named) and issubclass(named, Method) and not inspect.isabstract(named)):
-            raise ValueError(f"no method at {path!r}: give the dotted path of a module or a class") from None
-        return named
+def _of_module(module: ModuleType, last: str) -> type[Method]:
     classes = {cls.__name__.lower(): cls for cls in _defined(module)}
     if len(classes) != 1 and last not in classes:
-        what = f"the methods {', '.join(classes)}: name one, as {path}.Class" if classes else "no method"
-        raise ValueError(f"the module {path!r} has {what}")
+        what = f"the methods {', '.join(classes)}: name one, as in {module.__name__}.Class" if classes else "no method"
+        raise ValueError(f"the module {module.__name__!r} has {what}")
     return classes.get(last) or next(iter(classes.values()))
 
 
@@ -195,7 +209,7 @@ def _check(name: str, value: Any, hint: Any, default: Any) -> None:
         example = "" if default is MISSING else f" like {default!r}"
         raise ValueError(f"{name} must be a value{example}, not {value!r}")
     for bounds in ranges:
-        if value not in bounds:
+        if value is None or value not in bounds:
             raise ValueError(f"{name} must be {bounds}, not {value}")
 
 

@@ -10,10 +10,10 @@ with Ψ_s, Φ_s the exponential moving update over the batches so far. Chapter: 
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -80,13 +80,23 @@ class CFM(Descending):
 
     source: ClassVar[str] = "Bo, Liu & Wang, Understanding Dataset Distillation via Spectral Filtering, ICLR 2026, §4"
     acts_as: ClassVar[str] = "1/(λ + β), from flat to high-pass as β falls from round to round"
+    # Tiny-ImageNet: a ConvNet of four blocks, β 0.5 to 1; ImageNet: torchvision's ResNet-18 at 224 pixels, β 0.1 to 0.2
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "cifar10": {},
+        "cifar100": {},
+        "tiny-imagenet": {"beta": 0.5, "group": 200},
+        "imagenet": {"group": 200},
+    }
 
     @property
     def real_signal(self) -> str | None:
         return self.signal if self.filter != "none" and self.steps else None
 
     def settled(self, data: ImageData) -> Self:
-        return self if self.lr is not None else replace(self, lr=0.1 if data.size > 32 else 0.25)
+        return replace(self, lr=self._lr(data))
+
+    def _lr(self, data: ImageData) -> float:
+        return self.lr if self.lr is not None else (0.1 if data.size > 32 else 0.25)
 
     def beta_at(self, b: int, rounds: int) -> float:
         """Return β_b of round b = 0 … B − 1."""
@@ -116,7 +126,7 @@ class CFM(Descending):
 
     def descent(self, data: ImageData) -> Descent:
         dtype = torch.float64 if self.precision == "float64" else torch.float32
-        return Descent(self.steps, self.settled(data).lr, dtype=dtype)
+        return Descent(self.steps, self._lr(data), dtype=dtype)
 
     def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "FrequencyMatching":
         statistics = {}
@@ -218,7 +228,9 @@ class FrequencyMatching(Objective):
             self.previous = self.matching.statistics(loss)
         gradient = self.scale.clean(loss.gradient(x, self.scale.factor))
         terms = {"classification": loss.classification, "filter": loss.filter, "signal": loss.signal}
-        return Step(terms, gradient, {"beta": self.method.beta_at(batch.b, self.rounds)}, partial=("classification",))
+        weights = {"filter": self.method.eta, "signal": self.method.eta}
+        notes = {"beta": self.method.beta_at(batch.b, self.rounds)}
+        return Step(terms, gradient, notes, partial=("classification",), weights=weights)
 
     def end(self) -> None:
         self.scale.adapt(self.all_sum)

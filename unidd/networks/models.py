@@ -71,7 +71,7 @@ def build(config: ModelConfig, channels: int, size: int, classes: int, seed: int
         ValueError: unknown model, or one that does not fit the images.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
         if config.name == "convnet":
             depth = max(3, (size - 1).bit_length() - 2) if config.depth is None else config.depth
             model = ConvNet(channels, size, classes, config.width, depth, config.norm, config.pooling)

@@ -1,0 +1,388 @@
+"""Budgets, published settings, and one cell of a results table: what it refuses, and what a run of it records."""
+
+import dataclasses
+import inspect
+import json
+
+import pytest
+import torch
+
+import unidd
+from unidd.bench import cell as cells
+from unidd.bench.cell import BUDGETS, Cell, budgeted
+from unidd.bench.closure import code_hash
+from unidd.bench.records import Record, load_record, save_record
+from unidd.data.datasets import NAMES, ImageData, Split, load
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.run import Run
+from unidd.methods import find
+from unidd.methods.cfm import CFM, HFM
+from unidd.methods.random import Random
+from unidd.networks.models import ModelConfig
+from unidd.networks.training import Teacher, TrainConfig
+
+
+def blank(classes: int, size: int, each: int = 1, channels: int = 3) -> ImageData:
+    """Black images of many classes, which take no memory."""
+    images = torch.zeros(1, channels, size, size, dtype=torch.uint8).expand(classes * each, -1, -1, -1)
+    split = Split(images, torch.arange(classes).repeat(each))
+    return ImageData("many", split, split, tuple(map(str, range(classes))))
+
+
+# --------------------------------------------------------------------------------------- published settings
+
+
+def test_cfm_is_the_published_algorithm(digits):
+    published = CFM(
+        filter="ridge",
+        beta=0.1,
+        beta_unit="absolute",
+        schedule="cosine",
+        normalised=False,
+        signal="mean",
+        eta=0.1,
+        emu=True,
+        steps=1000,
+        lr=0.25,
+        shift=4,
+        scale=0.08,
+        group=0,
+        precision="float32",
+    )
+    assert CFM().settled(digits) == published
+
+
+@pytest.mark.parametrize(
+    ("method", "differs"),
+    [
+        ("hfm", {"schedule": "constant"}),
+        ("lfm", {"filter": "linear"}),
+        ("classification", {"filter": "none", "eta": 0.0}),
+        ("relative", {"schedule": "constant", "beta": 1.0, "beta_unit": "mean", "normalised": True}),
+    ],
+)
+def test_a_variant_is_a_few_fields_away_from_cfm(method, differs):
+    assert dataclasses.asdict(find(method)()) == dataclasses.asdict(CFM()) | differs
+    changed = find(method)(lr=0.5)
+    assert (changed.name, changed.lr) == (method, 0.5)
+    assert dataclasses.asdict(changed) == dataclasses.asdict(find(method)()) | {"lr": 0.5}
+
+
+def test_the_papers_budget_and_label_regimes(digits):
+    paper = Cell.of(dataset="digits", ipc=10, budget="paper")
+    assert paper.network() == ModelConfig("convnet", width=128, depth=None, norm="batch", pooling="avg")
+    assert paper.method.steps == 1000
+    assert paper.regimes == ("hard", "online-soft")
+    assert paper.student(digits) == TrainConfig(
+        epochs=1000,
+        batch=50,
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=1e-2,
+        period=2.0,
+        crop="resized",
+        cutmix=True,
+        temperature=20.0,
+    )
+    assert paper.training() == TrainConfig(
+        epochs=200, batch=128, optimizer="sgd", lr=0.1, weight_decay=5e-4, period=1.0, crop="pad", cutmix=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("ipc", "classes", "batch"),
+    [(1, 10, 10), (10, 10, 50), (50, 10, 100), (1, 100, 20), (10, 100, 100), (50, 100, 200), (1, 3, 3)],
+)
+def test_the_students_batch_is_the_published_one(ipc, classes, batch):
+    assert Cell.of(ipc=ipc).student(blank(classes, 8, channels=1)).batch == batch
+
+
+def test_larger_images_take_a_smaller_step(digits):
+    large = blank(2, 64)
+    assert Cell.of().method.settled(large).lr == 0.1
+    assert Cell.of().method.settled(digits).lr == 0.25
+    assert Cell.of(settings={"lr": 0.3}).method.settled(large).lr == 0.3
+
+
+@pytest.mark.parametrize(
+    ("preset", "classes", "size", "model", "differs"),
+    [("imagenet", 1000, 224, "resnet18", {}), ("tiny-imagenet", 200, 64, "convnet", {"beta": 0.5})],
+    ids=["ImageNet-1K", "Tiny-ImageNet"],
+)
+@pytest.mark.parametrize("ipc", [1, 10, 50])
+def test_many_classes(preset, classes, size, model, differs, ipc, tmp_path):
+    """As published, and the same that the cell of a folder with such images runs."""
+    data, published = blank(classes, size, each=50), CFM(**{"lr": 0.1, "group": 200} | differs)
+    assert CFM.preset(preset).settled(data) == published
+    assert CFM.preset(preset, beta=0.2).beta == 0.2
+    made = Cell.of(dataset=str(tmp_path), model=model, ipc=ipc, budget="large", settings=differs)
+    assert made.method.settled(data) == published
+    assert made.run(3) == Run(ipc, seed=3)
+    assert made.method.start(data, made.run(3)).sizes == (200,) * (classes // 200 * ipc)
+    student = {"epochs": 300, "batch": 100, "optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-2}
+    assert made.student(data) == TrainConfig(**student, period=2.0, crop="resized", cutmix=True)
+
+
+# ------------------------------------------------------------------------------------------------ the cell
+
+
+def test_settings_change_the_method_and_nothing_else():
+    made = Cell.of(method="hfm", ipc=2, budget="smoke", settings={"beta": 0.7, "signal": "class"})
+    assert made.method == HFM(steps=BUDGETS["smoke"].method["steps"], beta=0.7, signal="class")
+    assert made.run(5) == Run(ipc=2, seed=5)
+    assert Cell.of(method="random", ipc=2).method == Random()
+
+
+def test_a_budget_changes_only_what_a_method_has():
+    for name, budget in BUDGETS.items():
+        assert budgeted(CFM, name) == CFM(**budget.method)
+        assert budgeted(CFM, name, steps=7).steps == 7
+        assert budgeted(Random, name) == Random()
+
+
+BAD = [
+    ({"dataset": "cifar11"}, "cifar11.*photos"),
+    ({"dataset": "nowhere/at/all"}, "nowhere"),
+    ({"method": "alchemy"}, "alchemy.*cfm"),
+    ({"budget": "lavish"}, "lavish.*smoke"),
+    ({"ipc": 0}, "ipc"),
+    ({"ipc": -3}, "ipc"),
+    ({"ipc": 1.0}, "ipc"),
+    ({"ipc": "1"}, "ipc"),
+    ({"ipc": True}, "ipc"),
+    ({"ipc": None}, "ipc"),
+    ({"method": "random", "ipc": 0}, "ipc"),
+    ({"method": "random", "ipc": None}, "ipc"),
+    ({"method": "full", "ipc": 1}, "ipc"),
+    ({"seeds": ()}, "seeds"),
+    ({"seeds": [-1]}, "seeds"),
+    ({"seeds": [0.5]}, "seeds"),
+    ({"seeds": [0, 0]}, "seeds"),
+    ({"seeds": "012"}, "seeds"),
+    ({"seeds": 3}, "seeds"),
+    ({"seeds": None}, "seeds"),
+    ({"settings": {"bta": 0.1}}, "bta.*beta"),
+    ({"settings": {"seed": 1}}, "seed"),
+    ({"settings": {"ipc": 1}}, "ipc"),
+    ({"settings": {"beta": -0.1}}, "beta"),
+    ({"settings": {"filter": "sharp"}}, "filter"),
+    ({"method": "full", "ipc": None, "settings": {"bta": 0.1}}, "bta"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD, ids=lambda value: json.dumps(value) if value else "")
+def test_a_wrong_parameter_is_an_error_before_anything_runs(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Cell.of(**changes)
+    with pytest.raises(ValueError, match=message):
+        Cell.from_namespace(changes | {"_hidden": 1, "load": load})
+
+
+@pytest.mark.parametrize("settings", [{"beta": "0.5"}, {"steps": 1.5}, {"emu": "no"}, {"filter": None}])
+def test_a_setting_of_the_wrong_type_is_one_clear_error(settings):
+    with pytest.raises(ValueError, match=f"{next(iter(settings))} must be"):
+        Cell.of(settings=settings)
+
+
+def test_an_unknown_parameter_lists_the_known_ones():
+    wrong = {"icp": 1, "methd": "cfm", "seeds": [0]}
+    for make in (lambda given: Cell.of(**given), Cell.from_namespace):
+        with pytest.raises(ValueError, match=r"unknown parameter icp, methd") as caught:
+            make(wrong)
+        assert all(name in str(caught.value) for name in Cell.of().parameters())
+
+
+def test_a_namespace_is_a_notebooks():
+    namespace = {
+        "__name__": "__main__",
+        "_": 3,
+        "_i1": "ipc = 2",
+        "In": ["…"],
+        "Out": {},
+        "out": "a.json",
+        "json": json,
+        "Cell": Cell,
+        "dataset": "digits",
+        "method": "lfm",
+        "ipc": 2,
+        "seeds": [4, 5],
+        "settings": {},
+    }
+    made = Cell.from_namespace(namespace, beside=("out",))
+    assert made == Cell.of(dataset="digits", method="lfm", ipc=2, seeds=(4, 5))
+    with pytest.raises(ValueError, match="unknown parameter out"):
+        Cell.from_namespace(namespace)
+
+
+def test_a_folder_is_a_data_set(tmp_path):
+    assert Cell.of(dataset=str(tmp_path)).dataset == str(tmp_path)
+    assert set(NAMES) == {"photos", "digits", "fashion-mnist", "cifar10", "cifar100"}
+
+
+@pytest.mark.parametrize("method", ["cfm", "relative", "random", "full"])
+def test_a_cell_comes_back_from_its_plain_parameters(method):
+    made = Cell.of(method=method, dataset="digits", seeds=(3, 1), budget="smoke", suite="mine")
+    plain = json.loads(json.dumps(made.parameters()))
+    assert Cell.of(**plain) == made
+    assert plain["method"] == method
+    assert made.ipc == (None if method == "full" else 1)
+
+
+def test_check_finds_what_would_fail_later(digits):
+    Cell.of(dataset="digits", ipc=100).check(digits)
+    for method in ("cfm", "random"):
+        with pytest.raises(ValueError, match="ipc"):
+            Cell.of(dataset="digits", method=method, ipc=1000).check(digits)
+    with pytest.raises(ValueError, match="convent"):
+        Cell.of(dataset="digits", model="convent").check(digits)
+    with pytest.raises(ValueError, match="squeezenet1_1"):
+        Cell.of(dataset="digits", model="squeezenet1_1").check(digits)
+
+
+@pytest.fixture(scope="module")
+def smoke(digits) -> tuple[Cell, Teacher]:
+    made = Cell.of(dataset="digits", ipc=2, seeds=(0, 1), budget="smoke")
+    return made, made.teacher(digits, progress=False)
+
+
+def test_a_set_carries_its_cell(digits, smoke):
+    made, teacher = smoke
+    result = made.distill(1, digits, teacher)
+    assert len(result) == 20
+    assert result.config["seed"] == 1
+    assert result.config["steps"] == BUDGETS["smoke"].method["steps"]
+    assert result.config["cell"] == made.parameters()
+    assert result.teacher == teacher.card()
+    json.dumps(result.config)
+
+
+def test_random_is_where_every_distillation_starts(digits, smoke):
+    _, teacher = smoke
+    images = Cell.of(dataset="digits", method="random", ipc=2, budget="smoke").distill(1, digits, teacher)
+    assert torch.equal(images.images, SyntheticSet.from_real(digits, 2, seed=1).images)
+    start = CFM().start(digits, Run(ipc=2, seed=1))
+    assert torch.equal(digits.train.images[start.numbers], (images.images * 255).round().byte())
+
+
+def test_full_is_every_training_image_with_hard_labels_only(digits, smoke):
+    _, teacher = smoke
+    full = Cell.of(dataset="digits", method="full", ipc=None, budget="smoke")
+    images = full.distill(0, digits, teacher)
+    assert torch.equal((images.images * 255).round().byte(), digits.train.images)
+    assert torch.equal(images.labels, digits.train.labels)
+    assert full.student(digits).epochs == BUDGETS["smoke"].full
+    assert set(full.accuracies(images, digits, teacher, 0, progress=False)) == {"hard"}
+
+
+def test_both_label_regimes_with_one_student_each(digits, smoke, monkeypatch):
+    made, teacher = smoke
+    images = made.distill(0, digits, teacher)
+    calls = []
+
+    def evaluate(*task, teacher, progress):
+        calls.append((task, teacher))
+        return [float(len(calls))]
+
+    monkeypatch.setattr(cells, "evaluate_images", evaluate)
+    assert made.accuracies(images, digits, teacher, 7, progress=False) == {"hard": 1.0, "online-soft": 2.0}
+    task = (images.images, images.labels, digits, made.network(), made.student(digits), [7])
+    assert calls == [(task, None), (task, teacher.model)]
+
+
+def test_the_teacher_is_trained_as_the_budget_says(digits, monkeypatch):
+    monkeypatch.setattr(cells, "teacher", lambda *given: given)
+    for name, budget in BUDGETS.items():
+        published = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized"} if name == "large" else {}
+        training = TrainConfig(epochs=budget.teacher, **published)
+        expected = (digits, ModelConfig("resnet18", width=budget.width), training)
+        assert Cell.of(dataset="digits", model="resnet18", budget=name).teacher(digits) == expected
+
+
+# ---------------------------------------------------------------------------------------------- a whole run
+
+
+def test_a_run_is_a_record_of_its_cell(digits, smoke, tmp_path):
+    made, teacher = smoke
+    record = unidd.run(made, digits, sets=tmp_path / "set")
+    assert (record.suite, record.dataset, record.model) == ("local", "digits", "convnet")
+    assert (record.method, record.role, record.ipc, record.seeds) == ("cfm", "method", 2, [0, 1])
+    assert {regime: len(values) for regime, values in record.accuracy.items()} == {"hard": 2, "online-soft": 2}
+    assert all(0 <= value <= 100 for values in record.accuracy.values() for value in values)
+    assert Cell.of(**record.config["cell"]) == made
+    assert record.config["method"]["lr"] == 0.25, "settled"
+    assert record.config["student"] == dataclasses.asdict(made.student(digits))
+    assert record.teacher == teacher.card()
+    assert set(record.seconds) == {"distill", "students"}
+    assert record.code == code_hash("unidd.methods.cfm", "unidd.bench.cell")
+    save_record(record, tmp_path / "one.json")
+    assert load_record(tmp_path / "one.json") == record
+    assert SyntheticSet.load(tmp_path / "set").config["seed"] == 1, "of the last seed"
+    for k, seed in enumerate(record.seeds):
+        images = made.distill(seed, digits, teacher)
+        again = made.accuracies(images, digits, teacher, seed, progress=False)
+        assert again == {regime: values[k] for regime, values in record.accuracy.items()}
+
+
+def test_a_run_that_cannot_end_well_does_not_begin(digits, monkeypatch):
+    monkeypatch.setattr(cells, "teacher", lambda *_, **__: pytest.fail("a teacher is trained"))
+    for wrong in ({"ipc": 1000}, {"model": "convent"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            unidd.run(Cell.of(dataset="digits", **wrong), digits)
+
+
+def test_the_parts_of_a_run_from_python(digits, smoke):
+    made, teacher = smoke
+    task = {"budget": "smoke", "progress": False}
+    assert unidd.teach(digits, **task).card() == teacher.card()
+    images = unidd.distill(digits, "cfm", ipc=2, seed=1, **task)
+    assert torch.equal(images.images, made.distill(1, digits, teacher).images)
+    found = unidd.evaluate(images, digits, regimes=("hard", "online-soft"), seeds=(1,), **task)
+    assert {regime: values[0] for regime, values in found.items()} == made.accuracies(
+        images, digits, teacher, 1, progress=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "alchemy"}, "unknown method 'alchemy'"),
+        ({"bta": 0.1}, "unknown parameter bta: choose from .*beta"),
+        ({"beta": -1.0}, "beta must be"),
+        ({"ipc": 1000}, r"ipc must be 1 … \d+"),
+        ({"ipc": 0}, "ipc must be at least 1"),
+        ({"seed": -1}, "seed must be"),
+        ({"budget": "lavish"}, "unknown budget 'lavish'"),
+        ({"model": "convent"}, "unknown model 'convent'"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, dict) else "",
+)
+def test_distilling_from_python_refuses_before_a_teacher_is_trained(digits, monkeypatch, changes, message):
+    monkeypatch.setattr(cells, "teacher", lambda *_, **__: pytest.fail("a teacher is trained"))
+    with pytest.raises(ValueError, match=message):
+        unidd.distill(digits, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"regimes": ("soft",)}, "unknown label regime 'soft': choose one of hard, online-soft"),
+        ({"seeds": (0, 0)}, "seeds must be"),
+        ({"budget": "lavish"}, "unknown budget 'lavish'"),
+        ({"model": "convent"}, "unknown model 'convent'"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, dict) else "",
+)
+def test_evaluating_from_python_refuses_before_a_student_is_trained(digits, monkeypatch, changes, message):
+    monkeypatch.setattr(cells, "evaluate_images", lambda *_, **__: pytest.fail("a student is trained"))
+    with pytest.raises(ValueError, match=message):
+        unidd.evaluate(SyntheticSet.from_real(digits, 1), digits, **changes)
+
+
+def test_what_people_type_is_in_the_package_itself():
+    for name in unidd.__all__:
+        assert name in dir(unidd)
+        assert inspect.getdoc(getattr(unidd, name)), name
+    with pytest.raises(AttributeError, match="no attribute 'distil'"):
+        unidd.distil  # noqa: B018
+    assert unidd.Cell is Cell
+    assert Record.__name__ not in unidd.__all__

@@ -1,0 +1,172 @@
+"""What every method promises, over every file of the folder, and over the example of "How to add a method"."""
+
+import copy
+import dataclasses
+import typing
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+import toys
+from seeds import assert_only_the_seed_decides
+
+from unidd import methods
+from unidd.bench.cell import budgeted
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.checkpoint import Checkpoint
+from unidd.engine.descent import Position, steps
+from unidd.engine.run import Run
+from unidd.methods import Descending, Method, Range
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "book" / "examples"
+
+
+def with_the_example() -> list[type[Method]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(EXAMPLES)
+        return [*methods.found(), methods.find("mean_matching")]
+
+
+EVERY = with_the_example()
+DESCENDING = [cls for cls in EVERY if issubclass(cls, Descending)]
+every = pytest.mark.parametrize("cls", EVERY, ids=lambda cls: cls.path())
+descending = pytest.mark.parametrize("cls", DESCENDING, ids=lambda cls: cls.path())
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "cache"))
+
+
+def small(cls: type[Method], **changes) -> Method:
+    """As quick as a method can be."""
+    return budgeted(cls, "smoke", **changes)
+
+
+def run(method: Method, **asked) -> SyntheticSet:
+    return method.distill(toys.data(), toys.teacher(), Run(**{"ipc": 2} | asked))
+
+
+@every
+def test_it_says_what_it_is(cls):
+    assert cls.source
+    assert cls.acts_as
+    assert cls.labels in ("hard", "fixed soft", "learnt")
+    assert len(cls.summary()) > 20
+    assert methods.find(cls.path()) is cls
+
+
+@every
+def test_the_seed_alone_decides(cls):
+    def images(seed: int):
+        return run(small(cls), seed=seed).images
+
+    if cls.role == "ceiling":
+        assert torch.equal(images(3), images(4)), "all images are all images"
+    else:
+        assert_only_the_seed_decides(images)
+
+
+@every
+def test_pixels_and_labels_are_those_of_a_set(cls):
+    made = run(small(cls))
+    assert made.images.min() >= 0
+    assert made.images.max() <= 1
+    counts = torch.bincount(made.labels, minlength=toys.CLASSES)
+    assert counts.tolist() == [2 if cls.has_ipc else 5] * toys.CLASSES
+    assert made.config["method"] == cls.__name__.lower()
+    assert set(made.config) >= {f.name for f in dataclasses.fields(cls)}
+
+
+@every
+def test_the_teacher_is_untouched(cls):
+    teacher = toys.teacher()
+    before = copy.deepcopy(teacher.model.state_dict())
+    small(cls).distill(toys.data(), teacher, Run(ipc=2))
+    assert all(torch.equal(before[name], value) for name, value in teacher.model.state_dict().items())
+    assert not any(m._forward_pre_hooks or m._forward_hooks or m._backward_hooks for m in teacher.model.modules())
+    assert all(parameter.grad is None for parameter in teacher.model.parameters())
+    assert not teacher.model.training
+
+
+@every
+def test_more_images_than_a_class_has_is_one_clear_error(cls):
+    if cls.has_ipc:
+        with pytest.raises(ValueError, match=r"ipc must be 1 … 5"):
+            small(cls).check(toys.data(), Run(ipc=6))
+
+
+def wrong_values(cls: type[Method]):
+    """(field, value) for every hyper-parameter: a wrong type, each side of a range, no such choice."""
+    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+        if name not in {f.name for f in dataclasses.fields(cls)}:
+            continue
+        yield name, object()
+        options = [hint, *typing.get_args(hint)]
+        for bounds in (part for option in options for part in getattr(option, "__metadata__", ())):
+            if isinstance(bounds, Range):
+                yield from ((name, bounds.low - 1), (name, float("nan")))
+                yield from ((name, bounds.high + 1),) if bounds.high < float("inf") else ()
+        if typing.get_origin(hint) is typing.Literal:
+            yield name, "no such choice"
+
+
+@every
+def test_a_bad_hyper_parameter_is_one_clear_error_that_names_it(cls):
+    for name, value in wrong_values(cls):
+        with pytest.raises(ValueError, match=name):
+            cls(**{name: value})
+
+
+class Interrupted(Checkpoint):
+    """Breaks off after so many states."""
+
+    def __init__(self, folder: Path, after: int):
+        super().__init__(folder)
+        self.left = after
+
+    def save(self, state: dict) -> None:
+        super().save(state)
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@descending
+def test_killed_and_resumed_it_gives_the_same_bits(cls, tmp_path):
+    whole = run(small(cls))
+    for after in range(1, 4):
+        folder = tmp_path / str(after)
+        with pytest.raises(KeyboardInterrupt):
+            run(small(cls), checkpoint=Interrupted(folder, after), save_every=1)
+        again = run(small(cls), checkpoint=Checkpoint(folder), save_every=1)
+        assert torch.equal(again.images, whole.images)
+        assert again.history == whole.history
+
+
+@descending
+def test_its_own_loss_falls(cls):
+    """Over the same sixteen draws, what 60 steps made has a lower loss than what they started from."""
+    data, teacher, asked = toys.data(), toys.teacher(), Run(ipc=1)
+    method = small(cls, steps=60)
+    before, after = (Position(data, method.start(data, asked), method.descent(data)) for _ in range(2))
+    assert sum(1 for _ in steps(method.objective(data, teacher, asked), after)) == 60
+    objective = method.objective(data, teacher, asked)
+    objective.begin(before.batches[0])
+
+    def loss(pixels) -> float:
+        x, generator = data.normalise(pixels).requires_grad_(), torch.Generator().manual_seed(7)
+        return sum(float(objective.step(x, 0, generator).loss) for _ in range(16)) / 16
+
+    assert loss(after.images) < 0.99 * loss(before.images)
+
+
+@descending
+def test_a_loss_that_is_not_finite_is_one_clear_error(cls, tmp_path):
+    teacher = toys.teacher()
+    teacher.model[-1].bias.data[0] = float("nan")
+    with pytest.raises(ValueError, match="finite"):
+        small(cls).distill(toys.data(), teacher, Run(ipc=1, checkpoint=Checkpoint(tmp_path / "run")))
+    with suppress(FileNotFoundError):
+        assert not list((tmp_path / "run").rglob("state.pt")), "no state of it is kept"
