@@ -24,7 +24,7 @@ quiet := TQDM_DISABLE=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce batch book test lint notebooks bench pins clean distclean chromium
+.PHONY: help setup reproduce batch book test lint check coverage notebooks bench gpu pins clean distclean chromium
 
 help: ## list what can be made
 	@echo "UniDD: dataset distillation through spectral filters. Targets:"
@@ -67,8 +67,18 @@ chromium:
 	  echo "error: the tests open the book in a browser: install Chromium and its driver" >&2; \
 	  echo "       (Debian: apt-get install chromium chromium-driver)" >&2; exit 1; }
 
-lint: setup ## check the style
+lint: setup ## check style and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --level error
+
+check: lint ## lint and the fast tests, without the book: about a minute
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not browser" tests unidd
+
+coverage: setup ## which lines of core and engine their tests do not run
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not browser" --cov --cov-report= tests/core tests/data \
+	  tests/engine tests/methods
+	$(BIN)/coverage report --include "unidd/core/*,unidd/engine/*" --fail-under 95
 
 notebooks: setup ## update the .ipynb from their .py and execute them
 	$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
@@ -78,6 +88,9 @@ bench: setup ## time a step beside a plain pass and a plain implementation, on a
 	$(quiet) $(BIN)/python benchmarks/step_cost.py $(BENCH)
 	$(quiet) $(BIN)/python benchmarks/step_options.py $(BENCH)
 	$(quiet) $(BIN)/python benchmarks/growth.py $(BENCH)
+
+gpu: ## agreement, speed and one cell on a GPU: at most 8 minutes; needs torch and torchvision alone
+	$(PYTHON) benchmarks/gpu.py $(BENCH)
 
 pins: setup ## write constraints.txt and environment.yml from what is installed
 	$(BIN)/python workflow/pins.py

@@ -198,7 +198,8 @@ def test_readme_example_runs(tmp_path, monkeypatch):
     """As printed, but on the smallest data set and budget."""
     (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     small = example.replace('"photos"', '"digits"').replace("ipc=1)", 'ipc=1, budget="smoke")')
-    assert small.count("smoke") == 1
+    small = small.replace("evaluate(synthetic, data)", 'evaluate(synthetic, data, budget="smoke")')
+    assert small.count("smoke") == 2
     monkeypatch.chdir(tmp_path)
     exec(small, {})
     assert (tmp_path / "ten-images" / "images.safetensors").exists()

@@ -1,6 +1,8 @@
 """Correlations against the oracle, streaming against one-shot, the moving update, and the hooks."""
 
+import hashlib
 import itertools
+import math
 
 import oracles
 import pytest
@@ -10,10 +12,13 @@ from hypothesis import strategies as st
 from torch import nn
 from toys import randn
 
+from unidd.core.filters import AllPass, Custom, Landweber, Linear, Ridge
 from unidd.core.statistics import (
     SIGNALS,
     FeatureTap,
+    GradientTap,
     Moments,
+    RealSide,
     correlations,
     covariance,
     emu,
@@ -22,6 +27,8 @@ from unidd.core.statistics import (
     real_statistics,
     rows,
     signal_targets,
+    single,
+    statistics_hash,
 )
 from unidd.networks.models import ModelConfig, build, tapped_layers
 
@@ -162,6 +169,91 @@ def test_moving_update_passes_gradient_to_the_current_batch_only():
     same(current.grad, torch.full((3,), 0.25, dtype=torch.float64))
 
 
+def test_moments_move_with_all_their_parts():
+    moments = Moments.of(randn(5, 3, 2, 2), randn(5, 2))
+    there = moments.to("meta")
+    assert there.count == 20
+    assert [part.device.type for part in (there.mean, there.scatter, there.cross)] == ["meta"] * 3
+    assert [part.shape for part in (there.mean, there.scatter, there.cross)] == [(3,), (3, 3), (3, 2)]
+
+
+def test_half_precision_becomes_single_and_nothing_else_changes():
+    types = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+    assert [single(torch.ones(2, dtype=t)).dtype for t in types] == [torch.float32] * 3 + [torch.float64]
+
+
+def test_the_hash_of_statistics_is_that_of_their_bytes_and_names():
+    """Every part counts, and a number is another in another layer."""
+    moments = Moments.of(randn(5, 3), randn(5, 2))
+    parts = {"count": torch.tensor(5), "mean": moments.mean, "scatter": moments.scatter, "cross": moments.cross}
+    digest = hashlib.sha256()
+    for layer in ("a", "b"):
+        for part, tensor in parts.items():
+            digest.update(f"{layer}.{part}".encode() + tensor.contiguous().numpy().tobytes())
+    assert statistics_hash({"a": moments, "b": moments}) == digest.hexdigest()
+
+
+# -------------------------------------------------------------------------------------------- the real side
+
+
+def side(scale: float = 1.0, offset: float = 0.0) -> tuple[RealSide, torch.Tensor, torch.Tensor]:
+    """A real side with a dead channel, its Ψ and its Φ."""
+    features, targets = scale * randn(20, 5, 2, 2), randn(20, 3, seed=1)
+    features[:, 3] = 0
+    features = features + offset
+    ffc, phi = oracles.covariance(features), oracles.flc(features, targets)
+    return RealSide.of(Moments.of(features, targets)), ffc, phi
+
+
+def test_the_real_side_holds_the_spectrum_in_order_and_nothing_below_zero():
+    found, ffc, phi = side()
+    assert (found.eigenvalues.diff() >= 0).all()
+    assert found.eigenvalues[0] >= 0
+    same((found.basis * found.eigenvalues) @ found.basis.T, ffc)
+    same(found.flc, phi)
+    negative = Moments(2, torch.zeros(2), torch.diag(torch.tensor([-1e-9, 4.0])), torch.zeros(2, 1))
+    assert RealSide.of(negative).eigenvalues.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("filter", [Ridge(0.05), Landweber(0.3, 5), AllPass(), Custom(torch.exp)], ids=repr)
+def test_the_real_side_filtered_and_its_sizes(filter):
+    """‖f(Ψ)‖, and √(‖f(Ψ)Φ‖² + tr f(Ψ)Ψf(Ψ)): a size even where Φ is 0."""
+    found, ffc, phi = side()
+    matrix = filter.matrix(ffc)
+    filtered = found.filtered(filter)
+    same(filtered[0], matrix)
+    same(filtered[1], matrix @ phi)
+    spread = (matrix @ ffc @ matrix).trace()
+    expected = float(matrix.norm()), float(((matrix @ phi).square().sum() + spread).sqrt())
+    assert found.sizes(filter) == pytest.approx(expected, rel=1e-10)
+    silent = RealSide(found.eigenvalues, found.basis, torch.zeros_like(phi))
+    assert silent.sizes(filter)[1] == pytest.approx(float(spread.sqrt()), rel=1e-10)
+
+
+def test_the_offset_of_the_real_side_is_the_squared_length_of_its_mean():
+    features = randn(7, 4) + 3
+    found = RealSide.of(Moments.of(features, torch.ones(7, 1)))
+    assert found.offset == pytest.approx(float(features.mean(0).square().sum()))
+    assert RealSide(found.eigenvalues, found.basis, found.flc).offset == math.inf, "unknown is far"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("filter", [Linear(), Ridge(1e-3)], ids=repr)
+def test_features_are_far_from_zero_where_rounding_would_show_through_the_filter(filter, dtype):
+    """ε ‖μ‖² above 1e-5 of the size of λ beside which an error shows."""
+    found, _, _ = side()
+    scale = float(found.eigenvalues[-1]) if filter == Linear() else 1e-3
+    limit = 1e-5 * scale / torch.finfo(dtype).eps
+    for offset, far in ((0.99 * limit, False), (1.01 * limit, True), (math.inf, True)):
+        assert RealSide(found.eigenvalues, found.basis, found.flc, offset).far(filter, dtype) == far
+
+
+def test_the_real_side_resolves_a_filter_beside_its_largest_eigenvalue():
+    found, _, _ = side()
+    floor = 16 * torch.finfo(torch.float32).eps * float(found.eigenvalues.max())
+    assert found.resolved(Ridge(1e-20), torch.float32) == Ridge(floor)
+
+
 # -------------------------------------------------------------------------------------------------- hooks
 
 
@@ -276,6 +368,45 @@ def test_convnet_taps_every_block():
     assert len(tapped_layers(net)) == 3
 
 
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last], ids=["rows", "channels last"])
+def test_what_is_pushed_at_a_layer_adds_to_its_gradient(memory):
+    """As if the loss had another term there, whichever way the gradient lies in memory."""
+    net, images = small_net(), randn(2, 3, 8, 8).contiguous(memory_format=memory).requires_grad_()
+    pushed = {name: randn(2, d, size, size, seed=i) for i, (name, d, size) in enumerate((("4", 4, 4), ("6", 5, 4)))}
+    with FeatureTap(net, list(pushed)) as tap:
+        logits = net(images)
+    loss = logits.square().sum() + sum((tap.features[name] * push).sum() for name, push in pushed.items())
+    (expected,) = torch.autograd.grad(loss, images)
+
+    with GradientTap(net, ["0", "4", "6"]) as tap:
+        logits = net(images)
+    assert not any(feature.requires_grad for feature in tap.features.values())
+    for name, push in pushed.items():
+        tap.pushes[name] = lambda gradient, push=push: gradient.add_(rows(push))
+    (gradient,) = torch.autograd.grad(logits.square().sum(), images)
+    same(gradient, expected)
+    assert hooks(net) == 0
+
+
+def test_a_gradient_tap_changes_no_output_and_passes_other_inputs_on():
+    class Sum(nn.Module):
+        def forward(self, x, factor):
+            return factor * x
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sum = Sum()
+
+        def forward(self, x):
+            return self.sum(x, 3)
+
+    net, images = Net(), randn(2, 3, 4, 4)
+    with GradientTap(net, ["sum"]) as tap:
+        assert torch.equal(net(images), 3 * images)
+    assert torch.equal(tap.features["sum"], images)
+
+
 # -------------------------------------------------------------------------------------- a whole data set
 
 
@@ -292,3 +423,28 @@ def test_real_statistics_against_the_oracle(kind, batch):
         same(mine[name].ffc, ffc)
         same(mine[name].flc, phi)
         assert not mine[name].ffc.requires_grad
+
+
+def test_real_statistics_of_prepared_images():
+    net, images, labels = small_net(), randn(10, 3, 8, 8), torch.arange(10) % 3
+    batches = list(zip(images.split(4), labels.split(4), strict=True))
+    found = real_statistics(net, batches, ["0", "4"], "class", prepare=lambda x: 2 * x - 1)
+    expected = real_statistics(net, [(2 * images - 1, labels)], ["0", "4"], "class")
+    assert list(found) == ["0", "4"]
+    for name in found:
+        same(found[name].ffc, expected[name].ffc)
+        same(found[name].flc, expected[name].flc)
+
+
+def test_no_images_have_no_statistics_and_no_layers_need_none():
+    with pytest.raises(ValueError, match="no real images"):
+        real_statistics(small_net(), [], ["0"])
+    assert real_statistics(small_net(), [], []) == {}
+
+
+def test_the_default_signal_is_the_mean():
+    net, images, labels = small_net(), randn(10, 3, 8, 8), torch.arange(10) % 3
+    found = real_statistics(net, [(images, labels)], ["4"])["4"]
+    with torch.no_grad():
+        features = oracles.forward(net, images)[1]["4"]
+    same(found.flc, features.mean((0, 2, 3))[:, None])
