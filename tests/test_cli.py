@@ -327,16 +327,18 @@ def test_help_names_every_option_and_says_what_it_does(unidd, command, method):
     code, out, err = unidd(command, *([method] if method else []), "--help")
     assert (code, err) == (0, "")
     documented = {"evaluate": cli.assess, "teach": cli.teach}.get(command, cli.Task)
-    names, described = set(inspect.signature(documented).parameters), parameters(documented)
+    defaults = {name: parameter.default for name, parameter in inspect.signature(documented).parameters.items()}
+    described = {}
     if method:
-        names |= {f.name for f in dataclasses.fields(find(method))}
-        for cls in reversed(find(method).__mro__):
-            described |= parameters(cls) if dataclasses.is_dataclass(cls) else {}
-        described |= parameters(cli.Task)
+        defaults |= {f.name: f.default for f in dataclasses.fields(find(method))}
+        for cls in filter(dataclasses.is_dataclass, reversed(find(method).__mro__)):
+            described |= parameters(cls)
+    described |= parameters(documented)
     shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", out))
-    expected = {"--" + name.replace("_", "-") for name in names - {"folder"}}
+    names = {name: "--" + name.replace("_", "-") for name in defaults}
+    expected = {option for name, option in names.items() if name != "folder"}
+    negated = {f"--no-{option[2:]}" for name, option in names.items() if isinstance(defaults[name], bool)}
     assert expected <= shown
-    negated = {f"--no-{name[2:]}" for name in expected}
     assert shown - expected - negated <= {"--help", "--nproc-per-node"}
     for name in names:
         assert " ".join(described[name].split()) in told(out), name
@@ -756,7 +758,7 @@ def test_a_method_of_ones_own_goes_on_where_it_stood(unidd, interrupted, tiny):
 
 
 def test_a_method_of_ones_own_is_planned(unidd, here, tiny):
-    code, out, err = unidd("plan", *tiny, "--ipc", "2")
+    code, out, err = unidd("plan", "tiny.Tiny", *tiny[1:], "--ipc", "2")
     assert code == 0, err
     assert re.search(r"distillation .* 2 batches of 10 images, 2 steps of", out)
     assert re.search(r"teacher +– ", out)
@@ -782,7 +784,8 @@ def test_a_method_of_ones_own_has_help_and_errors(unidd, refused, tiny):
 
 def test_a_method_of_ones_own_is_a_line_of_the_table_and_its_code_counts(here, tiny, digits):
     task = {"dataset": "digits", "budget": "smoke", "seeds": [0, 1]}
-    cell = Cell.of("tiny", {"steps": 30}, **task)
+    cell = Cell.of("tiny.Tiny", {"steps": 30}, **task)
+    assert cell == Cell.of("tiny", {"steps": 30}, **task)
     record = run_cell(cell)
     assert (record.method, record.role, record.config["cell"]["method"]) == ("tiny", "method", "tiny.Tiny")
     assert Cell.of(**record.config["cell"]) == cell

@@ -19,7 +19,7 @@ from torch import Tensor
 
 @contextmanager
 def atomic(path: str | Path):
-    """A temporary path beside `path` that takes its place only if the block succeeds: nothing is left half-written.
+    """Give a temporary path that takes the place of `path` only if the block succeeds: nothing is left half-written.
 
     Raises:
         OSError: the folder cannot be written (at once, before any long work in the block).
@@ -33,7 +33,7 @@ def atomic(path: str | Path):
 
 
 def nearest(folder: str | Path) -> Path:
-    """The folder, or the nearest above it that exists."""
+    """Return the folder, or the nearest above it that exists."""
     folder = Path(folder).absolute()
     return next(path for path in (folder, *folder.parents) if path.exists())
 
@@ -58,7 +58,7 @@ def save_json(content: dict, path: str | Path) -> None:
 
 
 def json_hash(content: dict) -> str:
-    """Sixteen hexadecimal digits of the sha256 of a JSON value, whatever the order of its keys."""
+    """Return sixteen hexadecimal digits of the sha256 of a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

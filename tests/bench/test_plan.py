@@ -27,7 +27,7 @@ from unidd.engine.realside import real_side
 from unidd.engine.run import Run
 from unidd.methods import Count, Descending, find
 from unidd.methods.cfm import CFM
-from unidd.networks.training import Teacher, TrainConfig, train
+from unidd.networks.training import NOBODY, Teacher, TrainConfig, train
 
 SMALL = Cell.of(dataset="digits", ipc=2, budget="smoke")
 
@@ -190,7 +190,7 @@ class Slow(Descending):
     def descent(self, data: ImageData) -> Descent:
         return Descent(steps=7, lr=0.1)
 
-    def objective(self, data: ImageData, teacher: Teacher | None, run: Run) -> Slowly:
+    def objective(self, data: ImageData, teacher: Teacher, run: Run) -> Slowly:
         self.clock.now += 100.0
         return Slowly(self)
 
@@ -227,7 +227,7 @@ def test_seconds_are_laid_to_the_right_account(digits, clock, monkeypatch, ipc):
             super().save(state)
 
     monkeypatch.setattr(measuring, "Checkpoint", SlowCheckpoint)
-    found = measure_steps(Slow(), digits, None, Run(ipc), patience=60.0)
+    found = measure_steps(Slow(), digits, NOBODY, Run(ipc), patience=60.0)
     later = {"step": 2.0, "between": 10.25} if ipc > 1 else {"step": 1.0, "between": 0.0}
     expected = {"first": 1.0, "setup": 110.0, "save": 0.25} | later
     assert {name: getattr(found, name) for name in expected} == pytest.approx(expected)
@@ -235,7 +235,7 @@ def test_seconds_are_laid_to_the_right_account(digits, clock, monkeypatch, ipc):
 
 
 def test_slow_steps_are_few(digits, clock):
-    found = measure_steps(Slow(seconds=30.0), digits, None, Run(ipc=3), patience=10.0)
+    found = measure_steps(Slow(seconds=30.0), digits, NOBODY, Run(ipc=3), patience=10.0)
     assert (found.first, found.step, found.setup, found.steps) == (30.0, 30.0, 110.0, 3)
     assert clock.now == 110.0 + 90.0, "and nothing more"
 

@@ -438,6 +438,14 @@ def test_a_bare_response_has_the_derivative_of_finite_differences_in_the_feature
     assert torch.autograd.gradcheck(value, (x.requires_grad_(),), atol=1e-7, rtol=1e-6)
 
 
+def test_the_gradient_is_symmetric_whatever_is_asked_of_it():
+    """A sum of entries that is not symmetric has the gradient of its symmetric part: f(Ψ) has no other."""
+    ffc, weights = psd([0.0, 0.1, 0.5, 0.9]).requires_grad_(), randn(4, 4)
+    found = [torch.autograd.grad((Custom(heat).matrix(ffc) * w).sum(), ffc)[0] for w in (weights, weights.T)]
+    assert close(found[0], found[1], 1e-12)
+    assert close(found[0], found[0].T, 1e-12)
+
+
 def test_a_response_without_torch_gradients_still_filters():
     step = Custom(lambda lam: (lam > 0.3).to(lam.dtype))
     ffc = psd([0.0, 0.1, 0.5, 0.9]).requires_grad_()

@@ -56,7 +56,7 @@ def available_memory(device: str | torch.device) -> int | None:
 
 
 def _entry(path: str, name: str = "", unit: int = 1) -> int | None:
-    """The number after a name in a file of the system."""
+    """Return the number after a name in a file of the system."""
     try:
         found = next(line for line in Path(path).read_text().splitlines() if line.startswith(name))
         return unit * int(found.removeprefix(name).split()[0])

@@ -122,7 +122,7 @@ class Plan:
         return sum(seconds for _, seconds, _ in self.phases)
 
     def text(self) -> str:
-        """A table for people, and what it assumes."""
+        """Return a table for people, and what it assumes."""
         available = "" if self.available is None else f"of {size(self.available)} available"
         free = "" if self.free is None else f"of {size(self.free)} free"
         lines = [
@@ -149,7 +149,7 @@ class Plan:
 
 
 def estimate(measured: Measured, work: Work) -> Plan:
-    """What that work takes, at that pace.
+    """Return what that work takes, at that pace.
 
     For several devices, measure a batch of one device's share, and count its share of `real_images`; what travels
     between devices is not counted. Images done lie in main memory, three times when the set is written, and twice on

@@ -48,7 +48,7 @@ class Record:
 
 
 def provenance(device: str | torch.device = "cpu") -> dict:
-    """Device, versions and date of a run: what a number needs beside it."""
+    """Return device, versions and date of a run: what a number needs beside it."""
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -80,5 +80,5 @@ def load_record(path: str | Path) -> Record:
 
 
 def load_records(*folders: str | Path) -> list[Record]:
-    """All records <folder>/<suite>/*.json, in the order of their paths; a folder that does not exist has none."""
+    """Read all records <folder>/<suite>/*.json, in the order of their paths; a missing folder has none."""
     return [load_record(p) for folder in folders for p in sorted(Path(folder).glob("*/*.json"))]

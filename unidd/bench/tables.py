@@ -96,11 +96,11 @@ def verdicts(
         others = group[~chosen & (group.role != "baseline")]
         if not chosen.any() or not len(others):
             continue
-        base = group[chosen].iloc[0]
+        base, rows = group[chosen].iloc[0], cast(pd.DataFrame, others).to_dict("records")
         spread = "" if pd.isna(base["std"]) else f" ± {base['std']:.1f}"
         sentences.append(
             f"On {dataset} with {regime.replace('-', ' ')} labels at IPC {ipc:.0f}, {words} reaches "
-            f"{base['mean']:.1f}{spread} % (n = {base['n']}); {_sides(base, cast(pd.DataFrame, others).to_dict('records'))}."
+            f"{base['mean']:.1f}{spread} % (n = {base['n']}); {_sides(base, rows)}."
         )
     return sentences
 

@@ -23,32 +23,32 @@ class Side(NamedTuple):
 
     @staticmethod
     def of(features: Tensor, targets: Tensor) -> "Side":
-        """From rows (n, d) and targets (n, c), not centred."""
+        """Make a side of rows (n, d) and targets (n, c), not centred."""
         return Side(features.T @ features / len(features), features.T @ targets / len(features))
 
 
 def filter_loss(filter: Filter, ffc: Tensor, ffc_synthetic: Tensor) -> Tensor:
-    """‖f(Ψ) − f(Ψ_s)‖_F for FFCs (d, d): UniDD with g = I, as a norm (CFM), a scalar."""
+    """Return ‖f(Ψ) − f(Ψ_s)‖_F for FFCs (d, d): UniDD with g = I, as a norm (CFM), a scalar."""
     return _norm(filter.matrix(ffc) - filter.matrix(ffc_synthetic))
 
 
 def signal_loss(filter: Filter, ffc: Tensor, flc: Tensor, ffc_synthetic: Tensor, flc_synthetic: Tensor) -> Tensor:
-    """‖f(Ψ)Φ − f(Ψ_s)Φ_s‖_F for FFCs (d, d) and FLCs (d, k): UniDD with g = Φ, as a norm (CFM), a scalar."""
+    """Return ‖f(Ψ)Φ − f(Ψ_s)Φ_s‖_F for FFCs (d, d) and FLCs (d, k): UniDD with g = Φ, as a norm (CFM), a scalar."""
     return _norm(filter.apply(ffc, flc) - filter.apply(ffc_synthetic, flc_synthetic))
 
 
 def dm(real: Side, synthetic: Side) -> Tensor:
-    """Distribution matching: ‖Φ − Φ_s‖_F, the signal term with f = 1."""
+    """Return Distribution matching: ‖Φ − Φ_s‖_F, the signal term with f = 1."""
     return _norm(real.flc - synthetic.flc)
 
 
 def dc_terms(real: Side, synthetic: Side, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The gap of the gradients ΨW − Φ as a sum of two: (Ψ − Ψ_s)W and −(Φ − Φ_s), (d, c) each."""
+    """Return the gap of the gradients ΨW − Φ as a sum of two: (Ψ − Ψ_s)W and −(Φ − Φ_s), (d, c) each."""
     return (real.ffc - synthetic.ffc) @ weights, synthetic.flc - real.flc
 
 
 def dc(real: Side, synthetic: Side, weights: Tensor) -> Tensor:
-    """Gradient matching at head W (d, c): ‖(ΨW − Φ) − (Ψ_sW − Φ_s)‖_F."""
+    """Return Gradient matching at head W (d, c): ‖(ΨW − Φ) − (Ψ_sW − Φ_s)‖_F."""
     left, right = dc_terms(real, synthetic, weights)
     return _norm(left + right)
 
@@ -59,25 +59,25 @@ def dc_bound(real: Side, synthetic: Side, weights: Tensor) -> Tensor:
 
 
 def trajectory(side: Side, weights: Tensor, rate: float, steps: int) -> Tensor:
-    """W_t = (I − αΨ)^t W₀ + s_t(Ψ)Φ: the head after t steps of gradient descent from W₀ (d, c)."""
+    """Return W_t = (I − αΨ)^t W₀ + s_t(Ψ)Φ: the head after t steps of gradient descent from W₀ (d, c)."""
     return Residual(rate, steps).apply(side.ffc, weights) + Landweber(rate, steps).apply(side.ffc, side.flc)
 
 
 def mtt_terms(
     real: Side, synthetic: Side, weights: Tensor, rate: float, expert: int, student: int
 ) -> tuple[Tensor, Tensor]:
-    """W_p − W_q as a sum of two, (d, c) each: (r_p(Ψ) − r_q(Ψ_s))W₀ and s_p(Ψ)Φ − s_q(Ψ_s)Φ_s."""
+    """Return W_p − W_q as a sum of two, (d, c) each: (r_p(Ψ) − r_q(Ψ_s))W₀ and s_p(Ψ)Φ − s_q(Ψ_s)Φ_s."""
     left = Residual(rate, expert).apply(real.ffc, weights) - Residual(rate, student).apply(synthetic.ffc, weights)
     return left, Landweber(rate, expert).apply(*real) - Landweber(rate, student).apply(*synthetic)
 
 
 def mtt(real: Side, synthetic: Side, weights: Tensor, rate: float, expert: int, student: int) -> Tensor:
-    """Trajectory matching: ‖W_p − W_q‖_F after p expert steps on real and q student steps on synthetic data."""
+    """Return Trajectory matching: ‖W_p − W_q‖_F after p expert steps on real and q student steps on synthetic data."""
     return _norm(trajectory(real, weights, rate, expert) - trajectory(synthetic, weights, rate, student))
 
 
 def mtt_bound(real: Side, synthetic: Side, weights: Tensor, rate: float, expert: int, student: int) -> Tensor:
-    """‖W₀‖₂ ‖r_p(Ψ) − r_q(Ψ_s)‖_F + ‖s_p(Ψ)Φ − s_q(Ψ_s)Φ_s‖_F, never below `mtt`."""
+    """Return ‖W₀‖₂ ‖r_p(Ψ) − r_q(Ψ_s)‖_F + ‖s_p(Ψ)Φ − s_q(Ψ_s)Φ_s‖_F, never below `mtt`."""
     residual = Residual(rate, expert).matrix(real.ffc) - Residual(rate, student).matrix(synthetic.ffc)
     _, learnt = mtt_terms(real, synthetic, weights, rate, expert, student)
     return _spectral(weights) * _norm(residual) + _norm(learnt)
@@ -115,7 +115,7 @@ def krr(real: Side, synthetic: Side, beta: float) -> Tensor:
 
 
 def head_loss(real: Side, weights: Tensor, target_power: Tensor | float) -> Tensor:
-    """‖Y − XW‖²/n of a head W (d, c) on the real side, from moments alone.
+    """Return ‖Y − XW‖²/n of a head W (d, c) on the real side, from moments alone.
 
     Args:
         target_power: ‖Y‖²/n; 1 for one-hot labels.
@@ -125,7 +125,7 @@ def head_loss(real: Side, weights: Tensor, target_power: Tensor | float) -> Tens
 
 
 def head_gap(real: Side, weights: Tensor, other: Tensor, beta: float = 0.0) -> Tensor:
-    """tr((W − W')ᵀ (Ψ + βI) (W − W')) of two heads (d, c): how far apart, seen by the real data, a scalar.
+    """Return tr((W − W')ᵀ (Ψ + βI) (W − W')) of two heads (d, c): how far apart, seen by the real data, a scalar.
 
     With W' = (Ψ + βI)⁻¹Φ it is what `head_loss` of W, plus β‖W‖², lies above its minimum.
     """

@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def constant(beta: float, b: int, rounds: int) -> float:
-    """β_b = β in every round b = 0 … rounds − 1."""
+    """Return β_b = β in every round b = 0 … rounds − 1."""
     return beta
 
 
 def cosine(beta: float, b: int, rounds: int) -> float:
-    """β_b = β (1 + cos(πb/B)) / 2: CFM's curriculum, from flat (β) to high-pass (near 0). Source: UniDD, §4.
+    """Return β_b = β (1 + cos(πb/B)) / 2: CFM's curriculum, from flat (β) to high-pass (near 0). Source: UniDD, §4.
 
     >>> [round(cosine(0.1, b, 4), 4) for b in range(4)]
     [0.1, 0.0854, 0.05, 0.0146]
@@ -24,17 +24,17 @@ def cosine(beta: float, b: int, rounds: int) -> float:
 
 
 def linear(beta: float, b: int, rounds: int) -> float:
-    """β_b = β (1 − b/B)."""
+    """Return β_b = β (1 − b/B)."""
     return beta * (1 - b / rounds)
 
 
 def log(beta: float, b: int, rounds: int) -> float:
-    """β_b = β · 100^(−b/B): equal ratios, over two decades."""
+    """Return β_b = β · 100^(−b/B): equal ratios, over two decades."""
     return beta * 100 ** (-b / rounds)
 
 
 def reverse(beta: float, b: int, rounds: int) -> float:
-    """The cosine curriculum backwards: from high-pass to flat."""
+    """Return β_b of the cosine curriculum backwards, from high-pass to flat."""
     return cosine(beta, rounds - 1 - b, rounds)
 
 
@@ -42,7 +42,7 @@ SCHEDULES = {f.__name__: f for f in (constant, cosine, linear, log, reverse)}
 
 
 def relative_beta(fraction: float, ffc: Tensor, quantile: float | None = None) -> float:
-    """An absolute β from one layer's spectrum: `fraction` × its mean eigenvalue, or × a quantile of them.
+    """Return an absolute β from one layer's spectrum: `fraction` × its mean eigenvalue, or × a quantile of them.
 
     The mean needs no eigendecomposition: it is tr(Ψ)/d. One absolute β is nearly flat in one layer and strongly
     high-pass in another, because λ_max differs between layers by orders of magnitude; a relative β is not.

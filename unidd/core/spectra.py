@@ -20,13 +20,13 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(ffc: Tensor) -> Spectrum:
-    """Eigendecomposition of an FFC (d, d), in float64."""
+    """Return eigendecomposition of an FFC (d, d), in float64."""
     eigenvalues, basis = torch.linalg.eigh(ffc.double())
     return Spectrum(eigenvalues.clamp_min(0).flip(0), basis.flip(1))
 
 
 def condition_number(eigenvalues: Tensor, beta: float = 0.0) -> float:
-    """(λ_max + β) / (λ_min + β); infinite for a dead channel without β."""
+    """Return (λ_max + β) / (λ_min + β); infinite for a dead channel without β."""
     low = float(eigenvalues.min()) + beta
     return (float(eigenvalues.max()) + beta) / low if low > 0 else math.inf
 
@@ -38,7 +38,7 @@ def dead_channels(ffc: Tensor, tolerance: float = 1e-12) -> int:
 
 
 def effective_dimension(eigenvalues: Tensor, beta: float) -> float:
-    """Σ λ/(λ + β): how many eigendirections ridge keeps; the rank at β = 0.
+    """Return Σ λ/(λ + β): how many eigendirections ridge keeps; the rank at β = 0.
 
     Source: Hastie, Tibshirani & Friedman, "The Elements of Statistical Learning", §3.4.
     """
@@ -88,12 +88,12 @@ def band_energy(found: Spectrum, flc: Tensor, edges: Tensor) -> Tensor:
 
 
 def class_signal(flc: Tensor) -> Tensor:
-    """The FLC of one-hot labels without what all classes share: Φ less its row mean, (d, c)."""
+    """Return the FLC of one-hot labels without what all classes share: Φ less its row mean, (d, c)."""
     return flc - flc.mean(1, keepdim=True)
 
 
 def radius(size: int) -> Tensor:
-    """|ω| of each entry of a 2-D discrete Fourier transform, in cycles a pixel, from 0 to √½: (size, size)."""
+    """Return |ω| of each entry of a 2-D discrete Fourier transform, in cycles a pixel, from 0 to √½: (size, size)."""
     axis = torch.fft.fftfreq(size, dtype=torch.float64)
     return (axis[:, None] ** 2 + axis**2).sqrt()
 
@@ -110,7 +110,7 @@ def mean_frequency(images: Tensor, size: int | None = None) -> Tensor:
 
 
 def band_response(directions: Tensor, size: int) -> Tensor:
-    """Frequency response H(ω) = Σ_i |û_i(ω)|² / d of keeping some directions in every patch of a picture.
+    """Return frequency response H(ω) = Σ_i |û_i(ω)|² / d of keeping some directions in every patch of a picture.
 
     Each pixel is the mean over the d patches it lies in, the picture wrapping around its borders.
 
@@ -126,7 +126,7 @@ def band_response(directions: Tensor, size: int) -> Tensor:
 
 
 def radial_power(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Radially averaged power spectral density of images (n, C, H, W).
+    """Return radially averaged power spectral density of images (n, C, H, W).
 
     Each image and channel has its mean removed and a Hann window applied, so that borders do not look like detail.
 
@@ -145,14 +145,14 @@ def radial_power(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def high_frequency_share(images: Tensor, cutoff: float = 0.25) -> Tensor:
-    """Share of the power above `cutoff` cycles a pixel, each ring weighted by its circumference: (n,)."""
+    """Return share of the power above `cutoff` cycles a pixel, each ring weighted by its circumference: (n,)."""
     frequency, power = radial_power(images)
     energy = power * frequency
     return energy[:, frequency > cutoff].sum(1) / energy.sum(1)
 
 
 def consistency(features: Tensor, labels: Tensor) -> float:
-    """Intra-class similarity: mean cosine of pairs of one class, over features (n, d), averaged over classes.
+    """Return intra-class similarity: mean cosine of pairs of one class, over features (n, d), averaged over classes.
 
     Diversity is 1 − consistency.
 

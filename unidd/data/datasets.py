@@ -103,19 +103,19 @@ class ImageData:
         return self.train.images.device
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Network input, zero mean and unit variance, from uint8 or from floats in [0, 1]: (n, C, H, W)."""
+        """Return network input, zero mean and unit variance, from uint8 or from floats in [0, 1]: (n, C, H, W)."""
         pixels = images.float().div_(255) if images.dtype == torch.uint8 else images
         return (pixels - self._channel(self.mean, pixels)).div_(self._channel(self.std, pixels))
 
     def denormalise(self, images: Tensor) -> Tensor:
-        """Pixels in [0, 1] from network input: (n, C, H, W)."""
+        """Return pixels in [0, 1] from network input: (n, C, H, W)."""
         return images * self._channel(self.std, images) + self._channel(self.mean, images)
 
     def _channel(self, values: tuple[float, ...], like: Tensor) -> Tensor:
         return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True).view(-1, 1, 1)
 
     def split_validation(self, fraction: float = 0.1, seed: int = 0) -> "ImageData":
-        """The same classes with part of the *training* images held out as the test split: for every choice one makes.
+        """Return the same classes with part of the *training* images as the test split, for every choice one makes.
 
         Raises:
             ValueError: the fraction leaves a class without a training or a validation image.

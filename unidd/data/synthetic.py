@@ -69,7 +69,7 @@ class SyntheticSet:
 
     @staticmethod
     def from_real(data: ImageData, ipc: int, seed: int = 0, config: dict | None = None) -> "SyntheticSet":
-        """`ipc` random training images of each class, in rounds: all classes' first, all classes' second, ….
+        """Choose `ipc` random training images of each class, in rounds: all classes' first, all classes' second, ….
 
         The start of every distillation with that seed, and by itself the random-real baseline.
 

@@ -80,7 +80,7 @@ class Checkpoint:
         self._ranks.from_first(lambda: self._read(self.path, identity, set(identity)))
 
     def load(self, identity: dict) -> dict | None:
-        """The last state saved, on the CPU; None at the beginning.
+        """Return the last state saved, on the CPU; None at the beginning.
 
         Args:
             identity: what the run depends on, by name.
@@ -97,7 +97,7 @@ class Checkpoint:
         self._write(state, self.path)
 
     def load_batch(self, number: int) -> Tensor:
-        """The images of a batch that the state counts as done.
+        """Return the images of a batch that the state counts as done.
 
         Raises:
             ValueError: they are gone, or damaged.

@@ -39,7 +39,7 @@ class Ranks:
 
     @staticmethod
     def join(device: str) -> "tuple[Ranks, str]":
-        """The processes `torchrun` has started, and this one's device; a single process if it has not.
+        """Join the processes `torchrun` has started, if it has; return them and this one's device.
 
         Raises:
             ValueError: the device is neither "cpu" nor "cuda", or there are more processes than GPUs.
@@ -60,7 +60,7 @@ class Ranks:
         return Ranks(dist.get_rank(), world), device
 
     def leave(self) -> None:
-        """To be called at the end of a run; not after an error, which the others may not know of yet."""
+        """Leave the others at the end of a run; not after an error, which they may not know of yet."""
         if self.world > 1:
             dist.destroy_process_group()
 

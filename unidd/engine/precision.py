@@ -13,7 +13,7 @@ _MOST, _RISE, _FALL = 2.0**16, 2.0, 16.0  # powers of two round nothing
 
 
 def half_precision(precision: str) -> torch.dtype | None:
-    """The type of the network under autocast; None without."""
+    """Return the type of the network under autocast; None without."""
     return getattr(torch, precision) if precision in ("bfloat16", "float16") else None
 
 
@@ -38,7 +38,7 @@ class LossScale:
         return LossScale(half, 1024.0 if half is torch.float16 else 1.0, torch.zeros((), device=device))
 
     def clean(self, gradient: Tensor) -> Tensor:
-        """The gradient of a step, in place, without infinite entries."""
+        """Remove infinite entries from the gradient of a step, in place, and return it."""
         if self.half is torch.float16:
             infinite = gradient.isfinite().logical_not_()
             self.overflow += infinite.any()
@@ -46,14 +46,14 @@ class LossScale:
         return gradient
 
     def adapt(self, all_sum: "AllSum | None") -> None:
-        """A smaller factor if a gradient of any process has overflowed since the last look, else a larger one."""
+        """Lower the factor if a gradient of any process has overflowed since the last look, else raise it."""
         if self.half is torch.float16:
             overflow = all_sum(self.overflow) if all_sum else self.overflow
             self.factor = self.factor / _FALL if overflow > 0 else min(self.factor * _RISE, _MOST)
             self.overflow.zero_()
 
     def state(self, all_sum: "AllSum | None") -> tuple[float, float]:
-        """What `restore` takes."""
+        """Return what `restore` takes."""
         overflow = all_sum(self.overflow.clone()) if all_sum and self.half is torch.float16 else self.overflow
         return self.factor, float(overflow)
 

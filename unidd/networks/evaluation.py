@@ -27,7 +27,7 @@ def evaluate_images(
     teacher: nn.Module | None = None,
     progress: bool = True,
 ) -> list[float]:
-    """Test accuracy in % of one student a seed, at the last epoch.
+    """Return test accuracy in % of one student a seed, at the last epoch.
 
     Args:
         images: pixels, uint8 or float in [0, 1], (n, C, H, W).

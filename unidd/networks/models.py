@@ -63,7 +63,7 @@ class ConvNet(nn.Module):
 
 
 def build(config: ModelConfig, channels: int, size: int, classes: int, seed: int = 0) -> nn.Module:
-    """A freshly initialised network; the same seed gives the same weights, whatever else used random numbers.
+    """Return a freshly initialised network; the same seed gives the same weights, whatever else used random numbers.
 
     Weights are stored channels-last, which makes convolutions on a CPU much faster and changes no result.
 
@@ -102,7 +102,7 @@ def _torchvision(name: str, channels: int, size: int, classes: int) -> nn.Module
 
 
 def tapped_layers(model: nn.Module) -> list[str]:
-    """Names of the convolutions whose inputs are matched: all but those on residual shortcuts.
+    """Return names of the convolutions whose inputs are matched: all but those on residual shortcuts.
 
     Source: UniDD, §4 (CFM).
     """
@@ -110,5 +110,5 @@ def tapped_layers(model: nn.Module) -> list[str]:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """sha256 over names and values of a network's weights and buffers."""
+    """Return sha256 over names and values of a network's weights and buffers."""
     return tensors_hash(model.state_dict())

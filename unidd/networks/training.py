@@ -1,6 +1,5 @@
 """The one training loop: teachers and students, hard labels or a teacher's soft ones; and the store of teachers."""
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ..data import augment
 from ..data.datasets import ImageData
-from ..files import atomic, save_json
+from ..files import atomic, json_hash, save_json
 from .models import ModelConfig, build
 
 
@@ -145,7 +144,7 @@ def _loss(model, images, labels, config: TrainConfig, teacher, generator) -> Ten
 
 @torch.no_grad()
 def accuracy(model: nn.Module, data: ImageData, batch: int = 500) -> float:
-    """Test accuracy in %."""
+    """Return test accuracy in %."""
     correct = 0
     for images, labels in zip(data.test.images.split(batch), data.test.labels.split(batch), strict=True):
         correct += int((model(data.normalise(images)).argmax(1) == labels).sum())
@@ -161,7 +160,7 @@ def teacher(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> Teacher:
-    """The teacher of a data set: found by the hash of configuration and data, else trained and kept.
+    """Return the teacher of a data set: found by the hash of configuration and data, else trained and kept.
 
     Args:
         cache: folder of teachers; by default the environment variable UNIDD_CACHE, else ~/.cache/unidd, + /teachers.
@@ -188,9 +187,9 @@ def teacher(
 def teacher_folder(
     data: ImageData, model: ModelConfig, config: TrainConfig, seed: int = 0, cache: str | Path | None = None
 ) -> tuple[Path, dict]:
-    """Where a teacher lies, with a card.json if it is there, and what it depends on."""
+    """Return where a teacher lies, with a card.json if it is there, and what it depends on."""
     identity = {"data": data.fingerprint, "model": asdict(model), "training": asdict(config), "seed": seed}
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    digest = json_hash(identity)
     return cache_folder(cache) / "teachers" / digest, identity
 
 
