@@ -20,7 +20,7 @@
 #
 # ## The picture: one distillation, round by round
 #
-# Ten rounds, one image of each class in a round. This page distils them now; the curves come from a record of
+# Ten rounds, one image of each class in a round. This page distills them now; the curves come from a record of
 # the same recipe under five schedules of β.
 
 # %%

@@ -33,7 +33,7 @@ print(f"{len(published)} published records, {len(own)} of this machine")
 # %% [markdown]
 # ## On this machine
 #
-# The embedded suite distils `photos`, patches of ten photographs, in a few minutes on two CPU cores. Each seed is a
+# The embedded suite distills `photos`, patches of ten photographs, in a few minutes on two CPU cores. Each seed is a
 # whole repetition: other starting images, another distillation, another student.
 
 # %%

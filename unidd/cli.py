@@ -72,6 +72,17 @@ class Task:
         return Cell(method, self.dataset, self.model, ipc, (self.seed,), self.budget)
 
 
+@dataclass(frozen=True)
+class WholeTask(Task):
+    """What to distill, and where to, by a method that takes all images.
+
+    Args:
+        ipc: none is asked for.
+    """
+
+    ipc: Annotated[int, tyro.conf.Suppress] = 1
+
+
 def distill(method: Method, task: Task) -> None:
     """Distill a data set to a few images a class, with the teacher it needs.
 
@@ -274,10 +285,11 @@ def _of_method(command: str, name: str, *arguments: str) -> None:
     """Run a command whose options are those of a method and of a task."""
     cls, work = methods.find(name), OF_A_METHOD[command]
     default, flat = budgeted(cls, _budget(arguments)), tyro.conf.arg(name="")
-    task = Annotated[Task, flat]
-    options = make_dataclass("Options", [("method", Annotated[cls, flat], default), ("task", task, Task())])
-    parts = [inspect.getdoc(work), (inspect.getdoc(cls) or "").split("Args:")[0].strip()]
-    about = "\n\n".join([*parts, f"Filter: {cls.acts_as}", f"Source: {cls.source}", f"Labels: {cls.labels}"])
+    kind = Task if cls.has_ipc else WholeTask
+    parts = [("method", Annotated[cls, flat], default), ("task", Annotated[kind, flat], kind())]
+    options = make_dataclass("Options", parts)
+    docs = [inspect.getdoc(work), (inspect.getdoc(cls) or "").split("Args:")[0].strip()]
+    about = "\n\n".join([*docs, f"Filter: {cls.acts_as}", f"Source: {cls.source}", f"Labels: {cls.labels}"])
     found = tyro.cli(options, prog=f"unidd {command} {name}", description=about, args=arguments)
     work(found.method, found.task)
 

@@ -106,7 +106,7 @@ def test_after_each_yield_the_position_stands_behind_the_step(ipc, group, count)
         assert one.count == (n - 1) % count + 1
         assert one.last == (one.count == count)
         assert (position.batch, position.step) == divmod(n, count)
-        assert (position.x is None) == (position.optimizer is None) == one.last
+        assert (position.x is None) == (position.working is None) == one.last
         assert len(position.history) == position.batch
         done = sum(batch.size for batch in position.batches[: position.batch])
         assert not (position.images[:done] == start[:done]).all((1, 2, 3)).any(), "finished images are there"
@@ -185,10 +185,8 @@ def test_batches_and_their_slots_are_the_whole_in_order(classes, group, ipc, wor
 
 
 def test_a_process_enters_with_its_own_images():
-    whole, second = begun(), begun(ranks=Ranks(1, 2), group=2)
-    for position in (whole, second):
-        position.enter()
-    assert torch.equal(second.x, whole.x[1:2])
+    (whole, _), (second, _) = begun().enter(), begun(ranks=Ranks(1, 2), group=2).enter()
+    assert torch.equal(second, whole[1:2])
 
 
 def test_floats_and_bytes_are_the_same_images():
@@ -239,17 +237,16 @@ def test_each_step_has_the_rate_of_the_schedule():
     position = begun(schedule=halving, lr=0.08, steps=4)
     optimizers = []
     for one in steps(Quadratic(), position):
-        optimizers = [position.optimizer] if one.count == 1 else optimizers
+        optimizers = [position.working[1]] if one.count == 1 else optimizers
         assert optimizers[0].param_groups[0]["lr"] == 0.08 * 0.5 ** (one.count - 1)
     assert asked == [(t, 4) for _ in position.batches for t in range(4)]
 
 
 def test_by_default_it_is_adam_of_the_paper():
-    position = begun()
-    position.enter()
-    assert type(position.optimizer) is torch.optim.Adam
-    assert adam([torch.zeros(1, requires_grad=True)], 0.3).defaults["betas"] == (0.5, 0.9)
-    assert position.optimizer.defaults["lr"] == 0.05
+    _, optimizer = begun().enter()
+    assert type(optimizer) is torch.optim.Adam
+    assert optimizer.defaults["betas"] == (0.5, 0.9)
+    assert optimizer.defaults["lr"] == 0.05
 
 
 class Pushing(Bare):
@@ -340,7 +337,8 @@ def test_a_state_has_the_pixels_of_all_processes_and_each_takes_its_own():
     second = begun(group=2, ranks=Ranks(1, 2))
     second.unpack(mine, lambda number: pytest.fail("no batch is finished"))
     assert torch.equal(second.x, mine["x"][1:])
-    kept = second.optimizer.state[second.x]
+    x, optimizer = second.working
+    kept = optimizer.state[x]
     assert torch.equal(kept["exp_avg"], mine["optimizer"]["exp_avg"][1:])
     assert torch.equal(kept["step"], mine["optimizer"]["step"])
 
@@ -351,6 +349,20 @@ def test_who_stops_asking_can_ask_again():
     for _ in range(6):
         taken(objective, position, 2)
     assert_same(position, taken(Quadratic(), begun()))
+
+
+@pytest.mark.parametrize("there", [0, 1, 3, 5])
+@pytest.mark.parametrize("back", [0, 1, 3, 4])
+def test_a_position_can_be_taken_back_to_a_state(there, back):
+    """Of the same batch or an earlier one, between batches or within."""
+    objective, position = Quadratic(), begun()
+    taken(objective, position, back)
+    state = on_disk({"position": position.pack(), "objective": objective.state()})
+    taken(objective, position, there)
+    objective.restore(state["objective"])
+    position.unpack(state["position"], lambda number: position.pixels(number).clone())
+    assert position.done == back
+    assert_same(taken(objective, position), taken(Quadratic(), begun()))
 
 
 OPTIMIZERS = {

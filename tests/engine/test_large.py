@@ -16,8 +16,9 @@ from unidd.core.statistics import Moments, real_statistics
 from unidd.data.datasets import ImageData, load
 from unidd.data.synthetic import SyntheticSet, choose
 from unidd.engine.parallel import Ranks
-from unidd.engine.realside import real_batch, real_side
+from unidd.engine.realside import kept_statistics, real_batch, real_side
 from unidd.engine.run import Run
+from unidd.files import seal, unseal
 from unidd.methods.cfm import CFM
 from unidd.networks.models import ModelConfig, build, tapped_layers
 from unidd.networks.training import Teacher
@@ -90,6 +91,21 @@ def test_progress_shows_images_a_second_and_the_time_left(photos, teacher, loade
     assert re.search(r"real side: .*300/300 \[\d\d:\d\d<\d\d:\d\d, .*images/s\]", shown)
     real_side("mix", photos, teacher.model, Ranks(), progress=True)
     assert capsys.readouterr().err == "", "found in the cache"
+
+
+def test_kept_statistics_that_are_damaged_or_anothers_are_taken_again(photos, teacher, monkeypatch, tmp_path):
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
+    first = real_side("class", photos, teacher.model, Ranks())
+    (path,) = (tmp_path / "statistics").iterdir()
+    content = unseal(path)
+    for damage in (
+        lambda: path.write_bytes(path.read_bytes()[:-9]),
+        lambda: seal(content | {"identity": {}}, path),
+    ):
+        damage()
+        assert kept_statistics("class", photos, teacher.model) is None
+        assert_same(real_side("class", photos, teacher.model, Ranks()), first, 0)
+        assert_same(kept_statistics("class", photos, teacher.model), first, 0)
 
 
 def test_no_images_are_an_error(photos, teacher):
@@ -178,7 +194,7 @@ def test_the_benchmark_of_that_shape_runs(capsys):
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
     found = benchmark.study(classes=5, per_class=2, size=72, group=2, steps=1)
-    method = CFM(lr=0.1, steps=1, group=2)
+    method = dataclasses.replace(CFM.preset("imagenet", steps=1, group=2), lr=0.1)
     assert found["config"] == {"method": "cfm", "ipc": 1, "seed": 0, **dataclasses.asdict(method)}
     assert (found["groups"], found["images"], found["real images"]) == (3, 5, 10)
     assert found["moved"] > 0

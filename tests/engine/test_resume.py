@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -414,6 +415,23 @@ def test_a_state_that_cannot_be_used_is_an_error_that_says_what_to_delete(task, 
         task(cut_off, Idle)  # before any work
     assert f"delete {cut_off / '.state'}" in str(error.value)
     assert (cut_off / ".state").is_dir(), "it is left to the reader to delete it"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DAMAGE if "batch" not in kind])
+def test_overwriting_discards_a_state_that_cannot_be_used(task, cut_off, kind):
+    DAMAGE[kind][0](cut_off / ".state")
+    overwriting = partial(Checkpoint, overwrite=True)
+    assert torch.equal(task(cut_off, kind=overwriting).images, task().images)
+    changed = task(cut_off, kind=overwriting, seed=1)
+    assert torch.equal(changed.images, task(seed=1).images), "and that of another run"
+
+
+def test_only_the_first_process_removes_a_state(cut_off):
+    Checkpoint(cut_off, ranks=Ranks(1, 1)).remove()
+    assert (cut_off / ".state" / "state.pt").exists()
+    with Checkpoint(cut_off) as checkpoint:
+        checkpoint.remove()
+    assert not (cut_off / ".state").exists()
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"beta": 0.2}, {"steps": 4}, {"precision": "float64"}], ids=str)

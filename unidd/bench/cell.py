@@ -128,6 +128,10 @@ class Cell:
             ValueError: a parameter is unknown or has a wrong value.
         """
         _check_known(parameters, [f.name for f in fields(Cell) if f.name != "method"], also=("method", "settings"))
+        if not isinstance(method, str) or not isinstance(settings, dict | None):
+            raise ValueError(
+                f"method must be a name and settings a dict of its hyper-parameters, not {method!r}, {settings!r}"
+            )
         cls = methods.find(method)
         if not cls.has_ipc:
             parameters.setdefault("ipc", None)

@@ -258,9 +258,11 @@ class Position:
         """Go on from there.
 
         Args:
+            state: of `pack`; its tensors are taken over.
             images: number of a finished batch → its pixels.
         """
         self.batch, self.step, self.history = state["batch"], state["step"], state["history"]
+        self.working = None
         self.generator.set_state(state["generator"])
         for number in range(self.batch):
             self.pixels(number).copy_(images(number))

@@ -153,8 +153,8 @@ def find(name: str) -> type[Method]:
     try:
         return _of_module(_imported(name), name.rpartition(".")[2])
     except ModuleNotFoundError as error:
-        if not error.name or not f"{name}.".startswith(f"{error.name}."):  # it is there, but something it needs is not
-            raise
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise ValueError(f"the module {name!r} cannot be imported: {error}") from error
     parent, _, last = name.rpartition(".")
     try:
         named = getattr(_imported(parent), last, None) if parent else None
