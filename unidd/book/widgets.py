@@ -6,7 +6,6 @@ What takes an eigendecomposition, a photograph or a data set is worked out here,
 out in JavaScript by the formulas of `unidd.core.filters`, and tests compare the two.
 """
 
-import json
 import math
 from pathlib import Path
 
@@ -16,20 +15,18 @@ import traitlets
 from torch import Tensor
 
 from ..core.spectra import participation, radial_power
+from .bundle import bundle
 from .pictures import digits, packed, photograph, sheet
 
 __all__ = ["BandExplorer", "CurriculumPlayer", "FilterExplorer", "ImageExplorer", "photograph"]
 
 EXPLORER = "application/vnd.unidd.explorer+json"
 FILTERS = ("allpass", "linear", "ridge", "landweber", "residual", "bandpass")
-SOURCES = ("algebra", "parts", "filters", "bands", "images", "curriculum", "main")  # each builds on those before
 
 
 def module() -> str:
-    """The explorers as one ES module, which both the published page and anywidget load: the sources, joined."""
-    folder = Path(__file__).with_name("explorers")
-    look = f"const CSS = {json.dumps((folder / 'style.css').read_text(), ensure_ascii=False)};"
-    return "\n".join([*((folder / f"{name}.js").read_text() for name in SOURCES), look])
+    """The explorers as one ES module, which both the published page and anywidget load."""
+    return bundle(Path(__file__).with_name("explorers") / "main.js")
 
 
 class Explorer(anywidget.AnyWidget):
