@@ -13,12 +13,14 @@ results/studies/curriculum/photos.json. One thread, about two minutes.
 
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from unidd.bench.configs import Benchmark
 from unidd.bench.records import provenance
+from unidd.book.rounding import rounded
 from unidd.core.filters import Ridge
 from unidd.core.objectives import filter_loss, signal_loss
 from unidd.core.schedules import SCHEDULES
@@ -34,9 +36,7 @@ PATH = Path(__file__).resolve().parent.parent / "results" / "studies" / "curricu
 IPC, SEEDS, DRAWS = 10, (0, 1, 2), 20  # the first seed is shown round by round
 
 
-def rounded(values) -> list[float]:
-    """Four significant digits: enough for a screen."""
-    return [float(f"{float(v):.4g}") for v in values]
+digits = partial(rounded, digits=4)  # enough for a screen
 
 
 def moving(images, config, data, teacher, layers) -> list[dict]:
@@ -67,13 +67,13 @@ def distances(real, rounds, betas) -> dict:
             sizes = RealSide.of(moments).sizes(f)
             terms["filter"].append(filter_loss(f, moments.ffc, ffc) / sizes[0])
             terms["signal"].append(signal_loss(f, moments.ffc, moments.flc, ffc, flc) / sizes[1])
-        found[layer] = {name: rounded(values) for name, values in terms.items()}
+        found[layer] = {name: digits(values) for name, values in terms.items()}
     return found
 
 
 def eigenvalues(rounds) -> dict:
     """Layer → a row of eigenvalues a round, largest first."""
-    return {layer: [rounded(spectrum(sides[layer][0]).eigenvalues) for sides in rounds] for layer in rounds[0]}
+    return {layer: [digits(spectrum(sides[layer][0]).eigenvalues) for sides in rounds] for layer in rounds[0]}
 
 
 def study() -> dict:
@@ -106,8 +106,8 @@ def study() -> dict:
         result = distilled(SEEDS[0], schedule=schedule)
         rounds = followed(SEEDS[0], result)
         runs[schedule] = {
-            "beta": rounded(betas),
-            "loss": {term: rounded(e[term] for e in result.history) for term in ("classification", "filter", "signal")},
+            "beta": digits(betas),
+            "loss": {term: digits(e[term] for e in result.history) for term in ("classification", "filter", "signal")},
             "synthetic": named(eigenvalues(rounds)),
             "distances": {
                 name: named(distances(real, side, betas)) for name, side in {**beside, "distilled": rounds}.items()
@@ -123,7 +123,7 @@ def study() -> dict:
         "dataset": "photos",
         "config": {name: value for name, value in asdict(config).items() if name != "schedule"},
         "teacher": teacher.card(),
-        "real": named({layer: rounded(spectrum(moments.ffc).eigenvalues) for layer, moments in real.items()}),
+        "real": named({layer: digits(spectrum(moments.ffc).eigenvalues) for layer, moments in real.items()}),
         "start": named(eigenvalues(beside["start"])),
         "runs": runs,
         "seeds": seeds,

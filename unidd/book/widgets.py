@@ -17,6 +17,7 @@ from torch import Tensor
 from ..core.spectra import participation, radial_power
 from .bundle import bundle
 from .pictures import digits, packed, photograph, sheet
+from .rounding import rounded
 
 __all__ = ["BandExplorer", "CurriculumPlayer", "FilterExplorer", "ImageExplorer", "photograph"]
 
@@ -167,7 +168,7 @@ class BandExplorer(Explorer):
         state, lam, basis = packed(picture, ffc)
         if flc is not None and (flc.ndim != 2 or len(flc) != len(lam)):
             raise ValueError(f"the class signal must be ({len(lam)}, k), not {tuple(flc.shape)}")
-        signal = [] if flc is None else [float(f"{v:.9g}") for v in participation(basis, flc).tolist()]
+        signal = [] if flc is None else rounded(participation(basis, flc), 9)
         super().__init__(picture=state, eigenvalues=lam, signal=signal, **traits)
 
     @traitlets.validate("first", "last")
@@ -312,4 +313,4 @@ def _mean_and_spread(values: Tensor) -> dict[str, list[float]]:
     """Mean (f,), and standard deviation (f,) or nothing, over rows (k, f): six significant digits."""
     values = torch.as_tensor(values).double()
     found = {"mean": values.mean(0), "std": values.std(0) if len(values) > 1 else values.new_zeros(0)}
-    return {name: [float(f"{v:.6g}") for v in row.tolist()] for name, row in found.items()}
+    return {name: rounded(row, 6) for name, row in found.items()}
