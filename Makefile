@@ -10,12 +10,14 @@ SNAKEMAKE_OPTIONS ?=
 NOTEBOOKS ?= $(wildcard notebooks/*.py)
 # Options of the timings, such as BENCH="--device cuda" or BENCH="--steps 50"
 BENCH ?=
+# What checks the explorers' JavaScript; version 9 runs on Node.js 18.18 and newer
+ESLINT ?= eslint@9.39.1
 
 BIN       := $(VENV)/bin
 INSTALLED := $(VENV)/.unidd-installed
 BOOK      := _build/.book-built
 SOURCES   := $(wildcard _config.yml _toc.yml book/*.* book/*/*.* notebooks/*.py notebooks/*.ipynb unidd/*.* \
-               unidd/*/*.* results/*.json results/*/*.json results/studies/*/*.json \
+               unidd/*/*.* unidd/book/explorers/*.js results/*.json results/*/*.json results/studies/*/*.json \
                _runs/*/*.json)
 
 # Teachers are shared by batch, book and notebook tests. Progress bars have no place in a page or a log.
@@ -24,11 +26,11 @@ quiet := TQDM_DISABLE=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce batch book test lint check coverage notebooks bench gpu pins clean distclean chromium
+.PHONY: help setup reproduce batch book test lint lint-js check coverage notebooks bench gpu pins clean distclean chromium
 
 help: ## list what can be made
 	@echo "UniDD: dataset distillation through spectral filters. Targets:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) SUITE=$(SUITE) CORES=$(CORES) SNAKEMAKE_OPTIONS=… NOTEBOOKS=… BENCH=…"
 
 setup: $(INSTALLED) ## make the virtual environment (once; some GB with torch)
@@ -67,10 +69,18 @@ chromium:
 	  echo "error: the tests open the book in a browser: install Chromium and its driver" >&2; \
 	  echo "       (Debian: apt-get install chromium chromium-driver)" >&2; exit 1; }
 
-lint: setup ## check style and types
+lint: setup ## check style and types, those of JavaScript too if npm can fetch its linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --level error
+	@if npx --yes $(ESLINT) --version >/dev/null 2>&1; then $(MAKE) --no-print-directory lint-js; \
+	  else echo "npm cannot fetch ESLint here: the explorers' JavaScript is not checked"; fi
+
+lint-js: ## check the style of the explorers' JavaScript
+	@command -v npm >/dev/null || { \
+	  echo "error: ESLint checks the explorers' JavaScript, and needs npm: install Node.js with npm" >&2; \
+	  echo "       (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	npx --yes $(ESLINT) unidd/book/explorers book/_static
 
 check: lint ## lint and the fast tests, without the book: about a minute
 	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not browser" tests unidd

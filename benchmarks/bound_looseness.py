@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from unidd.bench.cell import Cell
 from unidd.bench.records import provenance
+from unidd.book.rounding import significant
 from unidd.core.objectives import Side, dc_bound, dc_terms, looseness, mtt_bound, mtt_terms, trajectory
 from unidd.core.statistics import FeatureTap
 from unidd.data import datasets
@@ -126,7 +127,7 @@ def cells(model, data, synthetic_images: dict[str, Tensor], choices: list[Tensor
                 row = {"layer": layer, "epoch": epoch, "head_steps": steps, "synthetic": name, "sets": len(group)}
                 for method in ("dc", "mtt"):
                     values = {key: [f[method][key] for f in found] for key in found[0][method]}
-                    row[method] = {key: float(f"{mean(v):.5g}") for key, v in values.items()}
+                    row[method] = {key: significant(mean(v), 5) for key, v in values.items()}
                     if len(group) > 1:
                         pair = torch.stack([ranks(values["true"]), ranks(values["bound"])])
                         row[method]["rank_correlation"] = round(float(torch.corrcoef(pair)[0, 1]), 4)

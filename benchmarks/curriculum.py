@@ -13,6 +13,7 @@ results/studies/curriculum/photos.json. One thread, about two minutes.
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ import torch
 from unidd import teach
 from unidd.bench.cell import budgeted
 from unidd.bench.records import provenance
+from unidd.book.rounding import rounded
 from unidd.core.filters import Ridge
 from unidd.core.objectives import filter_loss, signal_loss
 from unidd.core.schedules import SCHEDULES
@@ -37,9 +39,7 @@ PATH = Path(__file__).resolve().parent.parent / "results" / "studies" / "curricu
 IPC, SEEDS, DRAWS = 10, (0, 1, 2), 20  # the first seed is shown round by round
 
 
-def rounded(values) -> list[float]:
-    """Four significant digits: enough for a screen."""
-    return [float(f"{float(v):.4g}") for v in values]
+digits = partial(rounded, digits=4)  # enough for a screen
 
 
 def moving(images, method, seed, data, teacher, layers) -> list[dict]:
@@ -70,13 +70,13 @@ def distances(real, rounds, betas) -> dict:
             sizes = RealSide.of(moments).sizes(f)
             terms["filter"].append(filter_loss(f, moments.ffc, ffc) / sizes[0])
             terms["signal"].append(signal_loss(f, moments.ffc, moments.flc, ffc, flc) / sizes[1])
-        found[layer] = {name: rounded(values) for name, values in terms.items()}
+        found[layer] = {name: digits(values) for name, values in terms.items()}
     return found
 
 
 def eigenvalues(rounds) -> dict:
     """Layer → a row of eigenvalues a round, largest first."""
-    return {layer: [rounded(spectrum(sides[layer][0]).eigenvalues) for sides in rounds] for layer in rounds[0]}
+    return {layer: [digits(spectrum(sides[layer][0]).eigenvalues) for sides in rounds] for layer in rounds[0]}
 
 
 class Study:
@@ -121,8 +121,8 @@ def study() -> dict:
         result = it.distilled(SEEDS[0], schedule=schedule)
         rounds = it.followed(SEEDS[0], result)
         runs[schedule] = {
-            "beta": rounded(it.betas(schedule)),
-            "loss": {term: rounded(e[term] for e in result.history) for term in ("classification", "filter", "signal")},
+            "beta": digits(it.betas(schedule)),
+            "loss": {term: digits(e[term] for e in result.history) for term in ("classification", "filter", "signal")},
             "synthetic": it.named(eigenvalues(rounds)),
             "distances": it.distances({**beside, "distilled": rounds}, schedule),
         }
@@ -136,7 +136,7 @@ def study() -> dict:
         "dataset": "photos",
         "config": {name: value for name, value in config.items() if name != "schedule"},
         "teacher": it.teacher.card(),
-        "real": it.named({layer: rounded(spectrum(moments.ffc).eigenvalues) for layer, moments in it.real.items()}),
+        "real": it.named({layer: digits(spectrum(moments.ffc).eigenvalues) for layer, moments in it.real.items()}),
         "start": it.named(eigenvalues(beside["start"])),
         "runs": runs,
         "seeds": seeds,

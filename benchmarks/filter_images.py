@@ -15,6 +15,7 @@ import torch
 
 from unidd import distill, teach
 from unidd.bench.records import provenance
+from unidd.book.rounding import rounded
 from unidd.core.spectra import consistency, high_frequency_share, radial_power
 from unidd.core.statistics import FeatureTap
 from unidd.data.datasets import load
@@ -42,7 +43,7 @@ def measure(images, labels, data, teacher) -> dict:
     with FeatureTap(teacher.model, ["head"]) as tap:
         teacher.model(data.normalise(images))
     return {
-        "power": [float(f"{p:.5g}") for p in radial_power(images)[1].mean(0)],
+        "power": rounded(radial_power(images)[1].mean(0), 5),
         "high": round(float(high_frequency_share(images).mean()), 5),
         "pixels": round(1 - consistency(data.normalise(images), labels), 5),
         "features": round(1 - consistency(tap.features["head"], labels), 5),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from unidd.bench.machine import wait
+from unidd.book.rounding import rounded, significant
 
 QUIET = 0.06  # (third − first quartile) / median of the reference, up to which a measurement counts as quiet …
 OTHERS = 0.5  # … if the load average is no more than this above the threads that compute here
@@ -46,14 +47,15 @@ def interleaved(
 
 def summary(values: list[float]) -> dict[str, float]:
     """Median and quartiles, to four digits."""
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * values
-    return {"median": float(f"{middle:.4g}"), "low": float(f"{low:.4g}"), "high": float(f"{high:.4g}")}
+    quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * values
+    low, middle, high = rounded(quartiles, 4)
+    return {"median": middle, "low": low, "high": high}
 
 
 def ratio(over: list[float], under: list[float]) -> dict[str, float]:
     """Ratio of the medians, and the quartiles of the ratios round by round."""
     each = summary([a / b for a, b in zip(over, under, strict=True)])
-    return each | {"median": float(f"{statistics.median(over) / statistics.median(under):.4g}")}
+    return each | {"median": significant(statistics.median(over) / statistics.median(under), 4)}
 
 
 @dataclass(frozen=True)

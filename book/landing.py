@@ -4,18 +4,17 @@ Run from the root: `python book/landing.py`. Every part is computed: the patches
 of the teacher's last layer, the ten images are distilled here by CFM.
 """
 
-import base64
-import io
 import math
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from unidd import distill, teach
+from unidd.book.pictures import encoded
 from unidd.core.filters import Ridge
 from unidd.core.statistics import real_statistics
 from unidd.data.datasets import load
+from unidd.data.grids import grid
 from unidd.networks.models import tapped_layers
 
 GREY, BLUE = "#7d8794", "#1f78c8"
@@ -23,17 +22,7 @@ GREY, BLUE = "#7d8794", "#1f78c8"
 
 def mosaic(images: torch.Tensor, columns: int, gap: int, lossless: bool) -> str:
     """Images (n, C, H, W) in [0, 1] side by side, as a data URI."""
-    rows = len(images) // columns
-    side = images.shape[-1] + gap
-    canvas = torch.zeros(4, rows * side - gap, columns * side - gap)
-    for i, image in enumerate(images[: rows * columns]):
-        top, left = i // columns * side, i % columns * side
-        canvas[:3, top : top + side - gap, left : left + side - gap] = image
-        canvas[3, top : top + side - gap, left : left + side - gap] = 1
-    buffer = io.BytesIO()
-    picture = Image.fromarray((canvas.permute(1, 2, 0) * 255).round().byte().numpy(), "RGBA")
-    picture.save(buffer, "webp", lossless=lossless, quality=55, method=6)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return encoded(grid(images, columns, gap), "webp", lossless=lossless, quality=55, method=6)
 
 
 def picture(uri: str, x: float, y: float, width: float, height: float) -> str:

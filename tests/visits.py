@@ -2,11 +2,15 @@
 
 import contextlib
 import functools
+import http.client
 import http.server
 import json
 import os
 import threading
 from pathlib import Path
+
+from selenium.webdriver.support.ui import WebDriverWait
+from websocket import create_connection
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where the built book is; the environment variable serves to test another build.
@@ -34,13 +38,110 @@ def served(folder: Path):
         server.shutdown()
 
 
-class Visit:
-    """One page as a reader loads it, and what the browser reported: console, requests, responses."""
+class Devtools:
+    """A connection to Chromium by its DevTools protocol, to the browser or to one page; it hears of nothing else."""
+
+    def __init__(self, address: str):
+        self.socket = create_connection(address, timeout=60, suppress_origin=True)
+        self.events: list[dict] = []
+        self.asked = 0
+
+    def ask(self, method: str, **params) -> dict:
+        """The result of a command; events that come before it are kept."""
+        self.asked += 1
+        self.socket.send(json.dumps({"id": self.asked, "method": method, "params": params}))
+        while (answer := json.loads(self.socket.recv())).get("id") != self.asked:
+            self.events.append(answer)
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']['message']}")
+        return answer["result"]
+
+
+class Tab:
+    """A page in a browser context of its own: storage, cache and events are never those of another page.
+
+    To be closed after use: with it goes whatever it still had to load or to say.
+    """
+
+    def __init__(self, driver):
+        self._driver = driver
+        address = driver.capabilities["goog:chromeOptions"]["debuggerAddress"]
+        version = http.client.HTTPConnection(address)
+        version.request("GET", "/json/version")
+        self._browser = Devtools(json.load(version.getresponse())["webSocketDebuggerUrl"])
+        context = self._browser.ask("Target.createBrowserContext", disposeOnDetach=True)
+        self._handle = self._browser.ask("Target.createTarget", url="about:blank", **context)["targetId"]
+        self._page = Devtools(f"ws://{address}/devtools/page/{self._handle}")
+        for domain in ("Log", "Network", "Runtime"):
+            self._page.ask(f"{domain}.enable")
+
+    @property
+    def driver(self):
+        """The driver, turned to this page."""
+        self._driver.switch_to.window(self._handle)
+        return self._driver
+
+    def close(self) -> None:
+        self._page.socket.close()
+        self._browser.socket.close()  # the context lives as long as its connection
+        gone = WebDriverWait(self._driver, 20, poll_frequency=0.05)
+        gone.until(lambda driver: self._handle not in driver.window_handles, "the page does not close")
+        self._driver.switch_to.window(self._driver.window_handles[0])
+
+    @property
+    def events(self) -> list[dict]:
+        """All that the page has reported so far: `method` and `params` of each."""
+        self._page.ask("Runtime.evaluate", expression="0")  # answered after what was reported before
+        return self._page.events
+
+    def _reported(self, method: str) -> list[dict]:
+        return [event["params"] for event in self.events if event["method"] == method]
+
+    @property
+    def errors(self) -> list[str]:
+        """Console errors, uncaught exceptions among them."""
+        return [text for event in self.events if (text := _complaint(event["method"], event["params"]))]
+
+    @property
+    def requests(self) -> list[str]:
+        """Addresses of all that was asked for, in order."""
+        sent = [request["request"]["url"] for request in self._reported("Network.requestWillBeSent")]
+        return [url for url in sent if not url.startswith(("data:", "blob:"))]
+
+    @property
+    def failures(self) -> list[str]:
+        """Answers that are errors."""
+        answers = [answer["response"] for answer in self._reported("Network.responseReceived")]
+        return [f"{r['status']} {r['url']}" for r in answers if r["status"] >= 400]
+
+    @property
+    def loading(self) -> set[str]:
+        """Numbers of the requests that have no end yet; those of a document that was left may never have one."""
+        sent = self._reported("Network.requestWillBeSent")
+        left = [request["loaderId"] for request in sent if request["requestId"] == request["loaderId"]][:-1]
+        ended = self._reported("Network.loadingFinished") + self._reported("Network.loadingFailed")
+        return {r["requestId"] for r in sent if r["loaderId"] not in left} - {r["requestId"] for r in ended}
+
+
+def _complaint(method: str, params: dict) -> str:
+    """What an event says went wrong; empty if nothing did."""
+    if method == "Runtime.exceptionThrown":
+        details = params["exceptionDetails"]
+        return details.get("exception", {}).get("description", details["text"])
+    if method == "Runtime.consoleAPICalled" and params["type"] in ("assert", "error"):
+        return " ".join(str(value.get("value", value.get("description"))) for value in params["args"])
+    if method == "Log.entryAdded" and params["entry"]["level"] == "error":
+        return f"{params['entry']['text']} {params['entry'].get('url', '')}"
+    return ""
+
+
+class Visit(Tab):
+    """One page as a reader loads it for the first time, and what the browser reported: console, requests, responses."""
 
     def __init__(self, driver, site: str, page: str, width: int = 1280, dark: bool = False):
-        self.driver, self.site = driver, site
-        for log in ("performance", "browser"):
-            driver.get_log(log)  # forget earlier pages
+        super().__init__(driver)
+        self.site = site
+        driver = self.driver
         driver.execute_cdp_cmd("Network.enable", {})
         driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
         driver.execute_cdp_cmd(
@@ -51,29 +152,13 @@ class Visit:
         media = [{"name": "prefers-color-scheme", "value": mode}]
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
         driver.get(f"{site}/{page}")
-        driver.execute_script("localStorage.clear()")
         self.settle()
 
     def settle(self) -> None:
         """Wait until figures, explorers and formulas are drawn, and nothing loads any more."""
-        self.driver.execute_async_script(_SETTLED)
-        self.events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
-        self.console = self.driver.get_log("browser")
-
-    @property
-    def errors(self) -> list[str]:
-        """Console errors, uncaught exceptions among them."""
-        return [entry["message"] for entry in self.console if entry["level"] == "SEVERE"]
-
-    @property
-    def requests(self) -> list[str]:
-        sent = [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
-        return [url for url in sent if not url.startswith(("data:", "blob:"))]
-
-    @property
-    def failures(self) -> list[str]:
-        answers = [e["params"]["response"] for e in self.events if e["method"] == "Network.responseReceived"]
-        return [f"{r['status']} {r['url']}" for r in answers if r["status"] >= 400]
+        driver = self.driver
+        driver.execute_async_script(_SETTLED)
+        WebDriverWait(driver, 20, poll_frequency=0.05).until(lambda _: not self.loading, "something loads for ever")
 
     def weight(self) -> int:
         """Bytes of the page itself and of what it loads from outside the shared `_static`."""
@@ -87,7 +172,13 @@ const done = arguments[arguments.length - 1];
 const drawn = () => (!document.querySelector('script[src*="unidd-book.js"]')
                      || document.documentElement.dataset.unidd === "ready");
 const formulas = () => !document.querySelector('script[src*="mathjax"]') || window.MathJax?.startup?.promise;
-const wait = () => (document.readyState === "complete" && drawn() && formulas()
-  ? Promise.resolve(window.MathJax?.startup?.promise).then(() => setTimeout(done, 200)) : setTimeout(wait, 50));
-wait();
+const frame = () => new Promise(requestAnimationFrame);
+const ready = async () => {
+  while (!(document.readyState === "complete" && drawn() && formulas())) await frame();
+  await window.MathJax?.startup?.promise;
+  await document.fonts.ready;
+  await frame(); // sizes are observed once a frame, and what follows from them is drawn in the next
+  await frame();
+};
+ready().then(() => done());
 """

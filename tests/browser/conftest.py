@@ -1,6 +1,6 @@
 """Chromium on the built book, served from this machine, with every other host unreachable."""
 
-import functools
+import contextlib
 import shutil
 
 import pytest
@@ -49,27 +49,29 @@ def driver(tmp_path_factory):
         "host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
     ):
         options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     browser = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
     browser.set_page_load_timeout(60)
-    browser.get("about:blank")  # ends the start page, whose own requests are no concern of ours
-    browser.set_script_timeout(20)
+    browser.set_script_timeout(40)
     yield browser
     browser.quit()
 
 
 @pytest.fixture
 def visit(driver, site):
-    return functools.partial(Visit, driver, site)
+    """Opens a page of the book; it is closed when the test ends."""
+    with contextlib.ExitStack() as opened:
+        yield lambda page, **look: opened.enter_context(contextlib.closing(Visit(driver, site, page, **look)))
 
 
 @pytest.fixture(scope="module")
 def desktop(driver, site, page):
     """The page in light colours on a wide screen, loaded once for all tests that only look."""
-    return Visit(driver, site, page)
+    with contextlib.closing(Visit(driver, site, page)) as seen:
+        yield seen
 
 
 @pytest.fixture(scope="module")
 def phone(driver, site, page):
     """The page in dark colours on a phone."""
-    return Visit(driver, site, page, width=390, dark=True)
+    with contextlib.closing(Visit(driver, site, page, width=390, dark=True)) as seen:
+        yield seen

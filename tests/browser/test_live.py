@@ -1,18 +1,20 @@
 """Explorers with a kernel: a notebook in JupyterLab, where Python and the sliders move each other."""
 
+import contextlib
+import json
 import math
 import os
-import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from visits import ROOT
+from visits import ROOT, Tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CELLS = {
@@ -39,12 +41,9 @@ def lab(tmp_path_factory):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, folder / f"{name}.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     options = {
         "ServerApp.ip": "127.0.0.1",
-        "ServerApp.port": port,
+        "ServerApp.port": 0,  # any that is free
         "ServerApp.root_dir": folder,
         "ServerApp.allow_root": True,
         "IdentityProvider.token": "",
@@ -59,26 +58,29 @@ def lab(tmp_path_factory):
     with (folder / "log.txt").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
-        for _ in range(300):
-            with socket.socket() as attempt:
-                if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert server.poll() is None, (folder / "log.txt").read_text()
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        yield address(server, folder)
     finally:
         server.terminate()  # its kernels with it
-        server.wait(20)
+        server.wait(60)
 
 
-class Open:
+def address(server: subprocess.Popen, folder: Path) -> str:
+    """Where the server answers, once it does: it says so in a file."""
+    while True:
+        for path in (folder / "runtime").glob(f"jpserver-{server.pid}.json"):
+            with contextlib.suppress(json.JSONDecodeError):  # half written
+                return json.loads(path.read_text())["url"].rstrip("/")
+        assert server.poll() is None, (folder / "log.txt").read_text()
+        time.sleep(0.1)
+
+
+class Open(Tab):
     """A notebook as it stands open in JupyterLab."""
 
     def __init__(self, driver, lab: str, name: str):
-        self.driver, self.wait = driver, WebDriverWait(driver, 40, poll_frequency=0.1)
-        driver.set_script_timeout(40)
-        driver.get_log("browser")
-        driver.get(f"{lab}/lab/tree/{name}.ipynb?reset")
+        super().__init__(driver)
+        self.wait = WebDriverWait(self.driver, 60, poll_frequency=0.1)
+        self.driver.get(f"{lab}/lab/tree/{name}.ipynb?reset")
         self.wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell"))
         ready = "return Boolean(jupyterapp.shell.currentWidget?.sessionContext?.isReady)"
         self.wait.until(lambda d: d.execute_script(ready))
@@ -117,12 +119,18 @@ class Open:
 
     @property
     def errors(self) -> list[str]:
-        messages = [e["message"] for e in self.driver.get_log("browser") if e["level"] == "SEVERE"]
-        return [message for message in messages if "anywidget" in message or "explorer" in message]
+        return [message for message in super().errors if "anywidget" in message or "explorer" in message]
 
 
-def test_python_and_the_slider_move_each_other(driver, lab):
-    notebook = Open(driver, lab, "live")
+@pytest.fixture
+def opened(driver, lab):
+    """Opens a notebook; its page is closed when the test ends."""
+    with contextlib.ExitStack() as pages:
+        yield lambda name: pages.enter_context(contextlib.closing(Open(driver, lab, name)))
+
+
+def test_python_and_the_slider_move_each_other(opened):
+    notebook = opened("live")
     notebook.run_cell(0)
     notebook.wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".ux .ux-chart .ux-line.ux-ridge"))
     assert notebook.position == pytest.approx(math.log10(0.1))
@@ -139,8 +147,8 @@ def test_python_and_the_slider_move_each_other(driver, lab):
     assert notebook.errors == []
 
 
-def test_python_moves_the_player_and_the_player_tells_python(driver, lab):
-    notebook = Open(driver, lab, "player")
+def test_python_moves_the_player_and_the_player_tells_python(driver, opened):
+    notebook = opened("player")
     notebook.run_cell(0)
     notebook.wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".ux .ux-chart .ux-line.ux-ridge"))
     assert notebook.position == 0

@@ -4,16 +4,19 @@ Source: the chapters "Correlation matrices and their spectrum" and "A zoo of fil
 """
 
 import base64
+import io
 import math
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from ..core.spectra import spectrum
 from ..core.statistics import covariance
 from ..data.datasets import PHOTOS
-from . import plots
+from ..data.grids import grid
+from .rounding import significant
 
 
 def photograph(name: str = "camera", size: int = 128) -> Tensor:
@@ -66,17 +69,24 @@ def packed(picture: Tensor, ffc: Tensor | None) -> tuple[dict, list[float], Tens
 
 def sheet(images: Tensor, columns: int) -> tuple[str, list[int]]:
     """Images (n, C, H, W) in rows, a gap of two pixels between them: a data URI, and its width and height."""
-    n, _, high, wide = images.shape
-    rows = math.ceil(n / columns)
-    canvas = torch.zeros(4, rows * (high + 2) - 2, min(n, columns) * (wide + 2) - 2)
-    for i, image in enumerate(images):
-        top, left = i // columns * (high + 2), i % columns * (wide + 2)
-        tile = canvas[:, top : top + high, left : left + wide]
-        tile[:3], tile[3] = image.detach().float().cpu().clamp(0, 1), 1.0
-    return plots._data_uri(canvas), [canvas.shape[2], canvas.shape[1]]
+    canvas = grid(images, columns)
+    return data_uri(canvas), [canvas.shape[2], canvas.shape[1]]
+
+
+def data_uri(canvas: Tensor) -> str:
+    """A picture (4, H, W), RGBA in [0, 1], as a data URI: lossless if that is small, else light for a page of many."""
+    lossless = encoded(canvas, "png", optimize=True)
+    return lossless if len(lossless) < 80_000 else encoded(canvas, "webp", quality=90, method=6)
+
+
+def encoded(canvas: Tensor, form: str, **options) -> str:
+    """A picture (4, H, W), RGBA in [0, 1], as a data URI of that format; options are those of Pillow."""
+    buffer = io.BytesIO()
+    Image.fromarray((canvas.permute(1, 2, 0) * 255).round().byte().numpy(), "RGBA").save(buffer, form, **options)
+    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def digits(values: Tensor | list[float]) -> list[float]:
     """Nine significant digits, largest first; a rounding error below 0 counts as 0."""
     values = values.tolist() if isinstance(values, Tensor) else values
-    return sorted((0.0 if -1e-6 <= v <= 0 else float(f"{v:.9g}") for v in values), reverse=True)
+    return sorted((0.0 if -1e-6 <= v <= 0 else significant(v, 9) for v in values), reverse=True)

@@ -5,18 +5,18 @@ a transparent background, and colours that stay apart for colour-blind readers; 
 and grid to those of its light or dark theme.
 """
 
-import base64
-import io
-import itertools
 import math
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..core.filters import Filter
+from ..data.grids import grid
+from .pictures import data_uri
+from .rounding import rounded
 
 # Mid-tones with a contrast of at least 3:1 on white and on near-black, apart with any colour vision; each
 # comes with a marker and a dash, so that no meaning hangs on colour alone.
@@ -60,37 +60,30 @@ def figure(traces, alt: str, height: int = 420, **layout) -> go.Figure:
     return go.Figure(traces, {"template": TEMPLATE, "height": height, "meta": {"alt": alt}} | layout)
 
 
-def accuracy(
-    table: pd.DataFrame, dataset: str | None = None, protocol: str | None = None, baseline: str = "random"
-) -> go.Figure:
-    """Test accuracy at each number of images per class, a marker per method, error bars of one standard deviation.
+def accuracy(table: pd.DataFrame, dataset: str | None = None, regime: str | None = None) -> go.Figure:
+    """Draw the test accuracy at each number of images per class, a marker per method, error bars of one standard deviation.
 
-    A short dotted line at the baseline's mean shows which methods beat it; training on the full data (a row without
+    A short dotted line at the mean of random real images shows which methods beat it; training on the full data (a row without
     `ipc`) is a line across.
 
     Args:
-        table: from `results.table`: columns dataset, protocol, method, ipc, mean, std, n; accuracies in %.
-        dataset, protocol: show only these rows; needed if the table holds several.
-        baseline: method the dotted lines belong to.
+        table: from `tables.table`: columns dataset, regime, method, role, ipc, mean, std, n; accuracies in %.
+        dataset, regime: show only these rows; needed if the table holds several.
     Raises:
-        ValueError: rows of several data sets or protocols would be mixed.
+        ValueError: rows of several data sets or label regimes would be mixed.
     """
-    for column, value in (("dataset", dataset), ("protocol", protocol)):
-        if value is not None:
-            table = table[table[column] == value]
-        if table[column].nunique() > 1:
-            values = ", ".join(sorted(table[column].unique()))
-            raise ValueError(f"rows of several values of {column} ({values}): choose one")
-    full, table = table[table["ipc"].isna()], table[table["ipc"].notna()]
-    if table.empty:
+    rows = _of_one_kind(table, dataset=dataset, regime=regime)
+    full = [row for row in rows if pd.isna(row["ipc"])]
+    rows = [row for row in rows if not pd.isna(row["ipc"])]
+    if not rows:
         return _nothing("no results yet")
-    ipcs = sorted(int(i) for i in table["ipc"].unique())
-    groups = {method: table[table["method"] == method] for method in table["method"].unique()}
+    ipcs = sorted({int(row["ipc"]) for row in rows})
+    groups = {method: [row for row in rows if row["method"] == method] for method in _each(rows, "method")}
     shifts = [0.64 * ((i + 0.5) / len(groups) - 0.5) for i in range(len(groups))]
     traces = [_accuracy_trace(groups[m], m, ipcs, i, shifts[i]) for i, m in enumerate(groups)]
-    best = table.loc[table["mean"].idxmax()]
+    best = max(rows, key=lambda row: row["mean"])
     alt = (
-        f"Test accuracy on {best['dataset']} with {best['protocol']} labels, of {', '.join(groups)}, at "
+        f"Test accuracy on {best['dataset']} with {best['regime'].replace('-', ' ')} labels, of {', '.join(groups)}, at "
         f"{' and '.join(map(str, ipcs))} images per class; the highest is {best['method']} with "
         f"{_plus_minus(best)} at {int(best['ipc'])}."
     )
@@ -98,13 +91,32 @@ def accuracy(
     across |= {"title": "images per class", "range": [-0.5, len(ipcs) - 0.5]}
     chart = figure(traces, alt, xaxis=across, yaxis={"title": "test accuracy (%)"})
     dotted = {"color": TEXT, "dash": "dot", "width": 1.5}
-    for row in groups.get(baseline, table[:0]).itertuples():
-        x = ipcs.index(int(row.ipc))
-        chart.add_shape(type="line", x0=x - 0.42, x1=x + 0.42, y0=row.mean, y1=row.mean, line=dotted, layer="below")
-    for row in full.itertuples():
-        text = {"text": f"{row.method} data: {row.mean:.1f} %", "font": {"size": 12}}
-        chart.add_hline(row.mean, line=dotted, annotation=text, annotation_position="top left")
+    for row in (row for row in rows if row["role"] == "baseline"):
+        x, y = ipcs.index(int(row["ipc"])), row["mean"]
+        chart.add_shape(type="line", x0=x - 0.42, x1=x + 0.42, y0=y, y1=y, line=dotted, layer="below")
+    for row in full:
+        text = {"text": f"{row['method']} data: {row['mean']:.1f} %", "font": {"size": 12}}
+        chart.add_hline(row["mean"], line=dotted, annotation=text, annotation_position="top left")
     return chart
+
+
+def _of_one_kind(table: pd.DataFrame, **chosen: str | None) -> list[dict[str, Any]]:
+    """The rows that have the chosen values, as long as what is not chosen has one value only.
+
+    Raises:
+        ValueError: a column of several values would be mixed.
+    """
+    rows: list[dict[str, Any]] = table.to_dict("records")
+    for column, value in chosen.items():
+        rows = [row for row in rows if value in (None, row[column])]
+        if len(found := _each(rows, column)) > 1:
+            raise ValueError(f"rows of several values of {column} ({', '.join(sorted(found))}): choose one")
+    return rows
+
+
+def _each(rows: list[dict[str, Any]], column: str) -> list[str]:
+    """The values of a column, each once, in order."""
+    return list(dict.fromkeys(row[column] for row in rows if not pd.isna(row[column])))
 
 
 def _nothing(why: str) -> go.Figure:
@@ -112,25 +124,19 @@ def _nothing(why: str) -> go.Figure:
     return figure([], f"{why.capitalize()}.", height=120, annotations=[note], xaxis=hidden, yaxis=hidden)
 
 
-def _plus_minus(row) -> str:
-    spread = f" ± {row['std']:.1f}" if row["std"] == row["std"] else ""  # one run has no spread (NaN)
+def _plus_minus(row: dict[str, Any]) -> str:
+    spread = "" if pd.isna(row["std"]) else f" ± {row['std']:.1f}"  # one run has none
     return f"{row['mean']:.1f}{spread} %"
 
 
-def _accuracy_trace(rows: pd.DataFrame, method: str, ipcs: list[int], i: int, shift: float) -> go.Scatter:
-    """Side by side with the other methods, so that error bars do not cover each other."""
-    text = [f"<b>{method}</b>, {int(r['ipc'])} a class<br>{_plus_minus(r)} (n = {r['n']})" for _, r in rows.iterrows()]
-    colour = COLOURS[i % len(COLOURS)]
-    return go.Scatter(
-        x=[ipcs.index(int(ipc)) + shift for ipc in rows["ipc"]],
-        y=rows["mean"].round(3).tolist(),
-        error_y={"array": rows["std"].fillna(0).round(3).tolist(), "thickness": 1.8, "width": 5},
-        name=method,
-        mode="markers",
-        text=text,
-        hovertemplate="%{text}<extra></extra>",
-        marker={"color": colour, "size": 10, "symbol": SYMBOLS[i % len(SYMBOLS)]},
-    )
+def _accuracy_trace(rows: list[dict[str, Any]], method: str, ipcs: list[int], i: int, shift: float) -> go.Scatter:
+    """A method's markers, beside those of the others, so that error bars do not cover each other."""
+    text = [f"<b>{method}</b>, {int(r['ipc'])} a class<br>{_plus_minus(r)} (n = {r['n']})" for r in rows]
+    points = {"x": [ipcs.index(int(row["ipc"])) + shift for row in rows], "y": [round(row["mean"], 3) for row in rows]}
+    spread = [0.0 if pd.isna(row["std"]) else round(row["std"], 3) for row in rows]
+    points |= {"text": text, "error_y": {"array": spread, "thickness": 1.8, "width": 5}}
+    look = {"color": COLOURS[i % len(COLOURS)], "size": 10, "symbol": SYMBOLS[i % len(SYMBOLS)]}
+    return go.Scatter(points, name=method, mode="markers", marker=look, hovertemplate="%{text}<extra></extra>")
 
 
 def image_grid(
@@ -157,50 +163,32 @@ def image_grid(
         raise ValueError(f"images must be (n, 1 or 3, H, W), with n labels: {tuple(images.shape)}, {len(labels)}")
     classes = sorted(set(labels.tolist()))
     rows = [images[labels == c][:columns] for c in classes]
-    across = max(len(row) for row in rows)
-    high, wide = images.shape[-2] + 2, images.shape[-1] + 2  # a gap of two pixels
-    canvas = torch.zeros(4, len(rows) * high - 2, across * wide - 2)  # RGBA: gaps stay transparent
-    for r, c in itertools.product(range(len(rows)), range(across)):
-        if c < len(rows[r]):
-            tile = canvas[:, r * high : r * high + high - 2, c * wide : c * wide + wide - 2]
-            tile[:3], tile[3] = rows[r][c].detach().float().cpu().clamp(0, 1), 1.0
     names = [class_names[c] for c in classes]
     if alt is None:
         alt = f"{sum(map(len, rows))} images of {len(rows)} classes, a row each: {', '.join(names)}."
-    across_axis = {"range": [-0.5, canvas.shape[2] - 0.5], "visible": False, "constraintoward": "left"}
-    down_axis = {
-        "range": [canvas.shape[1] - 0.5, -0.5],
-        "scaleanchor": "x",
-        "constraintoward": "top",
-        "tickvals": [r * high + (high - 3) / 2 for r in range(len(rows))],
-        "ticktext": names,
-        "ticks": "",
-        "tickfont": {"size": 12},
-        "showgrid": False,
-    }
-    fixed = {"fixedrange": True, "constrain": "domain"}
+    canvas = grid(rows, columns)
     size = [pixel * n for n in canvas.shape[:0:-1]]
     return figure(
-        go.Image(source=_data_uri(canvas), hoverinfo="skip", zsmooth=False),
+        go.Image(source=data_uri(canvas), hoverinfo="skip", zsmooth=False),
         alt,
         height=max(90, size[1] + 16),
         meta={"alt": alt, "picture": size},  # the book keeps this shape on a narrow page
-        xaxis=across_axis | fixed,
-        yaxis=down_axis | fixed,
         dragmode=False,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        **_grid_axes(canvas, names),
     )
 
 
-def _data_uri(canvas: Tensor) -> str:
-    """(4, H, W) in [0, 1] as a data URI: lossless PNG if small, else WebP: a page of grids stays light."""
-    picture = Image.fromarray((canvas.permute(1, 2, 0) * 255).round().byte().numpy(), "RGBA")
-    for form, options in (("png", {"optimize": True}), ("webp", {"quality": 90, "method": 6})):
-        buffer = io.BytesIO()
-        picture.save(buffer, form, **options)
-        if buffer.tell() < 60_000:
-            break
-    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _grid_axes(canvas: Tensor, names: list[str]) -> dict[str, dict]:
+    """Axes that keep a picture's shape at the top left, with the names of its rows."""
+    _, high, wide = canvas.shape
+    pitch = (high + 2) / len(names)  # from a row to the next: two pixels of gap
+    fixed = {"fixedrange": True, "constrain": "domain"}
+    across = {"range": [-0.5, wide - 0.5], "visible": False, "constraintoward": "left"}
+    down = {"range": [high - 0.5, -0.5], "scaleanchor": "x", "constraintoward": "top"}
+    down |= {"tickvals": [r * pitch + (pitch - 3) / 2 for r in range(len(names))], "ticktext": names}
+    down |= {"ticks": "", "tickfont": {"size": 12}, "showgrid": False}
+    return {"xaxis": across | fixed, "yaxis": down | fixed}
 
 
 def filters(
@@ -229,14 +217,14 @@ def filters(
     lam = torch.logspace(math.log10(float(shown.min())) - 0.1, top, 200, dtype=torch.float64)
     ticks = {"symbol": "line-ns-open", "size": 9, "color": TEXT}
     hover = "λ = %{x:.3g}<extra></extra>"
-    below = {"x": _digits(shown), "y": [-0.05] * len(shown), "name": "eigenvalues", "hovertemplate": hover}
+    below = {"x": rounded(shown, 5), "y": [-0.05] * len(shown), "name": "eigenvalues", "hovertemplate": hover}
     traces = [go.Scatter(below, mode="markers", marker=ticks)]
     for i, (name, f) in enumerate(curves.items()):
         y = f.response(lam).abs() / f.response(eigenvalues).abs().max().clamp_min(1e-300)
         dash = DASHES[(i if together == 1 else i % together) % len(DASHES)]
         line = {"width": 2.5, "color": COLOURS[i // together % len(COLOURS)], "dash": dash}
         hover = "λ = %{x:.3g}<br>%{y:.2f} of the maximum<extra>" + name + "</extra>"
-        traces.append(go.Scatter(x=_digits(lam), y=_digits(y), name=name, line=line, hovertemplate=hover))
+        traces.append(go.Scatter(x=rounded(lam, 5), y=rounded(y, 5), name=name, line=line, hovertemplate=hover))
     alt = (
         f"Response of {', '.join(curves)} over the {len(eigenvalues)} eigenvalues of {layer}, each relative to "
         "its maximum; large eigenvalues, low frequencies, are on the right."
@@ -256,7 +244,8 @@ def cost_bars(record: dict) -> go.Figure:
         return _nothing("not run")
     cases = {_case_name(case): case for case in record["cases"]}
     kinds = (("our step", "ours / plain"), ("straightforward step", "straightforward / plain"))
-    traces = [_cost_trace(name, what, cases, COLOURS[i]) for i, (name, what) in enumerate(kinds)]
+    traces: list[go.Bar | go.Scatter] = []
+    traces += [_cost_trace(name, what, cases, COLOURS[i]) for i, (name, what) in enumerate(kinds)]
     floor = "floor / plain"  # not measured in half precision
     floors = {name: case["ratios"][floor]["median"] for name, case in cases.items() if floor in case["ratios"]}
     bounds = {name: case["bounds"]["ours / plain"] for name, case in cases.items() if case["bounds"]}
@@ -265,18 +254,22 @@ def cost_bars(record: dict) -> go.Figure:
         marker["color"] = COLOURS[len(traces)]
         points = {"x": list(values.values()), "y": list(values), "name": name, "mode": "markers", "marker": marker}
         traces.append(go.Scatter(points, hovertemplate="%{y}<br>" + name + ": %{x:.2f}<extra></extra>"))
-    each = (f"{a:.2f} and {b:.2f} for {name}" for name, a, b in zip(cases, traces[0].x, traces[1].x, strict=True))
-    alt = f"Time of our and of the straightforward step in plain passes: {'; '.join(each)}."
+    each = [[f"{case['ratios'][what]['median']:.2f}" for _, what in kinds] for case in cases.values()]
+    words = "; ".join(f"{' and '.join(ratios)} for {name}" for name, ratios in zip(cases, each, strict=True))
+    alt = f"Time of our and of the straightforward step in plain passes: {words}."
     along, down = {"title": "plain passes"}, {"autorange": "reversed", "ticks": "", "showgrid": False}
     return figure(traces, alt, height=120 + 62 * len(cases), xaxis=along, yaxis=down)
 
 
-def _case_name(case: dict) -> str:
+def _case_name(case: dict[str, Any]) -> str:
+    """The network, the batch, and what else sets a case apart."""
+    network: str = case["network"]
     extra = ["first round"] * (case["b"] == 1) + [case["half"]] * bool(case["half"])
-    return ", ".join([NETWORKS.get(case["network"], case["network"]), f"{case['batch']} images", *extra])
+    return ", ".join([NETWORKS.get(network, network), f"{case['batch']} images", *extra])
 
 
 def _cost_trace(name: str, what: str, cases: dict[str, dict], colour: str) -> go.Bar:
+    """A bar for each case, with its quartiles."""
     ratios = [case["ratios"][what] for case in cases.values()]
     middle, low, high = ([r[side] for r in ratios] for side in ("median", "low", "high"))
     spread = {"array": [h - m for h, m in zip(high, middle, strict=True)], "thickness": 1.8, "color": TEXT}
@@ -295,26 +288,26 @@ def growth(record: dict) -> go.Figure:
     Args:
         record: of `benchmarks/growth.py`.
     """
-    traces, slopes = [], []
-    for i, found in enumerate(record["growth"]):
-        points, p = found["points"], found["fits"]["ours"]["exponent"]
-        x, first = [point / points[0] for point in points], found["seconds"]["ours"][0]["median"]
-        y = {kind: [s["median"] / first for s in found["seconds"][kind]] for kind in ("ours", "plain")}
-        slopes.append(f"{found['words']}: exponent {round(p, 2) + 0:.2f}")
-        level = math.exp(sum(math.log(t / v**p) for v, t in zip(x, y["ours"], strict=True)) / len(x))
-        own = {"legendgroup": found["quantity"], "name": slopes[-1], "marker": {"color": COLOURS[i], "size": 10}}
-        for kind, symbol in (("ours", SYMBOLS[i]), ("plain", f"{SYMBOLS[i]}-open")):
-            hover = f"{found['words']}: %{{customdata}}<br>{kind}: %{{y:.2f}}<extra></extra>"
-            dots = {"x": x, "y": y[kind], "customdata": points, "mode": "markers", "showlegend": kind == "ours"}
-            traces.append(go.Scatter(own | dots, marker_symbol=symbol, hovertemplate=hover))
-        line = {"x": x, "y": [level * v**p for v in x], "mode": "lines", "showlegend": False, "hoverinfo": "skip"}
-        traces.append(go.Scatter(own | line, line={"color": COLOURS[i], "dash": DASHES[i]}))
+    traces = [trace for i, found in enumerate(record["growth"]) for trace in _growth_traces(found, i)]
+    slopes = dict.fromkeys(str(trace.name) for trace in traces)
     alt = f"Time of our step as one quantity grows, the others fixed: {'; '.join(slopes)}."
     titles = {"xaxis": "times the smallest", "yaxis": "time, over our step at the smallest"}
     axes = {axis: {"title": title, "type": "log", "dtick": "D2"} for axis, title in titles.items()}
     return figure(traces, alt, height=480, **axes)
 
 
-def _digits(values: Tensor) -> list[float]:
-    """Five significant digits: enough for a screen, a third of the bytes."""
-    return [float(f"{v:.5g}") for v in values.tolist()]
+def _growth_traces(found: dict[str, Any], i: int) -> list[go.Scatter]:
+    """Markers of our step and of the plain pass as one quantity grows, and the line of the fitted exponent."""
+    points, p = found["points"], found["fits"]["ours"]["exponent"]
+    name = f"{found['words']}: exponent {round(p, 2) + 0:.2f}"
+    x, first = [point / points[0] for point in points], found["seconds"]["ours"][0]["median"]
+    y = {kind: [s["median"] / first for s in found["seconds"][kind]] for kind in ("ours", "plain")}
+    level = math.exp(sum(math.log(t / v**p) for v, t in zip(x, y["ours"], strict=True)) / len(x))
+    own = {"legendgroup": found["quantity"], "name": name, "marker": {"color": COLOURS[i], "size": 10}}
+    traces = []
+    for kind, symbol in (("ours", SYMBOLS[i]), ("plain", f"{SYMBOLS[i]}-open")):
+        hover = f"{found['words']}: %{{customdata}}<br>{kind}: %{{y:.2f}}<extra></extra>"
+        dots = {"x": x, "y": y[kind], "customdata": points, "mode": "markers", "showlegend": kind == "ours"}
+        traces.append(go.Scatter(own | dots, marker_symbol=symbol, hovertemplate=hover))
+    line = {"x": x, "y": [level * v**p for v in x], "mode": "lines", "showlegend": False, "hoverinfo": "skip"}
+    return [*traces, go.Scatter(own | line, line={"color": COLOURS[i], "dash": DASHES[i]})]

@@ -9,7 +9,6 @@ import html
 import json
 import shutil
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 
 from .equations import fill
@@ -87,7 +86,7 @@ def copy_assets(app) -> None:
     if app.builder.format != "html":
         return
     static = Path(app.outdir, "_static")
-    mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+    mathjax = Path(str(files("sphinx-mathjax-offline") / "static" / "mathjax"))
     for pattern in MATHJAX:
         for path in mathjax.glob(pattern):
             _copy(path, static / "mathjax" / path.relative_to(mathjax))

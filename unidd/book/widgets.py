@@ -6,7 +6,6 @@ What takes an eigendecomposition, a photograph or a data set is worked out here,
 out in JavaScript by the formulas of `unidd.core.filters`, and tests compare the two.
 """
 
-import json
 import math
 from pathlib import Path
 
@@ -16,20 +15,19 @@ import traitlets
 from torch import Tensor
 
 from ..core.spectra import participation, radial_power
+from .bundle import bundle
 from .pictures import digits, packed, photograph, sheet
+from .rounding import rounded
 
 __all__ = ["BandExplorer", "CurriculumPlayer", "FilterExplorer", "ImageExplorer", "photograph"]
 
 EXPLORER = "application/vnd.unidd.explorer+json"
 FILTERS = ("allpass", "linear", "ridge", "landweber", "residual", "bandpass")
-SOURCES = ("algebra", "parts", "filters", "bands", "images", "curriculum", "main")  # each builds on those before
 
 
 def module() -> str:
-    """The explorers as one ES module, which both the published page and anywidget load: the sources, joined."""
-    folder = Path(__file__).with_name("explorers")
-    look = f"const CSS = {json.dumps((folder / 'style.css').read_text(), ensure_ascii=False)};"
-    return "\n".join([*((folder / f"{name}.js").read_text() for name in SOURCES), look])
+    """The explorers as one ES module, which both the published page and anywidget load."""
+    return bundle(Path(__file__).with_name("explorers") / "main.js")
 
 
 class Explorer(anywidget.AnyWidget):
@@ -170,7 +168,7 @@ class BandExplorer(Explorer):
         state, lam, basis = packed(picture, ffc)
         if flc is not None and (flc.ndim != 2 or len(flc) != len(lam)):
             raise ValueError(f"the class signal must be ({len(lam)}, k), not {tuple(flc.shape)}")
-        signal = [] if flc is None else [float(f"{v:.9g}") for v in participation(basis, flc).tolist()]
+        signal = [] if flc is None else rounded(participation(basis, flc), 9)
         super().__init__(picture=state, eigenvalues=lam, signal=signal, **traits)
 
     @traitlets.validate("first", "last")
@@ -315,4 +313,4 @@ def _mean_and_spread(values: Tensor) -> dict[str, list[float]]:
     """Mean (f,), and standard deviation (f,) or nothing, over rows (k, f): six significant digits."""
     values = torch.as_tensor(values).double()
     found = {"mean": values.mean(0), "std": values.std(0) if len(values) > 1 else values.new_zeros(0)}
-    return {name: [float(f"{v:.6g}") for v in row.tolist()] for name, row in found.items()}
+    return {name: rounded(row, 6) for name, row in found.items()}

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..files import atomic, versions
 from .datasets import ImageData
+from .grids import grid
 
 CARD = ("class_names", "mean", "std", "config", "teacher", "history", "versions")
 
@@ -118,16 +119,12 @@ class SyntheticSet:
         """A PIL image of the images, one class a row, at most `columns` of each, enlarged without smoothing."""
         from PIL import Image
         from torchvision.transforms.functional import to_pil_image
-        from torchvision.utils import make_grid
 
-        rows = [self.images[self.labels == k][:columns].cpu() for k in range(len(self.class_names))]
-        width = max(len(row) for row in rows)
-        if width == 1:  # one image a class: let them stand side by side
-            width, rows = min(columns, len(self)), [self.images.cpu()]
-        blank = [torch.ones(-len(row) % width, *self.images.shape[1:]) for row in rows]
-        cells = torch.cat([x for pair in zip(rows, blank, strict=True) for x in pair])
-        grid = to_pil_image(make_grid(cells, nrow=width, padding=1, pad_value=1.0))
-        return grid.resize((grid.width * scale, grid.height * scale), Image.Resampling.NEAREST)
+        rows = [self.images[self.labels == k] for k in range(len(self.class_names))]
+        alone = max(map(len, rows)) == 1  # one image a class: let them stand side by side
+        canvas = grid(self.images if alone else rows, columns, gap=1, margin=1)
+        picture = to_pil_image(canvas[:3] + (1 - canvas[3:]))  # on white
+        return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
 def choose(data: ImageData, ipc: int, seed: int = 0) -> Tensor:

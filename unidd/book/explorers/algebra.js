@@ -1,7 +1,6 @@
-// Explorers of UniDD, 1 of 7: the algebra, exported so that a test can compare it with the Python package.
-// The files of this folder are joined, in the order that unidd/widgets.py names, to one ES module.
+// The algebra of the explorers; tests compare it with the Python package.
 
-/** f(λ) by name; p = {beta: β, rate: α, steps: t, low, high}. The same formulas as unidd.filters. */
+/** f(λ) by name; p = {beta: β, rate: α, steps: t, low, high}. The same formulas as unidd.core.filters. */
 export const responses = {
   allpass: () => 1,
   linear: (lam) => lam,
@@ -16,7 +15,7 @@ export const responses = {
   bandpass: (lam, p) => (lam >= p.low && lam < p.high ? 1 : 0),
 };
 
-const sum = (values) => values.reduce((a, b) => a + b, 0);
+export const sum = (values) => values.reduce((a, b) => a + b, 0);
 
 /** What a filter passes: the eigenvalues with |f(λ)| at least half of the largest |f| in this layer. */
 export function passBand(eigenvalues, response) {
@@ -40,7 +39,7 @@ export function logDensity(eigenvalues, xs, width = 1 / 6) {
   return values.map((v) => v / top);
 }
 
-// ---- a photograph as overlapping patches -----------------------------------------------------------------------------
+// ---- a photograph as overlapping patches
 
 const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 
@@ -61,8 +60,8 @@ export function decompose({ size, side, stride, pixels, basis }) {
   const { mean, std } = moments(grey);
   const directions = new Float64Array(bytes(basis).buffer);
   const offsets = Array.from({ length: side * side }, (_, k) => Math.floor(k / side) * size + (k % side));
-  const starts = [];
-  for (let y = 0; y + side <= size; y += stride) for (let x = 0; x + side <= size; x += stride) starts.push(y * size + x);
+  const corners = Array.from({ length: Math.floor((size - side) / stride) + 1 }, (_, i) => i * stride);
+  const starts = corners.flatMap((y) => corners.map((x) => y * size + x));
   const count = new Float64Array(size * size);
   for (const start of starts) for (const offset of offsets) count[start + offset] += 1;
   const found = offsets.map((_, i) => {
@@ -100,7 +99,7 @@ export function bandWeights(d, first, last, mode) {
   return Array.from({ length: d }, (_, i) => Number((i + 1 >= low && i + 1 <= high) === (mode === "keep")));
 }
 
-/** Share of the energy above `cutoff` cycles a pixel; each ring of a radial power spectrum counts by its circumference. */
+/** Share of the energy above `cutoff` cycles a pixel; a ring of a radial spectrum counts by its circumference. */
 export function highFrequencyShare(frequency, power, cutoff = 0.25) {
   const energy = frequency.map((f, i) => f * power[i]);
   return sum(energy.filter((_, i) => frequency[i] > cutoff)) / sum(energy);

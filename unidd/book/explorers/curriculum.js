@@ -1,148 +1,161 @@
-// Explorers of UniDD, 6 of 7: a distillation round by round: β, what ridge passes of a layer's spectrum, and the images.
+// A distillation round by round: β, what ridge passes of a layer's spectrum, and the images.
+
+import { passBand, responses, sum } from "./algebra.js";
+import {
+  STYLE, captioned, centred, change, chart, draw, ends, format, frame, h, line, logAxis, mount, percent, readout, rule,
+  rungs, sample, scale, select, setter, sheet, slider, text,
+} from "./parts.js";
 
 const PACE = 900; // milliseconds a round while it plays
-const SIDES = [["start", "allpass", "photographs as they are"], ["distilled", "linear", "distilled"],
+const SIDES = [["start", STYLE.start, "photographs as they are"], ["distilled", STYLE.other, "distilled"],
   ["classification", null, "by cross-entropy alone"]]; // name in the record, style, in words
+const CURVES = [["real", STYLE.real, "real side Ψ"], ["start", STYLE.start, "Ψₛ of the photographs so far"],
+  ["distilled", STYLE.other, "Ψₛ of the images distilled so far"]];
 
-function renderCurriculum({ model, el }) {
-  const { real: spectra, start, runs } = model.get("record");
-  const run = () => runs[model.get("schedule")];
-  const last = run().beta.length - 1;
+export function renderCurriculum({ model, el }) {
+  const record = model.get("record");
+  const last = record.runs[model.get("schedule")].beta.length - 1;
+  const play = playButton(model, last, () => shown.redraw());
+  const controls = roundControls(model, last, play);
+  const [betas, drawing, note] = [chart(), chart(), h("p", { class: "ux-note" })];
+  const images = roundImages(model, last + 1);
+  const legend = CURVES.map(([, style, words]) => h("span", {}, sample(style), words));
+  const table = readout("Distance of Ψₛ from the real side, as a share of its size",
+    ["Images so far", "Filter term", "Signal term"]);
 
-  const schedule = select("Schedule of β", Object.keys(runs), (v) => change(model, { schedule: v }));
-  const layer = select("Layer", Object.keys(spectra), (v) => change(model, { layer: v }));
-  const round = slider("Round b", {
-    min: 0, max: last, step: 1, hint: "each round distils one image of each class; those of earlier rounds stay",
-    show: () => `${model.get("round")} of 0 … ${last}`,
-  }, (v) => { stop(); change(model, { round: v }); });
+  function update(width) {
+    const [b, layer, schedule] = [model.get("round"), model.get("layer"), model.get("schedule")];
+    const [real, run] = [record.real[layer], record.runs[schedule]];
+    const beta = run.beta[b];
+    const passed = passBand(real, (lam) => responses.ridge(lam, { beta }));
+    const ridge = `ridge passes ${passed.count} of ${real.length} directions of ${layer}`;
+    controls.update();
+    drawBetas(betas, run.beta, b, width);
+    betas.setAttribute("aria-label",
+      `β of each round, from ${format(run.beta[0])} to ${format(run.beta[last])}; now ${format(beta)}.`);
+    const [times, share] = [format((beta * real.length) / sum(real), 2), percent(passed.variance)];
+    note.textContent = `β = ${format(beta)} = ${times} × mean λ: ${ridge}, ${share} of the variance.`;
+    const curves = { real, start: record.start[layer][b], distilled: run.synthetic[layer][b] };
+    drawSpectra(drawing, curves, beta, axisLimits(record, layer), width);
+    images.update(b, schedule);
+    const distances = SIDES.map(([side]) => run.distances[side][layer]);
+    const [filter, signal] = ["filter", "signal"].map((term) => distances.map((found) => percent(found[term][b])));
+    table.set(SIDES.map(([, style, words], i) => [style ? [sample(style), words] : words, filter[i], signal[i]]));
+    const terms = SIDES.map(([, , words], i) => `${words} ${filter[i]}`).join(", ");
+    const sentence = `Round ${b}: β is ${format(beta)}, and ${ridge}. Filter term: ${terms}.`;
+    drawing.setAttribute("aria-label",
+      `Eigenvalues of the real and the synthetic side by direction, beside the response. ${sentence}`);
+    return play.playing() ? "" : sentence; // nobody can listen to a sentence a second
+  }
 
-  // It plays only when asked to; for who prefers less motion, the button goes on by one round.
+  const shown = mount({ model, el }, ["round", "schedule", "layer"], [...controls.rows, betas, note, drawing,
+    h("div", { class: "ux-caption" }, ...legend), table.node, images.node], update);
+  return () => { play.stop(); shown(); };
+}
+
+/** The button that plays. It plays only when asked to; for who prefers less motion, it goes on by one round. */
+function playButton(model, last, redraw) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const play = h("button", { type: "button" });
+  const node = h("button", { type: "button" });
   let timer = null;
+  const playing = () => timer !== null;
   const stop = () => { clearInterval(timer); timer = null; };
   const next = () => {
     const b = model.get("round") < last ? model.get("round") + 1 : 0;
     if (b === last) stop(); // before it is shown: the last round is announced
     change(model, { round: b });
   };
-  play.addEventListener("click", () => {
-    if (timer) stop();
+  node.addEventListener("click", () => {
+    if (playing()) stop();
     else if (still.matches) next();
     else {
       timer = setInterval(next, PACE);
       if (model.get("round") === last) next();
     }
-    shown.redraw();
+    redraw();
   });
+  const update = () => { node.textContent = still.matches ? "Next round" : playing() ? "Pause" : "Play"; };
+  return { node, playing, stop, update };
+}
 
-  const betas = h("svg:svg", { class: "ux-chart", role: "img" });
-  const note = h("p", { class: "ux-note" });
-  const chart = h("svg:svg", { class: "ux-chart", role: "img" });
-  const images = roundImages(model, last + 1);
-  const legend = h("div", { class: "ux-caption" }, ...[["real", "real side Ψ"], ["allpass", "Ψₛ of the photographs so far"],
-    ["linear", "Ψₛ of the images distilled so far"]].map(([style, words]) => h("span", {}, sample(style), words)));
-  const table = readout("Distance of Ψₛ from the real side, as a share of its size", ["Images so far", "Filter term", "Signal term"]);
-
-  function update(width) {
-    const [b, of] = [model.get("round"), model.get("layer")];
-    const [real, beta] = [spectra[of], run().beta[b]];
-    const response = (lam) => responses.ridge(lam, { beta });
-    const passed = passBand(real, response);
-    round.set(b);
-    schedule.set(model.get("schedule"));
-    layer.set(of);
-    play.textContent = still.matches ? "Next round" : timer ? "Pause" : "Play";
-    drawBetas(betas, run().beta, b, width);
-    betas.setAttribute("aria-label", `β of each round, from ${format(run().beta[0])} to ${format(run().beta[last])}; now ${format(beta)}.`);
-    note.textContent = `β = ${format(beta)} = ${format(beta * real.length / sum(real), 2)} × mean λ: ridge passes ${passed.count} of ${
-      real.length} directions of ${of}, ${percent(passed.variance)} of the variance.`;
-    const curves = { real, start: start[of][b], distilled: run().synthetic[of][b] };
-    drawSpectra(chart, curves, beta, axisOf(model.get("record"), of), width);
-    images.update(b, model.get("schedule"));
-    const shares = SIDES.map(([side]) => ["filter", "signal"].map((term) => percent(run().distances[side][of][term][b])));
-    table.set(SIDES.map(([, style, words], i) => [style ? [sample(style), words] : words, ...shares[i]]));
-    const sentence = `Round ${b}: β is ${format(beta)}, and ridge passes ${passed.count} of ${real.length} directions of ${of}. `
-      + `Filter term: ${SIDES.map(([, , words], i) => `${words} ${shares[i][0]}`).join(", ")}.`;
-    chart.setAttribute("aria-label", `Eigenvalues of the real and the synthetic side by direction, beside the response. ${sentence}`);
-    return timer ? "" : sentence; // nobody can listen to a sentence a second
-  }
-
-  const shown = mount({ model, el }, ["round", "schedule", "layer"], [
-    h("div", { class: "ux-row" }, schedule.node, layer.node),
-    h("div", { class: "ux-row ux-play" }, play, round.node),
-    betas, note, chart, legend, table.node, images.node,
-  ], update);
-  return () => { stop(); shown(); };
+/** Schedule and layer in a row; below it the button that plays, and the round, whose slider stops it. */
+function roundControls(model, last, play) {
+  const schedule = select("Schedule of β", Object.keys(model.get("record").runs), setter(model, "schedule"));
+  const layer = select("Layer", Object.keys(model.get("record").real), setter(model, "layer"));
+  const round = slider("Round b", {
+    min: 0, max: last, step: 1, hint: "each round distils one image of each class; those of earlier rounds stay",
+    show: () => `${model.get("round")} of 0 … ${last}`,
+  }, (v) => { play.stop(); change(model, { round: v }); });
+  const rows = [h("div", { class: "ux-row" }, schedule.node, layer.node),
+    h("div", { class: "ux-row ux-play" }, play.node, round.node)];
+  const update = () => {
+    Object.entries({ schedule, layer, round }).forEach(([name, control]) => control.set(model.get(name)));
+    play.update();
+  };
+  return { rows, update };
 }
 
 /** The ends of a layer's axis of log₁₀ λ: the same for all rounds and schedules, seven decades at most. */
-function axisOf({ real, start, runs }, layer) {
+function axisLimits({ real, start, runs }, layer) {
   const values = [...real[layer], ...start[layer].flat(),
     ...Object.values(runs).flatMap((r) => [...r.synthetic[layer].flat(), ...r.beta])].filter((v) => v > 0);
   const top = Math.log10(Math.max(...values)) + 0.15;
   return [Math.max(top - 7, Math.log10(Math.min(...values)) - 0.15), top];
 }
 
+const dot = (style, x, y, r) => h("svg:circle", { class: `ux-band ux-${style}`, cx: x, cy: y, r });
+
 /** β of every round, the current one marked. */
-function drawBetas(chart, betas, b, width) {
-  const box = { left: 44, right: width - 10, top: 24, bottom: 24 + Math.max(64, Math.min(100, width * 0.16)) };
+function drawBetas(drawing, betas, b, width) {
+  const box = frame(width, { top: 24, least: 64, most: 100, share: 0.16 });
+  const [left, right] = box.across;
   const top = Math.max(...betas);
-  const X = (i) => box.left + 8 + (i / Math.max(1, betas.length - 1)) * (box.right - box.left - 16);
-  const Y = (v) => box.bottom - (v / top) * (box.bottom - box.top);
-  const every = Math.ceil((betas.length * 18) / (box.right - box.left));
-  chart.setAttribute("viewBox", `0 0 ${width} ${box.bottom + 22}`);
-  chart.replaceChildren(
+  const X = scale([0, Math.max(1, betas.length - 1)], [left + 8, right - 8]);
+  const Y = scale([0, top], box.up);
+  const points = betas.map((v, i) => [X(i), Y(v)]);
+  const every = Math.ceil((betas.length * 18) / (right - left));
+  draw(drawing, width, box.bottom + 22, [
     text(0, 12, "β of each round b"),
-    ...[0, top].flatMap((v) => [h("svg:path", { class: v ? "ux-grid" : "ux-zero", d: `M${box.left} ${Y(v)}H${box.right}` }),
-      text(box.left - 6, Y(v) + 4, format(v, 2), { "text-anchor": "end" })]),
-    h("svg:path", { class: "ux-line ux-ridge", d: pathOf(betas.map((v, i) => [X(i), Y(v)])) }),
-    ...betas.map((v, i) => h("svg:circle", { class: "ux-band ux-ridge", cx: X(i), cy: Y(v), r: i === b ? 7 : 3 })),
-    ...betas.flatMap((_, i) => (i % every ? [] : [text(X(i), box.bottom + 16, String(i), { "text-anchor": "middle" })])),
-  );
+    ...rungs([0, top].map((v) => [Y(v), format(v, 2)]), [box.across], box.bottom),
+    line(STYLE.one, points),
+    ...points.map(([x, y], i) => dot(STYLE.one, x, y, i === b ? 7 : 3)),
+    ...points.flatMap(([x], i) => (i % every ? [] : [centred(x, box.bottom + 16, String(i))])),
+  ]);
 }
 
 /** Eigenvalues by direction on a logarithmic axis; beside them, along the same axis, the response β/(λ + β). */
-function drawSpectra(chart, { real, start, distilled }, beta, [y0, y1], width) {
-  const box = { left: 44, right: width - 10, top: 28, bottom: 28 + Math.min(280, Math.max(200, width * 0.42)) };
-  const split = box.left + 0.7 * (box.right - box.left);
-  const beside = split + 22;
-  const slot = (split - box.left) / real.length;
-  const X = (i) => box.left + (i + 0.5) * slot;
-  const R = (r) => beside + r * (box.right - beside);
-  const Y = (lam) => box.bottom - ((Math.min(y1, Math.max(y0, Math.log10(Math.max(lam, 1e-300)))) - y0) / (y1 - y0)) * (box.bottom - box.top);
-  const edge = Y(beta + 2 * real.at(-1)); // ridge passes what lies below
-  const marks = [
-    ...[[box.left, split], [beside, box.right]].map(([from, to]) =>
-      h("svg:rect", { class: "ux-window", x: from, y: edge, width: to - from, height: box.bottom - edge })),
-    text(0, 12, width > 480 ? "eigenvalues λ; shaded: what ridge passes" : "eigenvalues λ"),
-    text(beside, 12, "β/(λ + β)"),
-  ];
-  for (let k = Math.ceil(y0); k <= y1; k++) {
-    marks.push(h("svg:path", { class: "ux-grid", d: `M${box.left} ${Y(10 ** k)}H${split}M${beside} ${Y(10 ** k)}H${box.right}` }),
-      text(box.left - 6, Y(10 ** k) + 4, power10(k), { "text-anchor": "end" }));
-  }
-  const heights = Array.from({ length: 101 }, (_, i) => 10 ** (y0 + ((y1 - y0) * i) / 100));
-  const dots = real.length < 8; // too few directions for a line alone to show
-  [["real", real], ["allpass", start], ["linear", distilled]].forEach(([name, values]) => {
-    marks.push(h("svg:path", { class: `ux-line ux-${name}${name === "real" ? "" : " ux-thin"}`, d: pathOf(values.map((v, i) => [X(i), Y(v)])) }),
-      ...(dots ? values.map((v, i) => h("svg:circle", { class: `ux-band ux-${name}`, cx: X(i), cy: Y(v), r: 3 })) : []));
-  });
-  marks.push(
-    h("svg:path", { class: "ux-cut ux-ridge", d: `M${box.left} ${Y(beta)}H${split}M${beside} ${Y(beta)}H${box.right}` }),
-    text(split + 4, Y(beta) + 4, "β", { class: "ux-mark ux-ridge" }),
-    h("svg:path", { class: "ux-line ux-ridge", d: pathOf(heights.map((lam) => [R(beta / (lam + beta)), Y(lam)])) }),
-    h("svg:path", { class: "ux-zero", d: `M${box.left} ${box.bottom}H${split}M${beside} ${box.bottom}H${box.right}` }),
-    ...[[0, "0"], [0.5, "½"], [1, "1"]].map(([r, label]) => text(R(r), box.bottom + 16, label, { "text-anchor": "middle" })),
-    text(X(0), box.bottom + 16, "1", { "text-anchor": "middle" }),
-    text(X(real.length - 1), box.bottom + 16, String(real.length), { "text-anchor": "middle" }),
-    text(box.left, box.bottom + 34, "← coarse", { class: "ux-soft" }),
-    text((box.left + split) / 2, box.bottom + 34, "direction", { "text-anchor": "middle" }),
-    text(split, box.bottom + 34, "fine →", { "text-anchor": "end", class: "ux-soft" }),
-    text((beside + box.right) / 2, box.bottom + 34, "response", { "text-anchor": "middle" }),
-  );
-  chart.setAttribute("viewBox", `0 0 ${width} ${box.bottom + 38}`);
-  chart.replaceChildren(...marks);
+function drawSpectra(drawing, curves, beta, decades, width) {
+  const { real } = curves;
+  const box = frame(width, { least: 200, most: 280, share: 0.42 });
+  const { left, right, bottom } = box;
+  const split = left + 0.7 * (right - left);
+  const [main, beside] = [[left, split], [split + 22, right]];
+  const axis = logAxis(decades, box.up);
+  const X = scale([-0.5, real.length - 0.5], main);
+  const R = scale([0, 1], beside);
+  const edge = axis.at(beta + 2 * real.at(-1)); // ridge passes what lies below
+  draw(drawing, width, bottom + 38, [
+    ...[main, beside].map(([from, to]) =>
+      h("svg:rect", { class: "ux-window", x: from, y: edge, width: to - from, height: bottom - edge })),
+    text(0, 12, box.wide ? "eigenvalues λ; shaded: what ridge passes" : "eigenvalues λ"),
+    text(beside[0], 12, "β/(λ + β)"),
+    ...rungs(axis.decades(), [main, beside]),
+    ...CURVES.flatMap(([side, style]) => spectrumMarks(style, curves[side].map((v, i) => [X(i), axis.at(v)]))),
+    rule(`cut ux-${STYLE.one}`, axis.at(beta), main, beside),
+    text(split + 4, axis.at(beta) + 4, "β", { class: `ux-mark ux-${STYLE.one}` }),
+    line(STYLE.one, axis.values(100).map((lam) => [R(beta / (lam + beta)), axis.at(lam)])),
+    rule("zero", bottom, main, beside),
+    ...[[0, "0"], [0.5, "½"], [1, "1"]].map(([r, label]) => centred(R(r), bottom + 16, label)),
+    ...[1, real.length].map((i) => centred(X(i - 1), bottom + 16, String(i))),
+    ...ends(bottom + 34, main, "← coarse", "direction", "fine →"),
+    centred((beside[0] + beside[1]) / 2, bottom + 34, "response"),
+  ]);
+}
+
+/** Eigenvalues as a curve, the real side's broad; with dots where directions are too few for a line alone to show. */
+function spectrumMarks(style, points) {
+  const dots = points.length < 8 ? points.map(([x, y]) => dot(style, x, y, 3)) : [];
+  return [line(style === STYLE.real ? style : `${style} ux-thin`, points), ...dots];
 }
 
 /** What a round starts from and ends with, and the whole set, whose later rounds are still pale photographs. */
@@ -150,13 +163,12 @@ function roundImages(model, rounds) {
   const [sheets, names] = [model.get("sheets"), model.get("names")];
   const [wide, high] = sheets.start ? model.get("shape") : [1, rounds * 3 - 2];
   const pitch = (high + 2) / rounds; // rows of a sheet lie two pixels apart
-  const sheet = (side) => h("img", { src: sheets[side], width: wide, height: high, class: "ux-pixels" });
   const strips = ["start", "distilled"].map((side) => {
-    const image = sheet(side);
-    const caption = h("span");
-    return { image, caption, node: captioned(h("div", { class: "ux-strip", style: `aspect-ratio: ${wide} / ${pitch - 2}` }, image), caption) };
+    const [image, caption] = [sheet([wide, high], sheets[side]), h("span")];
+    const window = h("div", { class: "ux-strip", style: `aspect-ratio: ${wide} / ${pitch - 2}` }, image);
+    return { image, caption, node: captioned(window, caption) };
   });
-  const [behind, front] = [sheet("start"), sheet("distilled")];
+  const [behind, front] = ["start", "distilled"].map((side) => sheet([wide, high], sheets[side]));
   const caption = h("span");
   const whole = captioned(h("div", { class: "ux-stack" }, behind, front), caption);
   const pictures = h("div", { class: "ux-rounds" }, h("div", {}, ...strips.map((s) => s.node)), whole);

@@ -1,4 +1,14 @@
-// Explorers of UniDD, 7 of 7: `render({model, el})` asks the model for its `kind` and hands over to that explorer.
+// The explorers: `render({model, el})` asks the model for its `kind` and hands over to that explorer. A browser runs
+// these modules as they are; unidd/book/bundle.py makes one file of them.
+
+import { renderBand } from "./bands.js";
+import { renderCurriculum } from "./curriculum.js";
+import { renderFilters } from "./filters.js";
+import { renderImages } from "./images.js";
+
+// For tests, which compare the algebra with the Python package.
+export { bandWeights, combine, decompose, highFrequencyShare, responses, stretched } from "./algebra.js";
+export { bandPicture } from "./bands.js";
 
 const EXPLORERS = {
   filters: renderFilters, band: renderBand, images: renderImages, curriculum: renderCurriculum,

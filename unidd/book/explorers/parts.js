@@ -1,18 +1,26 @@
-// Explorers of UniDD, 2 of 7: what explorers are built from. Controls are native, so a keyboard works as it always does.
+// What explorers are built from: controls, which are native, so that a keyboard works as it always does; parts of
+// drawings; and the place on the page that keeps them in step with the model.
+
+import { CSS } from "./style.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+const WIDE = 480; // pixels above which there is room for whole sentences
 let nextId = 0;
 
+const absent = (value) => value === undefined || value === null;
+
 /** An element with attributes and children; `svg:` before the tag makes an SVG element. */
-function h(tag, attributes = {}, ...children) {
+export function h(tag, attributes = {}, ...children) {
   const node = tag.startsWith("svg:") ? document.createElementNS(SVG, tag.slice(4)) : document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) {
-    if (value === false || value == null) continue;
+    if (value === false || absent(value)) continue;
     node.setAttribute(key, value === true ? "" : value);
   }
-  node.append(...children.filter((child) => child != null));
+  node.append(...children.filter((child) => !absent(child)));
   return node;
 }
+
+// ---- numbers in words
 
 /** A few significant digits, with a real minus sign and ×10ⁿ where plain digits would be long. */
 export function format(value, digits = 3) {
@@ -27,13 +35,16 @@ const superscript = (n) => String(n).replace(/[-0-9]/g, (c) => "⁻⁰¹²³⁴�
 const power10 = (k) => (k === 0 ? "1" : k === 1 ? "10" : `10${superscript(k)}`);
 
 /** A share in %, with a decimal where it is small or nearly all. */
-function percent(share) {
+export function percent(share) {
   const rest = Math.min(share, 1 - share);
-  return `${(100 * share).toFixed(rest <= 1e-12 || rest >= 0.0995 ? 0 : rest < 0.00095 ? 3 : share < 0.5 || rest < 0.0105 ? 1 : 0)} %`;
+  const round = rest <= 1e-12 || rest >= 0.0995;
+  return `${(100 * share).toFixed(round ? 0 : rest < 0.00095 ? 3 : share < 0.5 || rest < 0.0105 ? 1 : 0)} %`;
 }
 
+// ---- controls
+
 /** A labelled native range input; `show` turns the slider's position into text. */
-function slider(label, { min, max, step, show, hint }, onInput) {
+export function slider(label, { min, max, step, show, hint }, onInput) {
   const id = `ux-${nextId++}`;
   const output = h("output", { for: id });
   const input = h("input", { type: "range", id, min, max, step });
@@ -49,7 +60,7 @@ function slider(label, { min, max, step, show, hint }, onInput) {
 }
 
 /** A labelled native select; options are values, or [value, text]. */
-function select(label, options, onChange) {
+export function select(label, options, onChange) {
   const id = `ux-${nextId++}`;
   const input = h("select", { id }, ...options.map((o) => [o].flat()).map(([value, words = value]) =>
     h("option", { value }, words)));
@@ -59,7 +70,7 @@ function select(label, options, onChange) {
 }
 
 /** Check boxes that look like chips, each with a sample of its line. */
-function chips(legend, items, onChange) {
+export function chips(legend, items, onChange) {
   const boxes = items.map(({ name }) => {
     const box = h("input", { type: "checkbox", value: name });
     box.addEventListener("change", () => onChange(boxes.filter((b) => b.checked).map((b) => b.value)));
@@ -71,20 +82,16 @@ function chips(legend, items, onChange) {
 }
 
 /** One check box. */
-function toggle(label, hint, onChange) {
+export function toggle(label, hint, onChange) {
   const box = h("input", { type: "checkbox" });
   box.addEventListener("change", () => onChange(box.checked));
   return { node: h("label", { class: "ux-toggle", title: hint }, box, label), set: (on) => { box.checked = on; } };
 }
 
-const sample = (name) => h("svg:svg", { class: "ux-sample", viewBox: "0 0 26 8", "aria-hidden": "true" },
-  h("svg:path", { class: `ux-line ux-${name}`, d: "M1 4H25" }));
-
-const pathOf = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
-const text = (x, y, content, attributes = {}) => h("svg:text", { x, y, ...attributes }, content);
+// ---- tables and pictures
 
 /** A table of numbers: column heads, and rows of cells whose first is the row's head. */
-function readout(caption, heads) {
+export function readout(caption, heads) {
   const body = h("tbody");
   const node = h("table", { class: "ux-readout" }, h("caption", {}, caption),
     h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))), body);
@@ -93,11 +100,12 @@ function readout(caption, heads) {
   return { node, set };
 }
 
-/** Something to see above its caption. Not a <figure>: the pages around explorers have styles of their own for those. */
-const captioned = (seen, ...caption) => h("div", { class: "ux-picture" }, seen, h("div", { class: "ux-caption" }, ...caption));
+/** Something to see above its caption. No <figure>: the pages around explorers have styles of their own for those. */
+export const captioned = (seen, ...caption) =>
+  h("div", { class: "ux-picture" }, seen, h("div", { class: "ux-caption" }, ...caption));
 
 /** A grey picture; `draw` takes values in [0, 1], clipped, and a label that says what is seen. */
-function picture(size, label, ...caption) {
+export function picture(size, label, ...caption) {
   const canvas = h("canvas", { width: size, height: size, role: "img", "aria-label": label });
   const node = captioned(canvas, ...caption);
   const context = canvas.getContext("2d");
@@ -113,12 +121,92 @@ function picture(size, label, ...caption) {
   return { node, draw };
 }
 
+/** A sheet of images, or the place for one: a picture whose pixels stay visible. */
+export const sheet = ([width, height], src) => h("img", { src, width, height, class: "ux-pixels" });
+
+// ---- drawings
+
+/** The style of what is not a filter: the real side, the photographs at the start, and up to two things compared. */
+export const STYLE = { real: "real", start: "allpass", one: "ridge", other: "linear" };
+
+/** An empty drawing. */
+export const chart = () => h("svg:svg", { class: "ux-chart", role: "img" });
+
+/** Show marks, and nothing else, in a drawing of that size. */
+export function draw(node, width, height, marks) {
+  node.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  node.replaceChildren(...marks);
+}
+
+/** Where curves go in a drawing `width` pixels wide: `share` of the width high, but `least` … `most` pixels. */
+export function frame(width, { left = 44, top = 28, least, most, share }) {
+  const [right, bottom] = [width - 10, top + Math.min(most, Math.max(least, width * share))];
+  return { left, right, top, bottom, across: [left, right], up: [bottom, top], width, wide: width > WIDE };
+}
+
+/** The linear scale that takes a … b to the pixels from … to. */
+export const scale = ([a, b], [from, to]) => (value) => from + ((value - a) / (b - a)) * (to - from);
+
+/**
+ * A logarithmic axis from 10^low to 10^high along the pixels from … to: the place of a value, at an end if it lies
+ * beyond it; [place, label] of each power of ten, or of every second; and n + 1 values in equal ratios.
+ */
+export function logAxis([low, high], [from, to]) {
+  const place = scale([low, high], [from, to]);
+  const at = (value) => place(Math.min(high, Math.max(low, Math.log10(Math.max(value, Number.MIN_VALUE)))));
+  const decades = (every = 1) => {
+    const first = Math.ceil(low);
+    return Array.from({ length: Math.floor((high - first) / every) + 1 }, (_, i) => first + i * every)
+      .map((k) => [place(k), power10(k)]);
+  };
+  const values = (n) => Array.from({ length: n + 1 }, (_, i) => 10 ** (low + ((high - low) * i) / n));
+  return { at, decades, values, holds: (value) => Math.log10(value) >= low && Math.log10(value) <= high };
+}
+
+const pathOf = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
+
+/** A curve through points [x, y], in the style of a filter or of `STYLE`. */
+export const line = (style, points) => h("svg:path", { class: `ux-line ux-${style}`, d: pathOf(points) });
+
+/** The area within points [x, y], of a class of its own. */
+export const area = (look, points) => h("svg:path", { class: look, d: `${pathOf(points)}Z` });
+
+/** A sample of a curve, for a caption. */
+export const sample = (style) => h("svg:svg", { class: "ux-sample", viewBox: "0 0 26 8", "aria-hidden": "true" },
+  h("svg:path", { class: `ux-line ux-${style}`, d: "M1 4H25" }));
+
+export const text = (x, y, content, attributes = {}) => h("svg:text", { x, y, ...attributes }, content);
+
+/** Text around x. */
+export const centred = (x, y, content) => text(x, y, content, { "text-anchor": "middle" });
+
+/** A level line over each of some spans [from, to]. */
+export const rule = (look, y, ...spans) =>
+  h("svg:path", { class: `ux-${look}`, d: spans.map(([from, to]) => `M${from} ${y}H${to}`).join("") });
+
+/** Level lines at [y, label] over the spans, labelled before the first; the one at `zero` is drawn as an axis. */
+export const rungs = (marks, spans, zero) => marks.flatMap(([y, label]) => [
+  rule(y === zero ? "zero" : "grid", y, ...spans), text(spans[0][0] - 6, y + 4, label, { "text-anchor": "end" }),
+]);
+
+/** Ticks at [x, label] below an axis at y. */
+export const ticks = (marks, y) => marks.flatMap(([x, label]) =>
+  [h("svg:path", { class: "ux-grid", d: `M${x} ${y}v5` }), centred(x, y + 17, label)]);
+
+/** What an axis is, between what its ends mean. */
+export const ends = (y, [from, to], first, name, last) => [
+  text(from, y, first, { class: "ux-soft" }), centred((from + to) / 2, y, name),
+  text(to, y, last, { "text-anchor": "end", class: "ux-soft" }),
+];
+
+// ---- page and model
+
 /**
  * Put an explorer on the page and keep it in step: `update` runs when one of the model's `names` changes, and when the
  * width does; it returns a sentence, which a screen reader hears at the end of a drag and not at each step of it. Gives
  * a function that takes the explorer off the page again, with `redraw` for what no trait tells.
  */
-function mount({ model, el }, names, children, update) {
+export function mount({ model, el }, names, children, update) {
   const live = h("p", { class: "ux-hidden", "aria-live": "polite" });
   el.replaceChildren(h("style", {}, CSS), h("div", { class: "ux" }, ...children, live));
   let announcing;
@@ -153,7 +241,10 @@ function mount({ model, el }, names, children, update) {
 }
 
 /** Set some traits of the model, and let the kernel know if there is one. */
-function change(model, values) {
+export function change(model, values) {
   Object.entries(values).forEach(([name, value]) => model.set(name, value));
   model.save_changes();
 }
+
+/** What sets one trait, for a control. */
+export const setter = (model, name) => (value) => change(model, { [name]: value });

@@ -1,3 +1,6 @@
+// The look of all explorers. Colours are the page's own where it has some: those of the book, or of JupyterLab.
+
+export const CSS = `
 .ux { --ux-text: var(--pst-color-text-base, var(--jp-ui-font-color1, currentColor));
   --ux-soft: var(--pst-color-text-muted, var(--jp-ui-font-color2, currentColor));
   --ux-card: var(--pst-color-background, transparent);
@@ -7,7 +10,8 @@
   color: var(--ux-text); background: var(--ux-card); border: 1px solid var(--ux-edge); border-radius: 12px;
   padding: 16px; font-size: 14px; line-height: 1.4; container-type: inline-size; }
 html[data-theme="dark"] .ux, body[data-jp-theme-light="false"] .ux, html[theme="dark"] .ux {
-  --ux-allpass: #aab4c0; --ux-linear: #f0a04b; --ux-ridge: #6cb6ff; --ux-landweber: #4ccb9f; --ux-residual: #ee8fc8; --ux-bandpass: #b7a3ff; }
+  --ux-allpass: #aab4c0; --ux-linear: #f0a04b; --ux-ridge: #6cb6ff; --ux-landweber: #4ccb9f; --ux-residual: #ee8fc8;
+  --ux-bandpass: #b7a3ff; }
 .ux *, .ux { box-sizing: border-box; }
 .ux-allpass { --c: var(--ux-allpass); --dash: 2 5; } .ux-linear { --c: var(--ux-linear); --dash: 10 5; }
 .ux-ridge { --c: var(--ux-ridge); --dash: none; } .ux-landweber { --c: var(--ux-landweber); --dash: 7 4 1.5 4; }
@@ -21,11 +25,12 @@ html[data-theme="dark"] .ux, body[data-jp-theme-light="false"] .ux, html[theme="
 .ux option { color: #111; background: #fff; }
 .ux-chips { display: flex; flex-wrap: wrap; gap: 6px; border: 0; margin: 0; padding: 0; min-width: 0; }
 .ux-chips legend { padding: 0; margin-bottom: 4px; float: none; width: auto; }
-.ux .ux-chip { display: inline-flex; align-items: center; gap: 7px; min-height: 32px; padding: 2px 11px; cursor: pointer;
-  border: 1px solid var(--ux-edge); border-radius: 16px; }
+.ux .ux-chip { display: inline-flex; align-items: center; gap: 7px; min-height: 32px; padding: 2px 11px;
+  cursor: pointer; border: 1px solid var(--ux-edge); border-radius: 16px; }
 .ux .ux-chip:has(:checked) { color: var(--ux-text); border-color: var(--c); }
 .ux .ux-chip:not(:has(:checked)) .ux-sample { opacity: 0.35; }
-.ux .ux-chip:has(:focus-visible), .ux select:focus-visible, .ux input:is([type="range"], .ux-toggle input):focus-visible {
+.ux .ux-chip:has(:focus-visible), .ux select:focus-visible,
+.ux input:is([type="range"], .ux-toggle input):focus-visible {
   outline: 2px solid var(--ux-ridge); outline-offset: 2px; }
 .ux-chip input { position: absolute; opacity: 0; width: 1px; height: 1px; }
 .ux-sample { width: 26px; height: 8px; flex: none; vertical-align: middle; margin-right: 2px; }
@@ -36,40 +41,52 @@ html[data-theme="dark"] .ux, body[data-jp-theme-light="false"] .ux, html[theme="
 .ux-line { fill: none; stroke: var(--c); stroke-width: 2.4; stroke-dasharray: var(--dash); stroke-linejoin: round; }
 .ux-cut { fill: none; stroke: var(--c); stroke-width: 1; opacity: 0.7; }
 .ux-line.ux-real { stroke-width: 5; opacity: 0.5; } .ux-line.ux-thin { stroke-width: 1.8; }
-.ux-band { fill: var(--c); } .ux-spread { fill: var(--c); opacity: 0.16; } .ux-window { fill: var(--ux-ridge); opacity: 0.15; }
+.ux-band { fill: var(--c); } .ux-spread { fill: var(--c); opacity: 0.16; }
+.ux-window { fill: var(--ux-ridge); opacity: 0.15; }
 .ux-density { fill: var(--ux-soft); opacity: 0.17; }
 .ux-rug { fill: none; stroke: var(--ux-soft); opacity: 0.55; }
 .ux-grid { fill: none; stroke: var(--ux-edge); } .ux-zero { fill: none; stroke: var(--ux-soft); opacity: 0.7; }
-.ux-pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(46%, 120px), 1fr)); gap: 10px 12px; margin: 12px 0; }
+.ux-pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(46%, 120px), 1fr)); gap: 10px 12px;
+  margin: 12px 0; }
 .ux-pictures.ux-large { grid-template-columns: repeat(auto-fit, minmax(min(46%, 190px), 1fr)); }
 .ux-picture { max-width: 260px; }
-.ux .ux-picture :is(canvas, img) { display: block; width: 100%; height: auto; border-radius: 4px; margin: 0; background: none; }
+.ux .ux-picture :is(canvas, img) { display: block; width: 100%; height: auto; border-radius: 4px; margin: 0;
+  background: none; }
 .ux .ux-picture .ux-pixels { image-rendering: pixelated; }
 .ux-caption { color: var(--ux-soft); font-size: 13px; margin-top: 4px; }
 .ux-caption > span { margin-right: 16px; }
 .ux [hidden] { display: none; }
 .ux-note { color: var(--ux-soft); margin: 12px 0; }
-.ux .ux-toggle { display: inline-flex; align-items: center; gap: 7px; min-height: 32px; cursor: pointer; color: var(--ux-text); align-self: end; }
+.ux .ux-toggle { display: inline-flex; align-items: center; gap: 7px; min-height: 32px; cursor: pointer;
+  color: var(--ux-text); align-self: end; }
 .ux-toggle input { width: 16px; height: 16px; margin: 0; accent-color: var(--ux-ridge); }
-.ux-sliders { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 190px), 1fr)); gap: 8px 24px; margin: 12px 0; }
-.ux-slider { display: grid; align-content: start; grid-template-columns: auto 1fr; gap: 2px 8px; align-items: baseline; }
-.ux-slider input { grid-column: 1 / -1; grid-row: 2; width: 100%; min-height: 24px; margin: 0; accent-color: var(--ux-ridge); }
+.ux-sliders { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 190px), 1fr)); gap: 8px 24px;
+  margin: 12px 0; }
+.ux-slider { display: grid; align-content: start; grid-template-columns: auto 1fr; gap: 2px 8px;
+  align-items: baseline; }
+.ux-slider input { grid-column: 1 / -1; grid-row: 2; width: 100%; min-height: 24px; margin: 0;
+  accent-color: var(--ux-ridge); }
 .ux-slider output { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; font-size: 13px; }
 .ux-slider:has(:disabled) { opacity: 0.45; }
-.ux table.ux-readout { width: 100%; margin: 0; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px;
-  color: inherit; background: none; }
+.ux table.ux-readout { width: 100%; margin: 0; border-collapse: collapse; font-variant-numeric: tabular-nums;
+  font-size: 13px; color: inherit; background: none; }
 .ux-readout caption { caption-side: top; text-align: left; color: var(--ux-soft); font-size: 13px; padding: 4px 0; }
-.ux .ux-readout th, .ux .ux-readout td { padding: 4px 8px 4px 0; text-align: right; border: 0; font-weight: normal; background: none; }
+.ux .ux-readout th, .ux .ux-readout td { padding: 4px 8px 4px 0; text-align: right; border: 0; font-weight: normal;
+  background: none; }
 .ux .ux-readout tbody tr { border-top: 1px solid var(--ux-edge); background: none; }
 .ux .ux-readout th:first-child { text-align: left; white-space: nowrap; }
 .ux .ux-readout thead th { color: var(--ux-soft); } .ux-formula { color: var(--ux-soft); font-style: italic; }
 @container (max-width: 480px) { .ux-formula { display: none; } }
-.ux button { font: inherit; color: inherit; background: var(--ux-card); border: 1px solid var(--ux-edge); border-radius: 8px;
-  padding: 4px 12px; min-height: 32px; min-width: 7.5em; cursor: pointer; }
-.ux button:hover { border-color: var(--ux-ridge); } .ux button:focus-visible { outline: 2px solid var(--ux-ridge); outline-offset: 2px; }
+.ux button { font: inherit; color: inherit; background: var(--ux-card); border: 1px solid var(--ux-edge);
+  border-radius: 8px; padding: 4px 12px; min-height: 32px; min-width: 7.5em; cursor: pointer; }
+.ux button:hover { border-color: var(--ux-ridge); }
+.ux button:focus-visible { outline: 2px solid var(--ux-ridge); outline-offset: 2px; }
 .ux-play { flex-wrap: nowrap; } .ux-play .ux-slider { flex: 1; }
 .ux-rounds { display: grid; grid-template-columns: 2.2fr 1fr; gap: 10px 20px; margin: 12px 0; align-items: start; }
 .ux-rounds .ux-picture { max-width: none; margin-bottom: 8px; } .ux-strip { overflow: hidden; border-radius: 4px; }
-.ux-stack { position: relative; } .ux-stack img:first-child { opacity: 0.3; } .ux-stack img:last-child { position: absolute; inset: 0; }
+.ux-stack { position: relative; } .ux-stack img:first-child { opacity: 0.3; }
+.ux-stack img:last-child { position: absolute; inset: 0; }
 @container (max-width: 480px) { .ux-rounds { grid-template-columns: 1fr; } }
-.ux-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; margin: 0; }
+.ux-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
+  margin: 0; }
+`;
