@@ -109,34 +109,31 @@ class Task:
 
 
 @cache
-def pictures(per_class: int | None = None):
+def pictures(per_class: int | None = None, size: int = 32) -> tuple:
     """Return `photos` on the CPU, or noise of its shape where scikit-image is missing, and which it is.
 
     Args:
         per_class: so many training images of each class, and a fifth as many test images; None takes all.
+        size: of the corner that is taken of each.
     """
     from unidd.data.datasets import PHOTOS, ImageData, Split, load
+
+    def noise(n: int) -> Split:
+        generator = torch.Generator().manual_seed(n)
+        images = torch.randint(0, 256, (10 * n, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        return Split(images, torch.arange(10).repeat_interleave(n))
+
+    def part(split: Split, n: int) -> Split:
+        taken = split.take(torch.cat([(split.labels == k).nonzero().flatten()[:n] for k in range(10)]))
+        return Split(taken.images[..., :size, :size].clone(), taken.labels)
 
     try:
         data, what = load("photos"), "photos"
     except ImportError:
-        splits = [
-            Split(
-                torch.randint(
-                    0, 256, (10 * n, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(n)
-                ),
-                torch.arange(10).repeat_interleave(n),
-            )
-            for n in (500, 100)
-        ]
-        data, what = ImageData("photos", *splits, PHOTOS), "noise of the shape of photos: scikit-image is missing"
-    if per_class:
-        parts = []
-        for split, n in ((data.train, per_class), (data.test, max(1, per_class // 5))):
-            index = torch.cat([(split.labels == k).nonzero().flatten()[:n] for k in range(data.classes)])
-            parts.append(split.take(index))
-        data = ImageData(data.name, *parts, data.class_names)
-    return data, what
+        data, what = ImageData("photos", noise(500), noise(100), PHOTOS), "noise of its shape: no scikit-image"
+    if per_class is None:
+        return data, what
+    return ImageData("photos", part(data.train, per_class), part(data.test, max(1, per_class // 5)), PHOTOS), what
 
 
 def network(name: str, width: int, images: Tensor) -> nn.Module:
@@ -156,12 +153,11 @@ def agreement(task: Task) -> dict:
     Errors are relative, and in two ways: to the CPU in float64, which says how much is rounding, and to the CPU in the
     same precision.
     """
-    data, what = pictures(5 if task.quick else 20)
+    data, what = pictures(5, 8) if task.quick else pictures(20)
     record = {"images": what, "real": len(data.train), "batch": data.classes, "networks": {}}
     here = torch.device("cpu")
-    for name in ("convnet", "resnet18"):
-        images = data.normalise(data.train.images)
-        model = network(name, 8 if task.quick else 128, images[:: 4 if task.quick else 1])
+    for name, width in (("convnet", 8),) if task.quick else (("convnet", 128), ("resnet18", 0)):
+        model = network(name, width, data.normalise(data.train.images))
         exact = first_steps(model, data, here, "float64")
         networks = record["networks"][name] = {}
         for precision in ("float32", "bfloat16"):
@@ -228,7 +224,7 @@ def cost(task: Task) -> dict:
     from step_cost import Case, measure
 
     if task.quick:
-        cases = [Case("resnet18", batch=2, size=8, classes=2)]
+        cases = [Case(batch=2, size=8, classes=2, width=8)]
     else:
         cases = [Case("resnet18", batch, half=half) for half in ("", "bfloat16") for batch in (100, 1000)]
     steps, attempts = (3, 1) if task.quick else (24, 2)

@@ -15,6 +15,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
     data                  images
         datasets          by name, from a folder, or from any torch Dataset
         augment           crop, flip, roll and CutMix for whole batches
+        grids             images side by side
         synthetic         a synthetic set with everything it depends on
         exchange          sets in the formats of others
     networks              what looks at images
@@ -42,8 +43,10 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         measuring         what the parts of a run take here, from a few steps of each
         planning          time, memory and disk of a run before it starts
     book                  what the book shows
-        plots             figures
+        rounding          numbers with as many digits as a page needs
         pictures          photographs as patches, and pictures small enough for a page
+        plots             figures
+        bundle            the explorers' ES modules joined to one
         widgets           explorers
         equations         the table equation → code → test
         sphinx            how figures and explorers reach a page

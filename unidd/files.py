@@ -10,7 +10,7 @@ import os
 import pickle
 import tempfile
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -105,4 +105,11 @@ def tensors_hash(tensors: dict[str, Tensor]) -> str:
 
 
 def versions() -> dict[str, str]:
-    return {package: version(package) for package in ("unidd", "torch", "torchvision")}
+    return {package: _version(package) for package in ("unidd", "torch", "torchvision")}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a folder on the path, as on a machine that is lent for minutes
+        return "not installed"

@@ -135,11 +135,11 @@ def test_progress_bars_leave_nothing_and_other_output_is_left_alone():
 
 def table(**changes) -> pd.DataFrame:
     rows = [
-        ("photos", "soft", ipc, method, 50.0 + ipc + i, 1.5, 3)
-        for i, method in enumerate(("random", "cfm"))
+        ("photos", "online-soft", ipc, method, role, 50.0 + ipc + i, 1.5, 3)
+        for i, (method, role) in enumerate({"random": "baseline", "cfm": "method"}.items())
         for ipc in (1, 10)
     ]
-    frame = pd.DataFrame(rows, columns=["dataset", "protocol", "ipc", "method", "mean", "std", "n"])
+    frame = pd.DataFrame(rows, columns=["dataset", "regime", "ipc", "method", "role", "mean", "std", "n"])
     return frame.assign(**changes)
 
 
@@ -152,7 +152,8 @@ def test_accuracy_draws_means_and_error_bars_and_describes_the_best():
 
 
 def test_accuracy_of_full_data_is_a_line_across():
-    full = {"dataset": "photos", "protocol": "soft", "ipc": None, "method": "full", "mean": 97.0, "std": 0.3, "n": 3}
+    full = {"dataset": "photos", "regime": "online-soft", "ipc": None, "method": "full", "role": "ceiling"}
+    full |= {"mean": 97.0, "std": 0.3, "n": 3}
     chart = plots.accuracy(pd.concat([table(), pd.DataFrame([full])], ignore_index=True))
     assert len(chart.data) == 2
     assert [shape.y0 for shape in chart.layout.shapes] == [51.0, 60.0, 97.0]  # the baseline's, then the full data's
@@ -163,11 +164,11 @@ def test_accuracy_of_one_seed_claims_no_spread():
     assert "±" not in chart.layout.meta["alt"]
 
 
-def test_accuracy_refuses_to_mix_protocols_and_picks_one():
-    both = pd.concat([table(), table(protocol="hard")])
-    with pytest.raises(ValueError, match="several values of protocol"):
+def test_accuracy_refuses_to_mix_label_regimes_and_picks_one():
+    both = pd.concat([table(), table(regime="hard")])
+    with pytest.raises(ValueError, match="several values of regime"):
         plots.accuracy(both)
-    assert "hard labels" in plots.accuracy(both, protocol="hard").layout.meta["alt"]
+    assert "hard labels" in plots.accuracy(both, regime="hard").layout.meta["alt"]
 
 
 def test_accuracy_without_results_says_so():

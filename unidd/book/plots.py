@@ -61,10 +61,10 @@ def figure(traces, alt: str, height: int = 420, **layout) -> go.Figure:
 
 
 def accuracy(table: pd.DataFrame, dataset: str | None = None, regime: str | None = None) -> go.Figure:
-    """Draw the test accuracy at each number of images per class, a marker per method, error bars of one standard deviation.
+    """Draw the test accuracy at each number of images per class, a marker a method, with bars of one standard deviation.
 
-    A short dotted line at the mean of random real images shows which methods beat it; training on the full data (a row without
-    `ipc`) is a line across.
+    A short dotted line at the mean of random real images shows which methods beat it; training on the full data (a row
+    without `ipc`) is a line across.
 
     Args:
         table: from `tables.table`: columns dataset, regime, method, role, ipc, mean, std, n; accuracies in %.
@@ -82,8 +82,9 @@ def accuracy(table: pd.DataFrame, dataset: str | None = None, regime: str | None
     shifts = [0.64 * ((i + 0.5) / len(groups) - 0.5) for i in range(len(groups))]
     traces = [_accuracy_trace(groups[m], m, ipcs, i, shifts[i]) for i, m in enumerate(groups)]
     best = max(rows, key=lambda row: row["mean"])
+    labels = best["regime"].replace("-", " ")
     alt = (
-        f"Test accuracy on {best['dataset']} with {best['regime'].replace('-', ' ')} labels, of {', '.join(groups)}, at "
+        f"Test accuracy on {best['dataset']} with {labels} labels, of {', '.join(groups)}, at "
         f"{' and '.join(map(str, ipcs))} images per class; the highest is {best['method']} with "
         f"{_plus_minus(best)} at {int(best['ipc'])}."
     )
