@@ -61,7 +61,7 @@ def figure(traces, alt: str, height: int = 420, **layout) -> go.Figure:
 
 
 def accuracy(table: pd.DataFrame, dataset: str | None = None, regime: str | None = None) -> go.Figure:
-    """Draw the test accuracy at each number of images per class, a marker a method, with bars of one standard deviation.
+    """Draw the test accuracy at each number of images per class, a marker a method, bars of one standard deviation.
 
     A short dotted line at the mean of random real images shows which methods beat it; training on the full data (a row
     without `ipc`) is a line across.
