@@ -11,7 +11,7 @@ the record, the others have their figures, and the exit code is 1. The record is
 import argparse
 import contextlib
 import copy
-import importlib
+import importlib.util
 import io
 import os
 import platform
@@ -19,10 +19,10 @@ import sys
 import tempfile
 import time
 import traceback
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import torch
@@ -65,19 +65,23 @@ def _dump(tensors: dict[str, Tensor]) -> bytes:
     return buffer.getvalue()
 
 
-def _load(content: bytes) -> dict[str, Tensor]:
-    return torch.load(io.BytesIO(content), weights_only=True)
+def _load(content: bytes, device: str = "cpu") -> dict[str, Tensor]:
+    return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+
+
+def _dump_file(tensors: dict[str, Tensor], path: str | Path) -> None:
+    Path(path).write_bytes(_dump(tensors))
 
 
 def _load_file(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
-    return torch.load(path, map_location=device, weights_only=True)
+    return _load(Path(path).read_bytes(), device)  # given the path, torch would ask safetensors
 
 
 STAND_INS = {  # package → module → what stands in it; of safetensors the files are torch's, tyro is not called
     "tqdm": {"tqdm": {}, "tqdm.auto": {"tqdm": Bar}},
     "safetensors": {
         "safetensors": {"SafetensorError": type("SafetensorError", (Exception,), {})},
-        "safetensors.torch": {"save": _dump, "load": _load, "save_file": torch.save, "load_file": _load_file},
+        "safetensors.torch": {"save": _dump, "load": _load, "save_file": _dump_file, "load_file": _load_file},
     },
     "tyro": {"tyro": {}},
 }
@@ -87,12 +91,10 @@ def stand_in() -> list[str]:
     """Put stand-ins where a package is missing, and return the packages' names."""
     missing = []
     for package, modules in STAND_INS.items():
-        try:
-            importlib.import_module(package)
-        except ImportError:
+        if importlib.util.find_spec(package) is None:
             missing.append(package)
             for name, content in modules.items():
-                sys.modules[name] = types.ModuleType(name)
+                sys.modules[name] = importlib.util.module_from_spec(ModuleSpec(name, None))
                 vars(sys.modules[name]).update(content)
     return missing
 
@@ -127,9 +129,9 @@ def pictures(per_class: int | None = None, size: int = 32) -> tuple:
         taken = split.take(torch.cat([(split.labels == k).nonzero().flatten()[:n] for k in range(10)]))
         return Split(taken.images[..., :size, :size].clone(), taken.labels)
 
-    try:
+    if importlib.util.find_spec("skimage"):
         data, what = load("photos"), "photos"
-    except ImportError:
+    else:
         data, what = ImageData("photos", noise(500), noise(100), PHOTOS), "noise of its shape: no scikit-image"
     if per_class is None:
         return data, what

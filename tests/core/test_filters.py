@@ -210,6 +210,7 @@ def test_a_band_holds_its_lower_edge_and_not_its_upper_one():
     edges = torch.tensor([0.125, 0.5, 2.0])
     assert BandPass(0.125, 0.5).response(edges).tolist() == [1, 0, 0]
     assert BandPass(0.5).response(edges).tolist() == [0, 1, 1]
+    assert BandPass(0.5).response(torch.tensor([1e30])).item() == 1, "without an upper edge all is in it"
     halves = BandPass(0.0, 0.5).response(edges) + BandPass(0.5).response(edges)
     assert halves.tolist() == [1, 1, 1], "neighbouring bands share no frequency and lose none"
 
@@ -579,7 +580,7 @@ def test_distances_and_their_derivatives_against_the_oracle(kind, distances, rat
     assert close(found[1], found[1].mT, 1e-12)
 
 
-@pytest.mark.parametrize("filter", [AllPass(), Linear(), Custom(lambda lam: lam)], ids=repr)
+@pytest.mark.parametrize("filter", [AllPass(), Linear(), Custom(lambda lam: lam)], ids=["all-pass", "linear", "custom"])
 def test_equal_sides_push_nothing(filter):
     ffc, flc, _, _ = layers()
     matrix = filter.matrix(ffc)

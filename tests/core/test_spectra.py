@@ -212,6 +212,13 @@ def test_mean_frequency_of_one_pixel_is_the_mean_radius():
         assert float(mean_frequency(point, size)[0]) == pytest.approx(float(radius(size or 4).mean()))
 
 
+def test_mean_frequency_of_an_image_that_is_not_square_loses_no_pixel():
+    image = randn(1, 2, 4, 8)
+    padded = torch.nn.functional.pad(image, (0, 0, 0, 4))
+    for wide, square in ((image, padded), (image.mT, padded.mT)):
+        assert torch.allclose(mean_frequency(wide), mean_frequency(square))
+
+
 @given(SEEDS, st.integers(1, 16))
 def test_band_response_obeys_parseval_and_adds_up(seed, k):
     """The mean of H is the share of directions kept; complementary bands add up to 1."""

@@ -257,6 +257,7 @@ def test_crops_against_torchvision():
         torch.tensor([[p[k] for k in ("height", "width", "top", "left")] for p in found], dtype=torch.float64) / 2000
     )
     height, width, down, across = crops(20_000)
+    assert float((height * width).min()) == pytest.approx(0.08, abs=1e-3)
     fits = (height < 1 - 1e-6) & (width < 1 - 1e-6)
     # P(area > e^−|log aspect|), for an area in [0.08, 1] and |log aspect| up to b
     b = math.log(4 / 3)

@@ -189,6 +189,12 @@ def test_a_process_enters_with_its_own_images():
     assert torch.equal(second, whole[1:2])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_images_on_their_way_have_the_type_of_the_descent(dtype):
+    seen = [position.x.dtype for position in [begun(dtype=dtype)] for one in steps(Bare(), position) if not one.last]
+    assert seen == [dtype] * 8
+
+
 def test_floats_and_bytes_are_the_same_images():
     start = Start.real(data(), 2, 0)
     floats = Start(start.images / 255, start.labels, start.numbers, start.sizes)

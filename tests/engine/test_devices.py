@@ -33,13 +33,13 @@ from unidd.networks.training import TrainConfig, accuracy, train
 METHODS = [cls for cls in methods.found() if issubclass(cls, Descending)]
 FILTERS, SIGNALS = ("ridge", "linear", "all-pass", "landweber", "residual", "none"), ("mean", "class", "mix")
 CHANNELS, ROWS = 0, 2  # classes of a batch: of two images the layer of 20 channels has so few rows that they are taken
-KINDS = ["meta", "cuda"]
+KINDS = ["meta", "cuda"] if torch.backends.cuda.is_built() else ["meta"]  # a torch built for CUDA needs no GPU for it
 
 
 def small(cls: type[Descending], **settings) -> Descending:
     """The method with few steps, and those settings that it has."""
     known = {f.name for f in fields(cls)}
-    return cls(**{name: value for name, value in {"steps": 4, **settings}.items() if name in known})
+    return cls(**{name: value for name, value in {"steps": 3, **settings}.items() if name in known})
 
 
 def at(device) -> tuple:
@@ -99,9 +99,9 @@ def check(method: Descending, place: Elsewhere, **options) -> Descended:
     """Assert that a descent elsewhere is the one on the CPU, and that nobody waits within a batch."""
     found, expected = descended(method, place, **options), here(method, **options)
     assert found.within() == []
-    assert found.first == expected.first
     assert not isinstance(found.images, Far), "finished images are on the CPU"
     if place.device.type == "meta":  # where there are gradients
+        assert found.first == expected.first
         assert torch.equal(found.images, expected.images)
         assert found.history == expected.history
     return found
@@ -110,18 +110,18 @@ def check(method: Descending, place: Elsewhere, **options) -> Descended:
 # ------------------------------------------------------------------------------------------------- nothing is wrong
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("group", [CHANNELS, ROWS])
+@pytest.mark.parametrize(("group", "kind"), [*((CHANNELS, kind) for kind in KINDS), (ROWS, "meta")])
 @pytest.mark.parametrize("cls", METHODS, ids=lambda cls: cls.__name__)
 def test_every_method_descends_there_as_here(cls, group, kind):
     check(small(cls, group=group), Elsewhere(kind))
 
 
 @pytest.mark.parametrize(
-    ("filter", "signal", "kind"), [*product(FILTERS, SIGNALS, ["meta"]), *product(FILTERS, ["mix"], ["cuda"])]
+    ("filter", "signal", "kind"), [*product(FILTERS, SIGNALS, ["meta"]), *product(FILTERS, ["mix"], KINDS[1:])]
 )
 def test_every_filter_and_signal(filter, signal, kind):
-    check(CFM(filter=filter, signal=signal, beta=1.0, steps=3), Elsewhere(kind))
+    method = CFM(filter=filter, signal=signal, beta=1.0, steps=3)
+    assert check(method, Elsewhere(kind)).first == here(method).first
 
 
 @pytest.mark.parametrize("emu", [True, False])
@@ -150,7 +150,7 @@ def test_correlations_that_are_summed_over_processes():
 # ------------------------------------------------------------------------------------------------------- precision
 
 
-@pytest.mark.parametrize(("precision", "kind"), [("float64", "meta"), ("bfloat16", "cuda"), ("float16", "cuda")])
+@pytest.mark.parametrize(("precision", "kind"), [("float64", "meta"), *product(["bfloat16", "float16"], KINDS[1:])])
 def test_every_precision(precision, kind):
     found = descended(CFM(precision=precision, steps=4), Elsewhere(kind))
     assert found.within() == []

@@ -102,9 +102,9 @@ def mean_frequency(images: Tensor, size: int | None = None) -> Tensor:
     """Mean |ω|, weighted with the power |X̂(ω)|² over all channels, of images (n, C, H, W): (n,), cycles a pixel.
 
     Args:
-        size: of the Fourier transform, images padded with zeros; by default their own.
+        size: of the Fourier transform, images padded with zeros; by default their own, or their longer side.
     """
-    size = size or images.shape[-1]
+    size = size or max(images.shape[-2:])
     power = torch.fft.fft2(images.double(), s=(size, size)).abs().square().sum(1)
     return (power * radius(size)).sum((1, 2)) / power.sum((1, 2))
 
