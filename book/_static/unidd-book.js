@@ -1,7 +1,7 @@
 // Draws what a notebook left in the page: plotly figures, and explorers without a kernel.
 import explorer from "./explorer.js";
 
-/** The JSON that follows an element, put there by unidd._book. */
+/** The JSON that follows an element, put there by unidd.book.sphinx. */
 const dataOf = (element) => JSON.parse(element.nextElementSibling.textContent);
 
 /** The part of anywidget's model that explorers use; the state lives in the page. */
