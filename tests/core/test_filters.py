@@ -635,6 +635,8 @@ def test_an_error_shows_where_the_filter_is_steep(filter, expected):
     """Beside max |f| / max |f'| on [0, λ_max]: β of a ridge, λ_max of what is not steep."""
     assert filter.scale(2.0) == pytest.approx(expected, rel=1e-9)
     assert isinstance(filter.scale(2.0), float)
+    if expected == 2.0:
+        assert filter.scale(1.9) == pytest.approx(1.9, rel=1e-15)
 
 
 def test_only_ridge_has_a_form_for_few_rows():

@@ -130,6 +130,7 @@ def test_effective_beta_of_landweber_is_near_one_over_rate_times_steps(steps, ra
 
 def test_effective_beta_of_a_flat_filter_is_the_top_of_the_grid():
     assert effective_beta(AllPass(), LAM) == pytest.approx(100)
+    assert effective_beta(AllPass(), 0.3 * LAM) == pytest.approx(30, rel=1e-12), "in float64"
 
 
 def test_effective_beta_needs_a_spectrum():

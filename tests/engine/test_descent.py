@@ -191,7 +191,8 @@ def test_a_process_enters_with_its_own_images():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_images_on_their_way_have_the_type_of_the_descent(dtype):
-    seen = [position.x.dtype for position in [begun(dtype=dtype)] for one in steps(Bare(), position) if not one.last]
+    position = begun(dtype=dtype)
+    seen = [position.x.dtype for one in steps(Bare(), position) if not one.last]
     assert seen == [dtype] * 8
 
 
@@ -651,9 +652,11 @@ def test_progress_shows_title_notes_and_terms_and_goes_on_where_it_was(tmp_path,
     assert " 3/12" not in shown.err
 
 
-def test_progress_is_silent_unless_asked_for_and_in_other_processes(capsys):
-    carry(Quadratic(), begun())
-    carry(Quadratic(), begun(), progress=True, ranks=Ranks(1, 1))
+@pytest.mark.parametrize("options", [{}, {"progress": True, "ranks": Ranks(1, 1)}], ids=["not asked for", "second"])
+def test_progress_is_silent_unless_asked_for_and_in_other_processes(tmp_path, capsys, options):
+    with pytest.raises(KeyboardInterrupt):
+        carry(Quadratic(), begun(), Noting(tmp_path, 5), save_every=1, **options)
+    carry(Quadratic(), begun(), Noting(tmp_path), **options)
     assert capsys.readouterr() == ("", "")
 
 
