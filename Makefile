@@ -8,6 +8,8 @@ CORES  ?= 2
 SNAKEMAKE_OPTIONS ?=
 # Which notebooks `make notebooks` refreshes
 NOTEBOOKS ?= $(wildcard notebooks/*.py)
+# Which mutants `make mutants` tries; none tries all
+MUTANTS ?=
 # Options of the timings, such as BENCH="--device cuda" or BENCH="--steps 50"
 BENCH ?=
 # What checks the explorers' JavaScript; version 9 runs on Node.js 18.18 and newer
@@ -26,7 +28,7 @@ quiet := TQDM_DISABLE=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce batch book test lint lint-js check coverage notebooks bench gpu pins clean distclean chromium
+.PHONY: help setup reproduce batch book test lint lint-js check coverage mutants notebooks bench gpu pins clean distclean chromium
 
 help: ## list what can be made
 	@echo "UniDD: dataset distillation through spectral filters. Targets:"
@@ -89,6 +91,11 @@ coverage: setup ## which lines of core and engine their tests do not run
 	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not browser" --cov --cov-report= tests/core tests/data \
 	  tests/engine tests/methods
 	$(BIN)/coverage report --include "unidd/core/*,unidd/engine/*" --fail-under 95
+
+mutants: setup ## which changes to core and the augmentation no test notices: hours; MUTANTS="unidd.core.filters.*" for some
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[mutants]"
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children $(CORES) $(MUTANTS)
+	$(BIN)/mutmut results
 
 notebooks: setup ## update the .ipynb from their .py and execute them
 	$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)

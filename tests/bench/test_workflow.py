@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,10 +21,13 @@ import yaml
 from PIL import Image
 
 from unidd.bench.cell import Cell
+from unidd.bench.records import load_record
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 import jobs  # noqa: E402
+
+pytestmark = pytest.mark.slow  # processes of their own
 
 PARAMETERS = """
 suite = "local"
@@ -255,6 +259,23 @@ def test_other_images_in_the_folder_of_the_data_are_another_job(folder):
     run = snakemake(folder, "--dry-run")
     assert "Params have changed since last execution" in run.stdout + run.stderr
     assert planned(run) == ["cfm-ipc1.json", "random-ipc1.json"]
+
+
+@pytest.mark.slow
+def test_a_method_of_ones_own_runs_in_the_batch(folder):
+    """The example of "How to add a method", in the working folder, through the real notebook."""
+    shutil.copy(ROOT / "book" / "examples" / "mean_matching.py", folder / "mine.py")
+    write_suite(folder, methods=["mine"], notebook=str(ROOT / "notebooks" / "benchmark.ipynb"))
+    run = snakemake(folder)
+    assert run.returncode == 0, run.stderr
+    record = load_record(folder / "_runs" / "tiny" / "mine-ipc1.json")
+    assert (record.method, record.role, record.config["cell"]["method"]) == (
+        "meanmatching",
+        "method",
+        "mine.MeanMatching",
+    )
+    (folder / "mine.py").write_text((folder / "mine.py").read_text().replace("square()", "abs()"))
+    assert planned(snakemake(folder, "--dry-run")) == ["mine-ipc1.json"], "its code has changed"
 
 
 def test_the_batch_decides_by_the_hash_that_the_record_carries(folder):

@@ -21,6 +21,8 @@ from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.parallel import Ranks
 from unidd.engine.realside import real_side
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 JOB = Path(ranks_job.__file__)
 
 

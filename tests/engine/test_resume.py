@@ -30,6 +30,8 @@ from unidd.engine.run import Run
 from unidd.files import seal, unseal
 from unidd.methods.cfm import CFM, FrequencyMatching
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 RUN = "--dataset digits --budget smoke --ipc 3 --steps 12 --save-every 1".split()  # noqa: SIM905
 COMMAND = [sys.executable, "-m", "unidd", "distill", "cfm", *RUN]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums depend on the number of threads
