@@ -84,8 +84,11 @@ lint-js: ## check the style of the explorers' JavaScript
 	  echo "       (Debian: apt-get install nodejs npm)" >&2; exit 1; }
 	npx --yes $(ESLINT) unidd/book/explorers book/_static
 
-check: lint ## lint and the fast tests, without the book: about a minute
-	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not browser" tests unidd
+check: setup ## style, types and the fast tests, without the book: about a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --level error
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) -m "not slow and not browser" tests unidd
 
 coverage: setup ## which lines of core and engine their tests do not run
 	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not browser" --cov --cov-report= tests/core tests/data \

@@ -107,6 +107,7 @@ def test_photos_are_distilled_to_one_image_a_class(photos):
     assert sorted(p.name for p in photos.iterdir()) == ["card.json", "images.safetensors", "preview.png"]
 
 
+@pytest.mark.slow
 def test_the_set_is_evaluated_beside_random_real_images(unidd, photos):
     code, out, err = unidd("evaluate", photos, "--record", "records/local/mine.json")
     assert code == 0
@@ -177,6 +178,7 @@ def test_random_real_images_are_chosen_anew_for_every_seed(unidd, digits, monkey
         assert torch.equal(images, SyntheticSet.from_real(data, 1, seed).images)
 
 
+@pytest.mark.slow
 def test_another_student_and_another_teacher(unidd, here, digits):
     task = ("evaluate", digits, "--seeds", "0", "--no-baseline", "--budget", "smoke")
     assert unidd(*task, "--model", "resnet18", "--labels", "hard")[0] == 0
@@ -255,6 +257,7 @@ def test_the_same_command_goes_on_where_it_stood(unidd, here, cut_off):
     assert (here / "whole" / "images.safetensors").read_bytes() == (cut_off / "images.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_state_of_another_run_is_refused_before_any_work_and_overwritten_if_asked(
     unidd, refused, cut_off, tmp_path, monkeypatch
 ):
@@ -269,6 +272,7 @@ def test_the_state_of_another_run_is_refused_before_any_work_and_overwritten_if_
     assert SyntheticSet.load(cut_off).config["seed"] == 1
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_refused_and_overwritten_if_asked(unidd, refused, cut_off):
     (cut_off / ".state" / "state.pt").write_bytes(b"damaged")
     task = (*SMOKE, "--ipc", "2")
@@ -488,6 +492,7 @@ def test_a_folder_without_classes(refused, tmp_path, folders):
     refused("distill", "cfm", "--dataset", tmp_path / "pets", message=message, files=[tmp_path])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("below", ["", "below", "far/below"])
 def test_no_place_to_write_the_set(refused, tmp_path, below):
     (tmp_path / "file").write_text("mine")
@@ -729,6 +734,7 @@ def tiny(here) -> tuple[str, ...]:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own_is_distilled(unidd, tiny):
     code, out, err = unidd("distill", *tiny, "--ipc", "2", "--steps", "30")
     assert code == 0, err
@@ -760,6 +766,7 @@ def test_a_method_of_ones_own_goes_on_where_it_stood(unidd, interrupted, tiny):
     assert Path("whole/images.safetensors").read_bytes() == Path("distilled/images.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own_is_planned(unidd, here, tiny):
     code, out, err = unidd("plan", "tiny.Tiny", *tiny[1:], "--ipc", "2")
     assert code == 0, err
@@ -785,6 +792,7 @@ def test_a_method_of_ones_own_has_help_and_errors(unidd, refused, tiny):
     refused("distill", "tiny.Huge", message="unknown method 'tiny.Huge'")
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own_is_a_line_of_the_table_and_its_code_counts(here, tiny, digits):
     task = {"dataset": "digits", "budget": "smoke", "seeds": [0, 1]}
     cell = Cell.of("tiny.Tiny", {"steps": 30}, **task)
@@ -806,6 +814,7 @@ def test_a_method_of_ones_own_is_a_line_of_the_table_and_its_code_counts(here, t
     assert Cell.of("cfm", **task).code == others
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own_from_the_shell(here, tiny):
     """By the installed command, which by itself does not look for modules in the working folder."""
     script = "import sys; sys.path = [p for p in sys.path if p]; from unidd.cli import main; main()"

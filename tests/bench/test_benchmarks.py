@@ -41,6 +41,7 @@ def far(mine: Tensor, theirs: Tensor) -> float:
 # --------------------------------------------------------------------------------------------- the yardstick
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 1e-3)], ids=["double", "single"]
 )
@@ -111,6 +112,7 @@ def counted(step) -> int:
     return counter.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("b", [1, 5])
 @pytest.mark.parametrize("case", [Case(width=32, batch=8), Case("resnet18", batch=2)], ids=["ConvNet", "ResNet"])
 def test_operations_against_torchs_counter(case, b):
@@ -199,6 +201,7 @@ def run(script: str, *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
+@pytest.mark.slow
 def test_a_quick_run_writes_a_record(tmp_path):
     done = run("step_cost", "--quick", "--folder", str(tmp_path))
     assert done.returncode == 0, done.stderr

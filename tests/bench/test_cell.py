@@ -301,6 +301,7 @@ def test_the_teacher_is_trained_as_the_budget_says(digits, monkeypatch):
 # ---------------------------------------------------------------------------------------------- a whole run
 
 
+@pytest.mark.slow
 def test_a_run_is_a_record_of_its_cell(digits, smoke, tmp_path):
     made, teacher = smoke
     record = unidd.run(made, digits, sets=tmp_path / "set")

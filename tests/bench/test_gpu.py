@@ -103,6 +103,7 @@ def check_agreement(found: dict) -> None:
             assert max(far.values()) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", gpu.PARTS)
 def test_every_part_on_another_device(monkeypatch, part):
     """One that computes as the CPU does: what is compared with the CPU is the same, to the bit."""

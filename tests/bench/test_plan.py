@@ -249,6 +249,7 @@ def test_measuring_leaves_the_teacher_as_it_was(digits, teacher):
     assert min(found.first, found.step, found.setup, found.save, found.state, found.memory) > 0
 
 
+@pytest.mark.slow
 def test_only_what_is_still_to_be_done_is_measured(digits, teacher, tmp_path, monkeypatch):
     measured, work = measure(SMALL, SMALL.run(0), digits)
     assert (measured.train, work.train_steps) == (0, 0), "the teacher is there"
@@ -265,6 +266,7 @@ def test_only_what_is_still_to_be_done_is_measured(digits, teacher, tmp_path, mo
     assert not list(tmp_path.rglob("*")), "nothing is kept of it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "batches"), [(find("random")(), 0), (Slow(), 2)], ids=["chooses", "descends"])
 def test_a_method_that_needs_no_teacher_is_planned_without_one(digits, tmp_path, monkeypatch, method, batches):
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
@@ -289,6 +291,7 @@ def planned(method: Descending, data: ImageData) -> Measured:
     return measure(cell, cell.run(0), data)[0]
 
 
+@pytest.mark.slow
 def test_a_group_that_fits_is_found(digits):
     """A batch of more than 3 images does not fit: 10, 5, then 3 classes are tried."""
     with pytest.raises(ValueError, match="a step of 10 images does not fit the memory: add --group 3, which does"):
@@ -297,6 +300,7 @@ def test_a_group_that_fits_is_found(digits):
     assert planned(Grouped(most=3, group=2), digits).step > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "what"),
     [
@@ -329,6 +333,7 @@ def test_what_does_not_fit_is_refused_with_advice():
         dataclasses.replace(PLAN, available=10_000, free=499).check()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited on Linux alone")
 def test_a_process_fails_before_it_takes_more_than_there_is():
     script = """
@@ -346,6 +351,7 @@ except RuntimeError as error:
     assert done.stdout == "True\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not machine._of_glibc("mallopt"), reason="glibc alone can be told")
 def test_kept_memory_is_not_fetched_again_until_it_is_released(monkeypatch):
     script = """
@@ -404,6 +410,7 @@ class Dies(Random):
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_while_it_measures_is_one_clear_error(tmp_path, monkeypatch):
     (tmp_path / "plan_dies.py").write_text(DIES)
     monkeypatch.syspath_prepend(tmp_path)
@@ -431,6 +438,7 @@ def test_the_plan_is_printed_and_what_cannot_fit_ends_with_code_two(monkeypatch,
     assert (options["save_every"], options["out"]) == (5, Path("there"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--ipc", "0"], "ipc must be at least 1"), (["--dataset", "digits", "--ipc", "500"], "ipc must be 1 …")],

@@ -125,6 +125,7 @@ def sources(modules: list[dict]) -> dict[str, str]:
     return files | {"main": "\n".join([*reversed(again), "export default 1;"]) + "\n"}
 
 
+@pytest.mark.slow
 @given(graphs())
 def test_names_stand_once_and_after_what_they_are_made_of(modules):
     """The joined file runs line by line, and so in Python too: a name used too early, or missing, is an error."""

@@ -190,6 +190,14 @@ def test_dtype_and_shape_are_kept(filter, formula, dtype):
 
 
 @every_filter
+def test_a_filter_works_where_its_matrix_lies(filter, formula):
+    """`meta` stands for any device, and refuses tensors of the CPU."""
+    ffc, signal = torch.ones(2, 3, 3, device="meta"), torch.ones(2, 3, 1, device="meta")
+    for found in (filter.response(ffc), filter.matrix(ffc), filter.apply(ffc, signal), filter.derivative(ffc)):
+        assert found.device.type == "meta"
+
+
+@every_filter
 def test_filters_are_values(filter, formula):
     name = next(iter(vars(filter)), "factor")
     with pytest.raises(AttributeError):

@@ -331,6 +331,15 @@ def test_half_precision_is_the_networks_alone(filter):
         assert getattr(found[1][0], term).item() == pytest.approx(getattr(found[0][0], term).item(), rel=0.05)
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_the_network_runs_in_the_half_precision_asked_for(half):
+    net, seen = two_layers(torch.float32), []
+    net[0].register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    for dtype in (half, None):
+        step_loss(net, images(dtype=torch.float32), LABELS, Matching(), 0.3, half=dtype)
+    assert seen == [half, torch.float32]
+
+
 def test_normalised_terms_are_relative_to_the_real_side():
     """The terms, and their gradient."""
     sides, found = two_sides("class"), []

@@ -67,8 +67,9 @@ def test_fully_connected_features_are_one_position_an_image():
 
 def test_each_images_target_is_repeated_over_its_own_positions():
     targets = torch.tensor([[1.0], [2.0]])
-    repeated = per_position(targets, torch.zeros(2, 3, 2, 2))
-    assert repeated.flatten().tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
+    for channels in (1, 3):
+        repeated = per_position(targets, torch.zeros(2, channels, 2, 2))
+        assert repeated.flatten().tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("kind", SIGNALS)

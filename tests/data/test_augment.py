@@ -292,6 +292,7 @@ def test_every_roll_is_as_likely(options, reach):
     assert_every_shift_alike(found, range(-reach, reach + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "padding"), [({}, 4), ({"padding": 1}, 1)])
 def test_every_place_of_a_random_crop_is_as_likely(options, padding):
     """As torchvision's, whose places are counted alike."""

@@ -159,6 +159,7 @@ def test_every_precision(precision, kind):
     assert found.first != here(CFM(steps=4)).first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_float16_looks_at_its_overflow_every_20_steps(kind):
     (batch,) = descended(CFM(precision="float16", steps=43), Elsewhere(kind), run=Run(1)).waits
@@ -175,6 +176,7 @@ def distilled(place: Elsewhere | None, run: Run, **settings):
         return CFM(**{"steps": 6, **settings}).distill(data, teacher, run)
 
 
+@pytest.mark.slow
 def test_the_loss_is_looked_at_every_20_steps_and_at_the_end():
     """Of the last step the engine takes the terms twice: to show them, and to keep them."""
     place = Elsewhere("meta")
@@ -194,6 +196,7 @@ class CutOff(Checkpoint):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_a_run_that_was_cut_off_goes_on_there(tmp_path, precision):
     """In the middle of the second batch, with a moving update."""

@@ -123,6 +123,7 @@ def by_hand(method: CFM, ipc: int, sizes: list[int]) -> tuple[Tensor, list[float
     return torch.cat(done), terms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "sizes", "changes"),
     [

@@ -187,6 +187,7 @@ def test_more_processes_than_images_is_found_before_the_real_side(photos, teache
             CFM(group=group).distill(photos, teacher, Run(ranks=Ranks(0, 2)))
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_that_shape_runs(capsys):
     """In small: five classes at 72 pixels, in groups of two."""
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "imagenet_shape.py"

@@ -175,6 +175,7 @@ def test_the_scale_changes_nothing_in_single_precision():
     assert torch.allclose(one, scaled, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_scale_falls_until_nothing_overflows():
     """A weight so large that float16 overflows at first: the run goes on, and the images move."""
     method, asked = method_of(precision="float16", eta=3e4, steps=61), Run(1)
@@ -235,6 +236,7 @@ class Stopping(FrequencyMatching):
         return super().step(x, t, generator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float64"])
 def test_a_run_that_was_cut_off_goes_on_bit_for_bit(tmp_path, precision):
     """Cut off at step 13 of 24, of which 20 is the first where the scale may change; saved at step 10 for the last."""

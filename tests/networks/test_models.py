@@ -82,6 +82,7 @@ def test_residual_shortcuts_are_not_tapped():
     assert tapped_layers(build(small(depth=2), 3, 8, 2)) == ["features.0", "features.4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["convnet", "resnet18"])
 def test_the_seed_alone_decides_the_weights(name):
     def weights(seed: int) -> torch.Tensor:
@@ -101,6 +102,7 @@ def test_the_memory_format_changes_no_result(name):
     assert torch.allclose(model.to(memory_format=torch.contiguous_format)(x), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "channels", "size", "message"),
     [
