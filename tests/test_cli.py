@@ -800,8 +800,8 @@ def test_a_method_of_ones_own_is_a_line_of_the_table_and_its_code_counts(here, t
     record = run_cell(cell)
     assert (record.method, record.role, record.config["cell"]["method"]) == ("tiny", "method", "tiny.Tiny")
     assert Cell.of(**record.config["cell"]) == cell
-    frame = table([record, run_cell(Cell.of("random", **task))])
-    assert list(frame.method) == ["random", "tiny", "random", "tiny"]
+    frame = table([record, run_cell(Cell.of("toys.Chosen", **task))])
+    assert list(frame.method) == ["chosen", "tiny", "chosen", "tiny"]
     assert frame[frame.method == "tiny"]["ior"].notna().all()
     before, others = cell.code, Cell.of("cfm", **task).code
     for path in (here / "tiny.py", here / "tiny_means.py"):

@@ -2,11 +2,17 @@
 
 import copy
 import functools
+from dataclasses import dataclass
+from typing import ClassVar
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from unidd.data.datasets import ImageData, Split
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.run import Run
+from unidd.methods import Method, Role, found
 from unidd.networks.training import Teacher
 
 CLASSES, SIZE = 4, 8
@@ -64,3 +70,37 @@ def data() -> ImageData:
 def teacher() -> Teacher:
     """A teacher of `data` in float32; nothing else holds its network."""
     return Teacher(copy.deepcopy(network()).float(), 50.0, "0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class Chosen(Method):
+    """Random real images, in the place of the baseline where a test is not about it."""
+
+    source: ClassVar[str] = "a test"
+    acts_as: ClassVar[str] = "none"
+    role: ClassVar[Role] = "baseline"
+    needs_teacher: ClassVar[bool] = False
+
+    def distill(self, data: ImageData, teacher: Teacher, run: Run) -> SyntheticSet:
+        return SyntheticSet.from_real(data, run.ipc, run.seed, self.config(data, run))
+
+
+@dataclass(frozen=True)
+class Whole(Method):
+    """All real images, in the place of the ceiling."""
+
+    source: ClassVar[str] = "a test"
+    acts_as: ClassVar[str] = "none"
+    role: ClassVar[Role] = "ceiling"
+    has_ipc: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
+
+    def distill(self, data: ImageData, teacher: Teacher, run: Run) -> SyntheticSet:
+        images, about = data.train.images.float() / 255, (data.class_names, data.mean, data.std)
+        return SyntheticSet(images, data.train.labels, *about, self.config(data, run))
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    """Skip a test of certain methods where their files are gone: any but cfm may be deleted."""
+    gone = set(names) - {cls.path() for cls in found()}
+    return pytest.mark.skipif(bool(gone), reason=f"no {', '.join(gone)}")

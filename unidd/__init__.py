@@ -30,10 +30,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         realside          one pass over the real images, shared and kept
         descent           an iterator of steps over an Objective
         loop              carries it out: progress, the state on disk, a look at the loss
-    methods               a file each, found by name; what they share
+    methods               a file each, found by name; `unidd methods` lists them; what they share
         _descending       methods that descend on images
-        cfm               curriculum frequency matching; lfm, hfm, relative and classification as variants
-        full, random      all real images, and a random choice of them
     bench                 measuring
         closure           hash of the code a result depends on
         records           records of runs as JSON, and their provenance

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from toys import Chosen
 
 import unidd
 from unidd.bench import cell as cells
@@ -17,7 +18,6 @@ from unidd.data.synthetic import SyntheticSet
 from unidd.engine.run import Run
 from unidd.methods import find
 from unidd.methods.cfm import CFM, HFM
-from unidd.methods.random import Random
 from unidd.networks.models import ModelConfig
 from unidd.networks.training import Teacher, TrainConfig
 
@@ -130,14 +130,14 @@ def test_settings_change_the_method_and_nothing_else():
     made = Cell.of(method="hfm", ipc=2, budget="smoke", settings={"beta": 0.7, "signal": "class"})
     assert made.method == HFM(steps=BUDGETS["smoke"].method["steps"], beta=0.7, signal="class")
     assert made.run(5) == Run(ipc=2, seed=5)
-    assert Cell.of(method="random", ipc=2).method == Random()
+    assert Cell.of(method="toys.Chosen", ipc=2).method == Chosen()
 
 
 def test_a_budget_changes_only_what_a_method_has():
     for name, budget in BUDGETS.items():
         assert budgeted(CFM, name) == CFM(**budget.method)
         assert budgeted(CFM, name, steps=7).steps == 7
-        assert budgeted(Random, name) == Random()
+        assert budgeted(Chosen, name) == Chosen()
 
 
 BAD = [
@@ -151,9 +151,9 @@ BAD = [
     ({"ipc": "1"}, "ipc"),
     ({"ipc": True}, "ipc"),
     ({"ipc": None}, "ipc"),
-    ({"method": "random", "ipc": 0}, "ipc"),
-    ({"method": "random", "ipc": None}, "ipc"),
-    ({"method": "full", "ipc": 1}, "ipc"),
+    ({"method": "toys.Chosen", "ipc": 0}, "ipc"),
+    ({"method": "toys.Chosen", "ipc": None}, "ipc"),
+    ({"method": "toys.Whole", "ipc": 1}, "ipc"),
     ({"seeds": ()}, "seeds"),
     ({"seeds": [-1]}, "seeds"),
     ({"seeds": [0.5]}, "seeds"),
@@ -166,7 +166,7 @@ BAD = [
     ({"settings": {"ipc": 1}}, "ipc"),
     ({"settings": {"beta": -0.1}}, "beta"),
     ({"settings": {"filter": "sharp"}}, "filter"),
-    ({"method": "full", "ipc": None, "settings": {"bta": 0.1}}, "bta"),
+    ({"method": "toys.Whole", "ipc": None, "settings": {"bta": 0.1}}, "bta"),
 ]
 
 
@@ -219,18 +219,18 @@ def test_a_folder_is_a_data_set(tmp_path):
     assert set(NAMES) == {"photos", "digits", "fashion-mnist", "cifar10", "cifar100"}
 
 
-@pytest.mark.parametrize("method", ["cfm", "relative", "random", "full"])
+@pytest.mark.parametrize("method", ["cfm", "relative", "toys.Chosen", "toys.Whole"])
 def test_a_cell_comes_back_from_its_plain_parameters(method):
     made = Cell.of(method=method, dataset="digits", seeds=(3, 1), budget="smoke", suite="mine")
     plain = json.loads(json.dumps(made.parameters()))
     assert Cell.of(**plain) == made
     assert plain["method"] == method
-    assert made.ipc == (None if method == "full" else 1)
+    assert made.ipc == (None if method == "toys.Whole" else 1)
 
 
 def test_check_finds_what_would_fail_later(digits):
     Cell.of(dataset="digits", ipc=100).check(digits)
-    for method in ("cfm", "random"):
+    for method in ("cfm", "toys.Chosen"):
         with pytest.raises(ValueError, match="ipc"):
             Cell.of(dataset="digits", method=method, ipc=1000).check(digits)
     with pytest.raises(ValueError, match="convent"):
@@ -254,24 +254,6 @@ def test_a_set_carries_its_cell(digits, smoke):
     assert result.config["cell"] == made.parameters()
     assert result.teacher == teacher.card()
     json.dumps(result.config)
-
-
-def test_random_is_where_every_distillation_starts(digits, smoke):
-    _, teacher = smoke
-    images = Cell.of(dataset="digits", method="random", ipc=2, budget="smoke").distill(1, digits, teacher)
-    assert torch.equal(images.images, SyntheticSet.from_real(digits, 2, seed=1).images)
-    start = CFM().start(digits, Run(ipc=2, seed=1))
-    assert torch.equal(digits.train.images[start.numbers], (images.images * 255).round().byte())
-
-
-def test_full_is_every_training_image_with_hard_labels_only(digits, smoke):
-    _, teacher = smoke
-    full = Cell.of(dataset="digits", method="full", ipc=None, budget="smoke")
-    images = full.distill(0, digits, teacher)
-    assert torch.equal((images.images * 255).round().byte(), digits.train.images)
-    assert torch.equal(images.labels, digits.train.labels)
-    assert full.student(digits).epochs == BUDGETS["smoke"].full
-    assert set(full.accuracies(images, digits, teacher, 0, progress=False)) == {"hard"}
 
 
 def test_both_label_regimes_with_one_student_each(digits, smoke, monkeypatch):

@@ -13,8 +13,9 @@ import pytest
 import unidd
 from unidd.bench.cell import Cell
 from unidd.bench.closure import closure, code_hash
+from unidd.methods import found
 
-METHODS = ("cfm", "random", "full")
+METHODS = tuple({"cfm", "random", "full"} & {cls.path() for cls in found()})  # any but cfm may be deleted
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,8 @@ def test_docstrings_comments_and_layout_do_not_count(package, before, edit):
     ],
 )
 def test_a_change_of_code_changes_the_methods_that_run_it(before, edit, name, changed):
+    if name.startswith("methods/") and not (Path(unidd.__file__).parent / name).is_file():
+        pytest.skip("that method is deleted")
     edit(name, more_code)
     after = hashes()
     assert {method for method in METHODS if after[method] != before[method]} == changed

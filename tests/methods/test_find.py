@@ -15,15 +15,13 @@ from unidd.data.datasets import ImageData
 from unidd.data.synthetic import SyntheticSet
 from unidd.methods import Count, Fraction, Method, NotNegative, Positive, Range, find, found
 from unidd.methods.cfm import CFM, HFM, LFM, Classification, Relative
-from unidd.methods.full import Full
-from unidd.methods.random import Random
 
 FOLDER = Path(methods.__file__).parent
 
 # ------------------------------------------------------------------------------------------------- by name
 
 
-@pytest.mark.parametrize("cls", [CFM, HFM, LFM, Relative, Classification, Random, Full], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", found(), ids=lambda cls: cls.__name__)
 def test_a_method_is_found_by_its_name(cls):
     assert find(cls.__name__.lower()) is cls
     assert cls.path() == cls().name == cls.__name__.lower()
@@ -41,15 +39,15 @@ def test_every_file_of_the_folder_has_methods_and_no_name_is_taken_twice():
     assert {cls.__module__.rpartition(".")[2] for cls in found()} == files
     names = [cls.path() for cls in found()]
     assert len(set(names)) == len(names)
-    ours = [cls for cls in found() if cls.__module__ in (CFM.__module__, Random.__module__, Full.__module__)]
-    assert ours == [CFM, HFM, LFM, Relative, Classification, Full, Random]
+    ours = [cls for cls in found() if cls.__module__ == CFM.__module__]
+    assert ours == [CFM, HFM, LFM, Relative, Classification]
 
 
 def test_no_list_names_the_methods(monkeypatch, tmp_path):
     """A file more in the folder is a method more, and a file less is a method less."""
     for path in FOLDER.glob("*.py"):
         (tmp_path / path.name).write_text(path.read_text())
-    (tmp_path / "random.py").unlink()
+    (tmp_path / "cfm.py").unlink()
     (tmp_path / "newest.py").write_text(MINE)
     before = found()
     monkeypatch.setattr(methods, "__file__", str(tmp_path / "__init__.py"))
@@ -57,10 +55,10 @@ def test_no_list_names_the_methods(monkeypatch, tmp_path):
     importlib.invalidate_caches()
     try:
         assert {cls.__name__ for cls in found()} - {cls.__name__ for cls in before} == {"Mine"}
-        assert set(before) - set(found()) == {Random}
+        assert set(before) - set(found()) == {CFM, HFM, LFM, Relative, Classification}
         assert find("mine").path() == "mine"
-        with pytest.raises(ValueError, match="module 'random' has no method"):  # that of the standard library
-            find("random")
+        with pytest.raises(ValueError, match="unknown method 'cfm'"):
+            find("cfm")
     finally:
         sys.modules.pop("unidd.methods.newest", None)
 
@@ -184,7 +182,6 @@ def test_a_module_without_methods(write):
 def test_a_module_of_this_folder_by_its_whole_path():
     assert find("unidd.methods.cfm") is CFM
     assert find("unidd.methods.cfm.HFM") is HFM
-    assert find("unidd.methods.random") is Random
 
 
 @pytest.mark.parametrize("missing", ["found_missing", "f", "found", "found_lab.missing", "found_lab.broken2"])

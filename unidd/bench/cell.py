@@ -288,7 +288,8 @@ def distill(
     Raises:
         ValueError: an argument is unknown or out of range.
 
-    >>> distill(load("digits"), "random", ipc=2).labels.tolist()[:10]
+    >>> made = distill(load("digits"), "cfm", ipc=2, budget="smoke", progress=False)
+    >>> made.labels.tolist()[:10]
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     made = budgeted(methods.find(method), budget, **settings)

@@ -133,7 +133,7 @@ def measure_steps(
     with tempfile.TemporaryDirectory() as folder:
         timed = _timed(method, data, teacher, run, count, 2, Checkpoint(folder))
     first = _step(timed.ends[0])
-    setup = timed.ends[0][0] - timed.began - first
+    setup = timed.ready - timed.began + max(timed.ends[0][0] - timed.ready - first, 0)
     step, between = first, 0.0
     if len(timed.ends) > 1:
         step = _step(timed.ends[1])
@@ -164,9 +164,10 @@ def measure_finish(data: ImageData) -> Measured:
 
 @dataclass
 class _Timed:
-    """When a run of some steps began, when each step of each batch had ended, and what keeping a state takes."""
+    """When a run began, when its first step could be taken, when each step of each batch had ended; keeping a state."""
 
     began: float
+    ready: float = 0.0
     ends: list[list[float]] = field(default_factory=list)
     save: float = 0.0
     bytes: int = 0
@@ -186,6 +187,7 @@ def _timed(
     descent = replace(method.descent(data), steps=count)
     position = Position(data, method.start(data, run), descent, run.seed)
     objective = method.objective(data, teacher, run)
+    found.ready = time.perf_counter()
     with checkpoint or nullcontext():
         for taken in steps(objective, position):
             if taken.count in (1, 2, 3, count - 2, count - 1, count):  # a GPU may run ahead in between

@@ -89,9 +89,7 @@ class Filter(ABC):
             ffc, flc = ffc.requires_grad_(), flc.requires_grad_()
             matrix = self.matrix(ffc)
             distances = norms(real[0] - matrix, real[1] - matrix @ flc)
-            d_ffc, d_flc = torch.autograd.grad(
-                (distances * rates).sum(), (ffc, flc), allow_unused=True, materialize_grads=True
-            )
+            d_ffc, d_flc = torch.autograd.grad((distances * rates).sum(), (ffc, flc), materialize_grads=True)
         return distances.detach(), (d_ffc + d_ffc.mT) / 2, d_flc
 
     def row_distances(
