@@ -1,4 +1,4 @@
-"""A method of one's own: each class's mean logits, matched without a filter."""
+"""A method of one's own: the mean logits of each class are matched."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +15,7 @@ from unidd.networks.training import Teacher
 
 @dataclass(frozen=True)
 class MeanMatching(Descending):
-    """Distribution matching in its simplest form: mean logits of a trained network.
+    """Distribution matching at its simplest: mean logits of a class.
 
     Args:
         steps: steps of a round.
@@ -25,17 +25,20 @@ class MeanMatching(Descending):
     steps: Count = 100
     lr: Positive = 0.05
 
-    source: ClassVar[str] = "after Zhao & Bilen, Dataset Condensation with Distribution Matching, WACV 2023"
+    source: ClassVar[str] = "after Zhao & Bilen, WACV 2023"
     acts_as: ClassVar[str] = "1, all-pass, on the class signal"
 
     def descent(self, data: ImageData) -> Descent:
         return Descent(self.steps, self.lr)
 
-    def objective(self, data: ImageData, teacher: Teacher, run: Run) -> Objective:
+    def objective(self, data: ImageData, teacher: Teacher, run: Run):
+        network, train = teacher.model, data.train
         with torch.no_grad():
-            logits = torch.cat([teacher.model(data.normalise(images)) for images in data.train.images.split(500)])
-        of_class = [logits[data.train.labels == k].mean(0) for k in range(data.classes)]
-        return Distance(teacher.model, torch.stack(of_class))
+            parts = map(data.normalise, train.images.split(500))
+            logits = torch.cat([network(part) for part in parts])
+        classes = range(data.classes)
+        means = [logits[train.labels == k].mean(0) for k in classes]
+        return Distance(network, torch.stack(means))
 
 
 class Distance(Objective):

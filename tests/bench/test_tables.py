@@ -109,7 +109,7 @@ def test_the_printed_table_rounds_and_dashes():
     shown = pretty(table([record(), RANDOM, FULL]))
     line = shown.loc[("photos", "hard", "1", "cfm")]
     assert (line["n"], line["accuracy (%)"], line["HLR"], line["IOR"]) == (3, "52.0 ± 2.0", "40.0", "1.0 ± 1.7")
-    line = shown.loc[("photos", "online-soft", "1", "random")]
+    line = shown.loc[("photos", "online soft", "1", "random")]
     assert (line["accuracy (%)"], line["HLR"], line["IOR"]) == ("58.0 ± 2.6", "–", "–")
     line = shown.loc[("photos", "hard", "all", "full")]
     assert (line["accuracy (%)"], line["HLR"], line["IOR"]) == ("92.0 ± 2.0", "–", "–")

@@ -53,7 +53,7 @@ def pretty(frame: pd.DataFrame) -> pd.DataFrame:
     def number(value: float, spread: float = float("nan")) -> str:
         return "–" if pd.isna(value) else f"{value:.1f}" + ("" if pd.isna(spread) else f" ± {spread:.1f}")
 
-    shown = pd.DataFrame({"data": frame["dataset"], "labels": frame["regime"]})
+    shown = pd.DataFrame({"data": frame["dataset"], "labels": frame["regime"].str.replace("-", " ")})
     shown["IPC"] = ["all" if pd.isna(ipc) else f"{ipc:.0f}" for ipc in frame["ipc"]]
     shown["method"], shown["n"] = frame["method"], frame["n"]
     shown["accuracy (%)"] = [number(*pair) for pair in zip(frame["mean"], frame["std"], strict=True)]
