@@ -19,6 +19,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         synthetic         a synthetic set with everything it depends on
         exchange_names    names of folders that sort in the order of the labels
         exchange_folder   a set as a folder of pictures, and back after someone edited it
+        exchange_read     what the published methods leave on disk, as it is stored
         exchange          sets in the formats of others
     networks              what looks at images
         models            ConvNet, ResNet-18 for small images, torchvision models; which layers are matched
