@@ -36,6 +36,14 @@ def test_soft_labels_are_kept_and_a_set_without_them_is_as_before(tmp_path):
     assert SyntheticSet.load(tmp_path / "b").soft is None
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16])
+def test_soft_labels_in_place_of_labels(kind):
+    soft = torch.rand(8, 4).to(kind)
+    found = make(labels=soft)
+    assert torch.equal(found.labels, soft.argmax(1))
+    assert torch.equal(found.soft, soft.float())
+
+
 @pytest.mark.parametrize(
     ("soft", "message"),
     [

@@ -28,7 +28,8 @@ class SyntheticSet:
 
     Attributes:
         images: pixels, float32 (n, C, H, W) in [0, 1].
-        labels: int64 (n,), indices into `class_names`.
+        labels: int64 (n,), indices into `class_names`; soft labels given in their place are kept as `soft`, and
+            the largest of each becomes the label.
         class_names: in the order of the data set's labels.
         mean, std: per channel, for the network's input: (images − mean) / std.
         config: what made the images.
@@ -52,6 +53,9 @@ class SyntheticSet:
     soft: Tensor | None = None
 
     def __post_init__(self):
+        if self.labels.ndim == 2 and self.labels.is_floating_point() and self.soft is None:
+            object.__setattr__(self, "soft", self.labels.float())
+            object.__setattr__(self, "labels", self.labels.argmax(1))
         if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1] or len(self.labels) == 0:
             shapes = f"{tuple(self.images.shape)} and {tuple(self.labels.shape)}"
             raise ValueError(f"images must be (n, C, H, W) and labels (n,), not {shapes}")
