@@ -348,6 +348,7 @@ class Attack:
         return os.system, ("echo executed > executed",)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol 4")
 @pytest.mark.parametrize("zipped", [True, False])
 def test_no_pickle_is_executed(tmp_path, monkeypatch, zipped):
     monkeypatch.chdir(tmp_path)
@@ -426,6 +427,7 @@ def test_options_that_do_not_fit(tmp_path):
         ({"mean": MEAN}, "belong together"),
         ({"mean": MEAN, "std": STD, "ipc": 5}, "not 5 images of every class"),
         ({}, "say the data set"),
+        ({"mean": MEAN, "std": STD, "number": 0}, "has no numbers"),
         ({"mean": MEAN[:2], "std": STD[:2]}, "3 channels"),
         ({"mean": MEAN[:2], "std": STD[:2], "space": "normalised"}, "3 channels"),
         ({"mean": MEAN, "std": (0.1, 0, 1), "space": "normalised"}, "above 0"),

@@ -110,6 +110,8 @@ def from_files(
     if (mean is None) != (std is None):
         raise ValueError("mean and std belong together: say both, or neither")
     stored = read(path, number)
+    if number is not None and stored.format != "DC/DSA/DM":
+        raise ValueError(f"{path} is {stored.format}, which has no numbers: leave the number out")
     told: dict[str, Any] = {"file": path.name, "format": stored.format}
     names, labels, soft = _classes(stored, class_names or (data and data.class_names), order, ipc, told)
     images = _pixels(stored, _space(stored, space, told), data, (mean, std), told)
