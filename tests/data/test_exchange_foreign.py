@@ -59,6 +59,16 @@ def test_dc_dsa_and_dm(tmp_path, method):
         from_files(path)
 
 
+def test_a_file_of_the_time_of_older_numpy(tmp_path):
+    content = {"data": [[normalised(pixels()), LABELS]], "accs_all_exps": {"ConvNet": [np.float64(0.5)]}}
+    torch.save(content, tmp_path / "res_DC.pt", _use_new_zipfile_serialization=False)
+    text = (tmp_path / "res_DC.pt").read_bytes()
+    assert b"numpy._core.multiarray" in text
+    (tmp_path / "res_DC.pt").write_bytes(text.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    found = from_files(tmp_path / "res_DC.pt", mean=MEAN, std=STD)
+    assert torch.allclose(found.images, pixels(), atol=1e-6)
+
+
 def test_normalisation_is_that_of_the_data_set_or_what_is_said(tmp_path, data):
     torch.save({"data": [[normalised(pixels(), data.mean, data.std), LABELS]]}, tmp_path / "res_DM_x.pt")
     found = from_files(tmp_path, data=data)
