@@ -1,4 +1,7 @@
-"""The command `unidd`: distill, evaluate, plan, teach, methods; options are fields of the methods' dataclasses."""
+"""The command `unidd`: distill, evaluate, plan, teach, methods, export, import.
+
+Options of a method are fields of its dataclass.
+"""
 
 import argparse
 import contextlib
@@ -6,7 +9,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -19,7 +22,8 @@ from .bench.cell import teach as bench_teach
 from .bench.machine import keep_memory
 from .bench.planning import plan
 from .bench.records import save_record
-from .data.datasets import ImageData, load
+from .data.datasets import NAMES, ImageData, load
+from .data.exchange import from_files, from_imagefolder, to_ddranking, to_imagefolder, to_vico
 from .data.synthetic import SyntheticSet
 from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
@@ -165,7 +169,7 @@ def assess(
     """Train students on a synthetic set from scratch and test them on real images, beside random real images.
 
     Args:
-        folder: what `unidd distill` wrote.
+        folder: what `unidd distill`, `unidd import` or, as pictures, `unidd export` wrote.
         labels: label regimes: hard labels, soft labels of every augmented view by the teacher (online-soft), or both.
         seeds: one student each.
         model: the student's architecture (default: the teacher's).
@@ -176,7 +180,7 @@ def assess(
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """
-    synthetic = SyntheticSet.load(folder)
+    synthetic = _set(folder)
     card, ipc = synthetic.config.get("cell", {}), max(1, len(synthetic) // len(synthetic.class_names))
     check_seeds(seeds)
     teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
@@ -184,7 +188,13 @@ def assess(
     if record:
         check_writable(record.parent)
     data = load(dataset or _dataset_of(card, folder), root, device)
+    pairs = list(zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=False))
+    foreign = len(synthetic.mean) == data.channels and any(abs(a - b) > 1e-3 for a, b in pairs)
+    if dataset and foreign:  # a set of others, with the constants of their code
+        synthetic = replace(synthetic, mean=data.mean, std=data.std)
     check_fits(synthetic, data)
+    if dataset and foreign:
+        print(f"note: pixels are normalised as those of {data.name}, not as the set's card says", file=sys.stderr)
     check_model(data, model, budget)
     teacher = bench_teach(data, teacher_model, budget) if set(labels) != {"hard"} else None
     if teacher and synthetic.teacher and teacher.hash != synthetic.teacher["hash"]:
@@ -199,6 +209,12 @@ def assess(
     if record:
         of_teacher = teacher.card() if teacher else synthetic.teacher
         save_record(set_record(synthetic, data, name, model, budget, seeds, ours, of_teacher), record)
+
+
+def _set(folder: Path) -> SyntheticSet:
+    """A set in our own format, or in a folder of pictures with our card."""
+    pictures = (folder / "card.json").is_file() and not (folder / "images.safetensors").exists()
+    return from_imagefolder(folder) if pictures else SyntheticSet.load(folder)
 
 
 def _dataset_of(card: dict, folder: Path) -> str:
@@ -241,6 +257,91 @@ def catalogue() -> None:
         print(f"{cls.path():<16} {cls.summary()}\n{'':<16} filter: {cls.acts_as}; labels: {cls.labels}")
 
 
+EXPORTS: dict[str, Callable[[SyntheticSet, Path], Path]] = {
+    "imagefolder": to_imagefolder,
+    "vico": to_vico,
+    "ddranking": to_ddranking,
+}
+
+
+def send(folder: Annotated[Path, tyro.conf.Positional], to: str, out: Path) -> None:
+    """Write a synthetic set for other programs.
+
+    Args:
+        folder: what `unidd distill` or `unidd import` wrote.
+        to: imagefolder (8-bit PNG files, a folder a class), vico (the .pt file of DC, DSA and DM), or ddranking
+            (images.pt, labels.pt and, if it is known, lr.pt).
+        out: a new folder; for vico, a new file.
+    """
+    if to not in EXPORTS:
+        raise ValueError(f"unknown format {to!r}: choose one of {', '.join(EXPORTS)}")
+    synthetic = _set(folder)
+    check_writable(out.parent)
+    EXPORTS[to](synthetic, out)
+    print(f"{len(synthetic)} images in {out}")
+    if to == "vico" and synthetic.soft is not None:
+        print("note: the soft labels stay behind, which the format has no place for", file=sys.stderr)
+
+
+def receive(
+    path: Annotated[Path, tyro.conf.Positional],
+    dataset: str,
+    out: Path,
+    space: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    order: tuple[str, ...] | None = None,
+    ipc: int | None = None,
+    number: int | None = None,
+    factor: int | None = None,
+    overwrite: bool = False,
+    root: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Read a set that other code made, or an exported one that was edited; the format is found from what is there.
+
+    Formats: DC, DSA, DM, MTT, TESLA, DATM, FRePo, KIP, NCFM, DD-Ranking, and folders of images, as of SRe2L and RDED.
+
+    Args:
+        path: a file or a folder.
+        dataset: what it was made from: a name, or an image folder.
+        out: folder for images.safetensors, card.json and preview.png.
+        space: what the stored values are, if the file does not say: pixels, normalised, or zca.
+        mean: of each channel, which the images were normalised with (default: the data set's).
+        std: of each channel.
+        order: class names in the order of the file's labels, or of its sorted folders (default: the data set's).
+        ipc: images per class, if there is no file of labels.
+        number: which set of a file that holds several (default: the last).
+        factor: of NCFM, whose every image is factor × factor training images (default: 2).
+        overwrite: replace a set that stands in that folder.
+        root: where downloads lie (default: UNIDD_DATA).
+        device: cpu, cuda or mps.
+    """
+    if (out / "card.json").exists() and not overwrite:
+        raise ValueError(f"{out} already holds a synthetic set: choose another --out, or add --overwrite")
+    check_writable(out)
+    data = load(dataset, root, device)
+    said: dict[str, Any] = {"space": space, "mean": mean, "std": std, "order": order, "ipc": ipc}
+    synthetic = from_files(path, data=data, number=number, factor=factor, **said)
+    check_fits(synthetic, data)
+    source = dataset if dataset in NAMES else str(Path(dataset).expanduser().resolve())
+    cell = {**synthetic.config.get("cell", {}), "dataset": source}
+    synthetic = replace(synthetic, config={**synthetic.config, "cell": cell})
+    synthetic.save(out)
+    synthetic.preview(scale=max(1, 96 // synthetic.images.shape[-1])).save(out / "preview.png")
+    for what, value in synthetic.config.get("import", {}).items():
+        print(f"{what}: {_plainly(value)}")
+    print(f"{len(synthetic)} images in {out}; next: unidd evaluate {out}")
+
+
+def _plainly(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plainly(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_plainly, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 OF_A_METHOD: dict[str, Callable[[Method, Task], None]] = {"distill": distill, "plan": forecast}
 
 
@@ -267,7 +368,7 @@ def main() -> None:
 
 def _other_command() -> None:
     commands: dict[str, Callable] = {name: _documented(work) for name, work in OF_A_METHOD.items()}
-    commands |= {"evaluate": assess, "teach": teach, "methods": catalogue}
+    commands |= {"evaluate": assess, "teach": teach, "methods": catalogue, "export": send, "import": receive}
     about = "Dataset distillation through spectral filters."
     tyro.extras.subcommand_cli_from_dict(commands, prog="unidd", description=about)
 

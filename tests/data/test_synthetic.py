@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from safetensors.torch import save as dump_tensors
 from sets import NAMES, assert_same, make, pixels
 
@@ -26,6 +27,36 @@ def test_what_is_saved_is_loaded_bit_for_bit(tmp_path, channels):
     assert original.save(tmp_path / "a" / "set") == tmp_path / "a" / "set"
     assert_same(SyntheticSet.load(tmp_path / "a" / "set"), original)
     assert sorted(p.name for p in (tmp_path / "a" / "set").iterdir()) == ["card.json", "images.safetensors"]
+
+
+def test_soft_labels_are_kept_and_a_set_without_them_is_as_before(tmp_path):
+    soft = torch.tensor([[0.5, -1e-40, 3.0, 0.1]]).repeat(8, 1)
+    assert_same(SyntheticSet.load(make(soft=soft).save(tmp_path / "a")), make(soft=soft))
+    assert load_file(make().save(tmp_path / "b") / "images.safetensors").keys() == {"images", "labels"}
+    assert SyntheticSet.load(tmp_path / "b").soft is None
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16])
+def test_soft_labels_in_place_of_labels(kind):
+    soft = torch.rand(8, 4).to(kind)
+    found = make(labels=soft)
+    assert torch.equal(found.labels, soft.argmax(1))
+    assert torch.equal(found.soft, soft.float())
+
+
+@pytest.mark.parametrize(
+    ("soft", "message"),
+    [
+        (torch.rand(8, 3), r"float32 \(8, 4\)"),
+        (torch.rand(7, 4), r"float32 \(8, 4\)"),
+        (torch.rand(8), r"float32 \(8, 4\)"),
+        (torch.rand(8, 4).double(), "float32"),
+        (torch.full((8, 4), math.nan), "soft labels contain NaN"),
+    ],
+)
+def test_soft_labels_that_do_not_fit(soft, message):
+    with pytest.raises(ValueError, match=message):
+        make(soft=soft)
 
 
 def test_the_card_is_plain_json_that_says_everything(tmp_path):

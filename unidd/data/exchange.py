@@ -1,62 +1,332 @@
-"""Synthetic sets in the formats of others: what goes out, and what comes in."""
+"""Synthetic sets in the formats of others: what goes out, and what comes in.
+
+`from_files` reads what the published methods leave on disk (`exchange_read` has the formats). What a file cannot say
+is asked for; what was said, by the format, the numbers or the user, stands on the card under "import".
+"""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
 
 from ..files import atomic
-from .synthetic import CARD, SyntheticSet, metadata, read_card
+from .datasets import ImageData
+from .exchange_folder import from_imagefolder, to_imagefolder
+from .exchange_names import folder_names, same
+from .exchange_read import SPACES, Stored, read
+from .synthetic import CARD, SyntheticSet
+
+__all__ = ["from_files", "from_imagefolder", "to_ddranking", "to_imagefolder", "to_vico"]
 
 
-def to_imagefolder(synthetic: SyntheticSet, folder: str | Path) -> Path:
-    """Export as <folder>/<class>/<number>.png, 8 bits a pixel, with the card beside them.
+def to_vico(synthetic: SyntheticSet, path: str | Path) -> Path:
+    """Export as the res_*.pt of DC, DSA and DM: {"data": [[images, labels]]}, normalised, class after class.
+
+    Their loaders pass over the card, which is under "unidd". Soft labels are not part of the format.
+
+    Raises:
+        FileExistsError: the file is there already.
+    """
+    path, (images, labels, _) = Path(path), _by_class(synthetic)
+    if path.exists():
+        raise FileExistsError(f"{path} is there already: export to a new file")
+    content = {"data": [[images, labels]], "accs_all_exps": {}, "unidd": _card(synthetic)}
+    with atomic(path) as temporary:
+        torch.save(content, temporary)
+    return path
+
+
+def to_ddranking(synthetic: SyntheticSet, folder: str | Path) -> Path:
+    """Export as DD-Ranking's images.pt (normalised, class after class), labels.pt (soft where there are) and lr.pt.
 
     Raises:
         FileExistsError: something stands in that folder already.
-        ValueError: class names cannot be the names of folders.
     """
-    from torchvision.transforms.functional import to_pil_image
-
-    folder, names = Path(folder), _folder_names(synthetic.class_names)
-    if folder.exists() and any(folder.iterdir()):
+    folder, (images, labels, soft) = Path(folder), _by_class(synthetic)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: export to a new folder")
-    for i, (image, label) in enumerate(zip(synthetic.images, synthetic.labels.tolist(), strict=True)):
-        path = folder / names[label] / f"{i:05d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        to_pil_image((image * 255).round().to(torch.uint8).cpu()).save(path)
-    with atomic(folder / "card.json") as temporary:
-        temporary.write_text(json.dumps({name: getattr(synthetic, name) for name in CARD}, indent=1) + "\n")
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        torch.save(images, temporary / "images.pt")
+        torch.save(labels if soft is None else soft, temporary / "labels.pt")
+        if rate := synthetic.config.get("import", {}).get("learning_rate"):
+            torch.save(torch.tensor(rate), temporary / "lr.pt")
+        (temporary / "card.json").write_text(_card(synthetic) + "\n")
+        if folder.exists():
+            folder.rmdir()  # empty; some systems replace no folder
     return folder
 
 
-def from_imagefolder(folder: str | Path) -> SyntheticSet:
-    """Read such a folder back, in the original order.
+def _by_class(synthetic: SyntheticSet) -> tuple[Tensor, Tensor, Tensor | None]:
+    order = synthetic.labels.argsort(stable=True)
+    mean, std = (_channels(values) for values in (synthetic.mean, synthetic.std))
+    images = (synthetic.images[order].cpu() - mean) / std
+    soft = None if synthetic.soft is None else synthetic.soft[order].cpu()
+    return images, synthetic.labels[order].cpu(), soft
 
+
+def _card(synthetic: SyntheticSet) -> str:
+    return json.dumps({name: getattr(synthetic, name) for name in CARD}, indent=1)
+
+
+def from_files(
+    path: str | Path,
+    *,
+    data: ImageData | None = None,
+    space: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    class_names: Sequence[str] | None = None,
+    order: Sequence[str] | None = None,
+    ipc: int | None = None,
+    number: int | None = None,
+    factor: int | None = None,
+) -> SyntheticSet:
+    """Read a set that other code made: the format is found from what is there.
+
+    Args:
+        data: the data set it was made from, for class names, mean and std, and to undo ZCA.
+        space: what the stored values are: pixels, normalised or zca.
+        mean, std: that the images were normalised with, if not those of `data`.
+        class_names: by default those of `data`, else of the folders, else "0", "1", ….
+        order: class names in the order of the file's labels (or of its sorted folders), if that is another.
+        ipc: stored images per class, if there is no file of labels; else they are held against it.
+        number: which set of a file that holds several; by default the last.
+        factor: of NCFM, whose every image is factor × factor training images; 1 leaves them as they are.
     Raises:
-        FileNotFoundError: the card or the images are missing.
-        ValueError: the card or an image is damaged, or images differ in size.
+        FileNotFoundError: there is nothing, or a part is missing.
+        ValueError: no known format, damaged, or something must be said that the file does not.
     """
-    from PIL import Image
-    from torchvision.transforms.functional import pil_to_tensor
+    path = Path(path).expanduser()
+    if (path / "card.json").is_file() and not (path / "images.pt").is_file():
+        if any(option is not None for option in (space, mean, std, class_names, order, ipc, number, factor)):
+            raise ValueError(f"{path} is a set with a card, which says all: leave the options out")
+        stored_here = (path / "images.safetensors").is_file()
+        return SyntheticSet.load(path) if stored_here else from_imagefolder(path)
+    if (mean is None) != (std is None):
+        raise ValueError("mean and std belong together: say both, or neither")
+    stored = read(path, number)
+    if number is not None and stored.format != "DC/DSA/DM":
+        raise ValueError(f"{path} is {stored.format}, which has no numbers: leave the number out")
+    told: dict[str, Any] = {"file": path.name, "format": stored.format}
+    names, labels, soft = _classes(stored, class_names or (data and data.class_names), order, ipc, told)
+    images = _pixels(stored, _space(stored, space, told), data, (mean, std), told)
+    images, repeats = _decoded(images, stored.factor if factor is None else factor, told)
+    if stored.rate is not None:
+        told["learning_rate"] = stored.rate
+    mean, std = (data.mean, data.std) if data else (mean, std)
+    if mean is None or std is None:
+        raise ValueError(f"{path} does not say mean and std of its data set: say the data set, or both")
+    labels, soft = labels.repeat_interleave(repeats), None if soft is None else soft.repeat_interleave(repeats, 0)
+    config = {"method": stored.format, "import": told}
+    return SyntheticSet(images, labels, names, tuple(mean), tuple(std), config, soft=soft)
 
-    folder = Path(folder)
-    if not (folder / "card.json").is_file():
-        raise FileNotFoundError(f"{folder} is not an exported set: card.json is missing")
-    found = metadata(read_card(folder))
-    index = {name: k for k, name in enumerate(_folder_names(found["class_names"]))}
-    paths = sorted((p for p in folder.glob("*/*.png") if p.parent.name in index), key=lambda p: p.name)
-    if not paths:
-        raise FileNotFoundError(f"{folder} has no images in folders named after its classes")
-    try:
-        images = torch.stack([pil_to_tensor(Image.open(p)) for p in paths]).float() / 255
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{folder}: the images cannot be read, or differ in size ({error})") from None
-    return SyntheticSet(images, torch.tensor([index[p.parent.name] for p in paths]), **found)
+
+def _space(stored: Stored, asked: str | None, told: dict) -> str:
+    """What the stored values are: as was asked for, as the format says, or as only pixels can be."""
+    if asked is not None and asked not in SPACES:
+        raise ValueError(f"unknown space {asked!r}: choose one of {', '.join(SPACES)}")
+    low, high = float(stored.images.min()), float(stored.images.max())
+    inside = low >= 0 and (high <= 1 or stored.images.dtype == torch.uint8)
+    space, why = asked or stored.space, "asked for" if asked else "the format"
+    if space is None and inside:
+        space, why = "pixels", f"the numbers, from {low:.3g} to {high:.3g}"
+    if space is None:
+        raise ValueError(
+            f"the numbers of this {stored.format} set, from {low:.3g} to {high:.3g}, are no pixels, and nothing says "
+            "what they are: say the space, normalised or zca"
+        )
+    if (space == "pixels") != inside and (space == "pixels" or stored.images.dtype == torch.uint8):
+        raise ValueError(f"{stored.images.dtype} from {low:.3g} to {high:.3g} cannot be {space}: say the space")
+    told["space"] = {"value": space, "from": why}
+    return space
 
 
-def _folder_names(class_names: tuple[str, ...]) -> list[str]:
-    names = [name.replace("/", "-") for name in class_names]
-    if len(set(names)) < len(names) or {"", ".", ".."} & set(names):
-        raise ValueError(f"the class names {', '.join(class_names)} cannot all be the names of folders")
-    return names
+def _pixels(stored: Stored, space: str, data: ImageData | None, moments: tuple, told: dict) -> Tensor:
+    """Pixels in [0, 1]; what lies outside is cut off, and the card says how much that was."""
+    images = stored.images.float() / 255 if stored.images.dtype == torch.uint8 else stored.images
+    if space == "pixels":
+        return images
+    given = moments[0] is not None
+    mean, std = moments if given else (data.mean, data.std) if data else (None, None)
+    if space == "zca":
+        if data is None:
+            raise ValueError("ZCA can only be undone with the images it was fitted on: say the data set")
+        if stored.zca.endswith("each image"):
+            raise ValueError("KIP's ZCA takes out mean and norm of each image, which nobody kept: take a nozca file")
+        images = undo_zca(images, data, *((mean, std) if stored.zca == "kip" else ()))
+        told["zca"] = "with mean and std, then ZCA as in KIP" if stored.zca == "kip" else "as in kornia, ε = 0.1"
+    if space == "normalised" or stored.zca == "kip":
+        if mean is None or std is None:
+            raise ValueError(f"{stored.format} stores normalised images: say the data set, or mean and std")
+        if not (len(mean) == len(std) == images.shape[1] and min(std) > 0):
+            raise ValueError(f"images of {images.shape[1]} channels need as many means, and stds above 0")
+        images = images * _channels(std) + _channels(mean)
+        told |= {"mean": list(mean), "std": list(std), "mean and std from": "asked for" if given else "the data set"}
+    outside = (images < -1e-5) | (images > 1 + 1e-5)
+    if outside.any():
+        told["cut off"] = {"share": float(outside.float().mean()), "from": [float(images.min()), float(images.max())]}
+    return images.clamp(0, 1)
+
+
+def undo_zca(
+    images: Tensor, data: ImageData, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+) -> Tensor:
+    """Undo the whitening W = U (S + ε)^(−1/2) Uᵀ that was fitted on all training images of `data`.
+
+    Without mean and std it is kornia's, of centred pixels, ε = 0.1. With them it is KIP's and FRePo's, of standardised
+    images that are not centred, ε = 0.1 · tr(Σ)/d; the result is standardised too.
+
+    Args:
+        images: whitened, (n, C, H, W).
+    Raises:
+        ValueError: the images have another shape than those of the data set.
+    """
+    if images.shape[1:] != data.train.images.shape[1:]:
+        shapes = f"{tuple(images.shape[1:])}, those of {data.name} {tuple(data.train.images.shape[1:])}"
+        raise ValueError(f"ZCA cannot be undone: the set's images are {shapes}")
+    size = images[0].numel()
+    total, second = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
+    for part in data.train.images.cpu().split(1000):
+        x = part.double() / 255
+        x = ((x - _channels(mean)) / _channels(std) if mean and std else x).flatten(1)
+        total += x.sum(0)
+        second += x.T @ x
+    n = len(data.train)
+    if mean and std:
+        centre, covariance = torch.zeros_like(total), second / n
+        epsilon = 0.1 * float(covariance.trace()) / size
+    else:
+        centre, epsilon = total / n, 0.1
+        covariance = (second - n * torch.outer(centre, centre)) / (n - 1)
+    values, vectors = torch.linalg.eigh(covariance)
+    inverse = vectors * (values.clamp(min=0) + epsilon).sqrt() @ vectors.T
+    return (images.double().flatten(1) @ inverse + centre).float().view(images.shape)
+
+
+def _decoded(images: Tensor, factor: int, told: dict) -> tuple[Tensor, int]:
+    """Cut each image in factor × factor parts and enlarge them to its size; returns how many one becomes."""
+    if factor < 1 or factor > images.shape[-1]:
+        raise ValueError(f"factor must be 1 … {images.shape[-1]}, not {factor}")
+    if factor == 1:
+        return images, 1
+    n, channels, *size = images.shape
+    below = [-side % factor for side in size]
+    padded = pad(images, (0, below[1], 0, below[0]), value=0.5)
+    height, width = (side // factor for side in padded.shape[-2:])
+    parts = padded.view(n, channels, factor, height, factor, width).permute(0, 2, 4, 1, 3, 5)
+    parts = parts.reshape(-1, channels, height, width)  # (n · factor², C, h, w), those of an image together
+    told["decoded"] = {"stored images": n, "factor": factor}
+    return interpolate(parts, size=tuple(size), mode="bilinear").clamp(0, 1), factor**2
+
+
+def _classes(
+    stored: Stored, names: Sequence[str] | None, order: Sequence[str] | None, ipc: int | None, told: dict
+) -> tuple[tuple[str, ...], Tensor, Tensor | None]:
+    """Class names, labels as indices into them, and soft labels (n, classes) if they came so."""
+    labels = _counted(stored, names, ipc, told) if stored.labels is None else stored.labels
+    soft = labels if labels.ndim == 2 else None
+    if soft is not None:
+        labels, told["soft labels"] = soft.argmax(1), _kind(soft)
+    if stored.folders:
+        names, labels = _by_folder(stored.folders, names, order, labels, told)
+    count = soft.shape[1] if soft is not None else int(labels.max()) + 1
+    if names is None:
+        names, told["class names"] = order or [str(k) for k in range(count)], "as asked for" if order else "the numbers"
+    if labels.min() < 0 or count > len(names) or (soft is not None and count != len(names)):
+        raise ValueError(f"the labels are of {count} classes, the data set has {len(names)}")
+    if order is not None:
+        mapped = _permutation(names, order)
+        told["order"] = list(order)
+        if not stored.folders:
+            labels = torch.tensor(mapped)[labels]
+        if soft is not None:
+            soft = soft[:, torch.tensor(mapped).argsort()]
+    if ipc is not None and not (torch.bincount(labels, minlength=len(names)) == ipc).all():
+        raise ValueError(f"the set has not {ipc} images of every class")
+    return tuple(names), labels, soft
+
+
+def _permutation(names: Sequence[str], order: Sequence[str]) -> list[int]:
+    """Which class each label of the file is."""
+    index = {same(name): k for k, name in enumerate(names)}
+    if {*map(same, order)} != set(index) or len(order) != len(names):
+        odd = sorted({*map(same, order)} ^ set(index)) or ["one name twice"]
+        raise ValueError(f"the order must name each class once: look at {', '.join(odd[:3])}")
+    return [index[same(name)] for name in order]
+
+
+def _counted(stored: Stored, names: Sequence[str] | None, ipc: int | None, told: dict) -> Tensor:
+    """Labels of a set without any, class after class."""
+    n = len(stored.images)
+    if ipc is None and names is None:
+        raise ValueError("there is no file of labels: say ipc, the images per class, or the data set")
+    ipc = n // len(names or ()) if ipc is None else ipc
+    if ipc < 1 or n % ipc or (names is not None and n != ipc * len(names)):
+        raise ValueError(f"there is no file of labels, and {n} images are not the same number of each class: check ipc")
+    told["labels"] = f"class after class, {ipc} images each, as the format has them"
+    return torch.arange(n // ipc).repeat_interleave(ipc)
+
+
+def _kind(soft: Tensor) -> str:
+    if soft.min() >= 0 and (soft.sum(1) - 1).abs().max() < 1e-3:
+        return "probabilities"
+    return "centred" if soft.sum(1).abs().max() < 1e-3 * float(soft.abs().max()) else "logits"
+
+
+def _by_folder(
+    folders: list[str], names: Sequence[str] | None, order: Sequence[str] | None, labels: Tensor, told: dict
+) -> tuple[Sequence[str], Tensor]:
+    """Which class each folder is: by the order that was asked for, by its name, or by the number it bears."""
+    numbers = _numbers(folders)
+    if order is not None:
+        names = order if names is None else names
+        mapped, ranks = _permutation(names, order), _ranks(folders, numbers)
+        if len(order) != len(folders):
+            raise ValueError(f"{len(folders)} folders of images, but the order has {len(order)} classes")
+        index, told["classes"] = [mapped[rank] for rank in ranks], "the order that was asked for"
+        return names, torch.tensor(index)[labels]
+    if names is None:
+        return _alone(folders, numbers, labels, told)
+    for spelling in (list(map(same, names)), folder_names(names)):
+        if {*map(same, folders)} <= set(spelling):
+            told["classes"] = "the folders' names"
+            return names, torch.tensor([spelling.index(same(folder)) for folder in folders])[labels]
+    if 0 in numbers and max(numbers) < len(names) and len(set(numbers)) == len(numbers):
+        told["classes"] = "the folders' numbers, in the order of the data set's classes"
+        return names, torch.tensor(numbers)[labels]
+    raise ValueError(
+        f"the {len(folders)} folders ({', '.join(folders[:3])}, …) are not named or numbered after the {len(names)} "
+        "classes: say the order, a class for each folder as they sort"
+    )
+
+
+def _alone(folders: list[str], numbers: list[int], labels: Tensor, told: dict) -> tuple[Sequence[str], Tensor]:
+    """Classes that only the folders say."""
+    if sorted(numbers) == list(range(len(folders))):
+        told["classes"] = "the folders' numbers"
+        return [str(k) for k in range(len(folders))], torch.tensor(numbers)[labels]
+    told["classes"] = "the folders, sorted"
+    return folders, labels
+
+
+def _numbers(folders: list[str]) -> list[int]:
+    """The numbers behind one common word, as in 00003 or new003; none if that is not how folders are named."""
+    split = [(name.rstrip("0123456789"), name) for name in folders]
+    if len({word for word, _ in split}) > 1 or any(word == name for word, name in split):
+        return []
+    return [int(name[len(word) :]) for word, name in split]
+
+
+def _ranks(folders: list[str], numbers: list[int]) -> list[int]:
+    """The place of each folder in their order, by number or else by name."""
+    by = list(zip(numbers or [0] * len(folders), folders, strict=True))
+    return [sorted(by).index(one) for one in by]
+
+
+def _channels(values: Sequence[float]) -> Tensor:
+    return torch.tensor(tuple(values), dtype=torch.float32).view(-1, 1, 1)

@@ -28,13 +28,15 @@ class SyntheticSet:
 
     Attributes:
         images: pixels, float32 (n, C, H, W) in [0, 1].
-        labels: int64 (n,), indices into `class_names`.
+        labels: int64 (n,), indices into `class_names`; soft labels given in their place are kept as `soft`, and
+            the largest of each becomes the label.
         class_names: in the order of the data set's labels.
         mean, std: per channel, for the network's input: (images − mean) / std.
         config: what made the images.
         teacher: {"hash", "accuracy"} of the network they were distilled with; empty if none.
         history: one entry a round: b, β and the last loss terms.
         versions: of the software that made them.
+        soft: labels float32 (n, classes) that came with the images, as they were stored; None if there are none.
     Raises:
         ValueError: shapes or types do not fit together, or a pixel is NaN or outside [0, 1].
     """
@@ -48,8 +50,12 @@ class SyntheticSet:
     teacher: dict = field(default_factory=dict)
     history: list[dict] = field(default_factory=list)
     versions: dict = field(default_factory=versions)
+    soft: Tensor | None = None
 
     def __post_init__(self):
+        if self.labels.ndim == 2 and self.labels.is_floating_point() and self.soft is None:
+            object.__setattr__(self, "soft", self.labels.float())
+            object.__setattr__(self, "labels", self.labels.argmax(1))
         if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1] or len(self.labels) == 0:
             shapes = f"{tuple(self.images.shape)} and {tuple(self.labels.shape)}"
             raise ValueError(f"images must be (n, C, H, W) and labels (n,), not {shapes}")
@@ -64,6 +70,11 @@ class SyntheticSet:
             raise ValueError("the images contain NaN or infinite pixels")
         if self.images.min() < 0 or self.images.max() > 1:
             raise ValueError("pixels must lie in [0, 1]")
+        shape = (len(self.labels), len(self.class_names))
+        if self.soft is not None and not (self.soft.dtype == torch.float32 and tuple(self.soft.shape) == shape):
+            raise ValueError(f"soft labels must be float32 {shape}, not {self.soft.dtype} {tuple(self.soft.shape)}")
+        if self.soft is not None and not self.soft.isfinite().all():
+            raise ValueError("the soft labels contain NaN or infinite numbers")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,7 +95,8 @@ class SyntheticSet:
     def save(self, folder: str | Path) -> Path:
         """Write `images.safetensors` and `card.json`; what stood there stays whole if writing fails."""
         folder = Path(folder)
-        payload = dump_tensors({"images": self.images.cpu().contiguous(), "labels": self.labels.cpu().contiguous()})
+        tensors_of = {"images": self.images, "labels": self.labels} | ({} if self.soft is None else {"soft": self.soft})
+        payload = dump_tensors({name: tensor.cpu().contiguous() for name, tensor in tensors_of.items()})
         card = {name: getattr(self, name) for name in CARD}
         card |= {"format": 1, "shape": list(self.images.shape), "sha256": hashlib.sha256(payload).hexdigest()}
         with atomic(folder / "card.json") as text, atomic(folder / "images.safetensors") as tensors:
@@ -113,7 +125,7 @@ class SyntheticSet:
         card = read_card(folder)
         if card.get("sha256") != hashlib.sha256(payload).hexdigest():
             raise ValueError(f"{folder}: card.json does not belong to images.safetensors (checksum differs)")
-        return SyntheticSet(images, labels, **metadata(card))
+        return SyntheticSet(images, labels, **metadata(card), soft=tensors.get("soft"))
 
     def preview(self, columns: int = 10, scale: int = 3):
         """A PIL image of the images, one class a row, at most `columns` of each, enlarged without smoothing."""
