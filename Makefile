@@ -63,7 +63,8 @@ $(BOOK): $(SOURCES)
 	$(MAKE) book
 
 test: setup chromium lint $(BOOK) ## lint, all tests and doctests, then every notebook
-	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests unidd
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) -m "not browser" tests unidd
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
 	$(quiet) $(BIN)/python -m pytest -o addopts=-ra --nbval-lax notebooks/*.ipynb
 
 chromium:
