@@ -213,7 +213,8 @@ def assess(
 
 def _set(folder: Path) -> SyntheticSet:
     """A set in our own format, or in a folder of pictures with our card."""
-    pictures = (folder / "card.json").is_file() and not (folder / "images.safetensors").exists()
+    ours = (folder / "images.safetensors").exists() or not (folder / "card.json").is_file()
+    pictures = not ours and any(folder.glob("*/*.png"))
     return from_imagefolder(folder) if pictures else SyntheticSet.load(folder)
 
 
