@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import threading
+from collections import Counter
 from pathlib import Path
 
 from selenium.webdriver.support.ui import WebDriverWait
@@ -107,6 +108,12 @@ class Tab:
         """Addresses of all that was asked for, in order."""
         sent = [request["request"]["url"] for request in self._reported("Network.requestWillBeSent")]
         return [url for url in sent if not url.startswith(("data:", "blob:"))]
+
+    @property
+    def twice(self) -> list[str]:
+        """Addresses that one document asked for more than once; a page that leads on to another is two documents."""
+        sent = [(r["loaderId"], r["request"]["url"]) for r in self._reported("Network.requestWillBeSent")]
+        return [url for (_, url), n in Counter(sent).items() if n > 1 and not url.startswith(("data:", "blob:"))]
 
     @property
     def failures(self) -> list[str]:

@@ -15,7 +15,7 @@ def test_page_loads_clean_and_light(desktop, site):
     assert desktop.errors == []
     assert desktop.failures == []
     assert [url for url in desktop.requests if not url.startswith(site)] == []
-    assert len(desktop.requests) == len(set(desktop.requests)), "an asset was loaded twice"
+    assert desktop.twice == []
     assert desktop.weight() <= 1_000_000
 
 

@@ -13,6 +13,8 @@ PAGES = {
         localStorage.setItem("been", "here"); document.cookie = "been=here";</script>""",
     "quiet": "<p>nothing</p>",
     "leaving": """<img src="picture.png" alt="none"><script>location.replace("quiet.html")</script>""",
+    "entrance": """<img src="a.png" alt="none"><script>onload = () => location.replace("again.html")</script>""",
+    "again": """<img src="a.png" alt="none"><script>fetch("none.txt").then(() => fetch("none.txt"))</script>""",
     "faulty": """<script>Promise.reject(new Error("rejected")); console.error("said", 7); console.warn("not this");
         setTimeout(() => { throw new Error("thrown"); });</script><img src="none.png" alt="none">""",
 }
@@ -76,3 +78,10 @@ def test_a_page_that_leads_on_settles_where_it_leads(driver, place):
     with contextlib.closing(Visit(driver, place, "leaving.html")) as seen:
         WebDriverWait(driver, 20).until(lambda _: seen.driver.current_url == f"{place}/quiet.html")
         assert seen.requests[0] == f"{place}/leaving.html"
+
+
+def test_what_one_document_asks_for_again_is_twice_and_what_two_ask_for_is_not(driver, place):
+    with contextlib.closing(Visit(driver, place, "entrance.html")) as seen:
+        WebDriverWait(driver, 20).until(lambda _: seen.requests.count(f"{place}/none.txt") == 2)
+        assert seen.requests.count(f"{place}/a.png") == 2
+        assert seen.twice == [f"{place}/none.txt"]

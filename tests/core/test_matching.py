@@ -233,6 +233,21 @@ def test_nothing_to_match_is_classification():
     assert relative(loss.gradient(x), torch.autograd.grad(expected, x)[0]) < 1e-12
 
 
+def test_targets_have_a_derivative_only_where_they_depend_on_the_images():
+    for signal, wanted in (("class", False), ("mix", True)):
+        loss = step_loss(two_layers(), images(), LABELS, two_matching(signal), 0.3)
+        assert [match.d_targets is not None for match in loss.matches] == [wanted] * 2
+
+
+def test_there_is_no_moving_update_before_the_second_batch():
+    """Without statistics of a batch before, or where this is the first, it has all the weight."""
+    previous = {name: (side.basis, side.flc) for name, side in two_sides("class").items()}
+    for options in ({}, {"count": 3}, {"previous": previous}, {"previous": previous, "count": 1}):
+        for stack in two_matching("class", **options).stacks:
+            assert stack.blend == 1
+            assert not any(part.any() for part in stack.carried)
+
+
 @pytest.mark.parametrize("signal", ["mean", "mix"])
 def test_the_loss_is_classification_and_eta_times_the_terms(signal):
     """So its gradient is linear in η."""
@@ -448,6 +463,21 @@ def test_the_inverse_before_the_rows_come_is_worked_out_in_double():
     x = randn(3, CHANNELS, 1, 2, seed=5).relu()
     terms, _ = step(x.float(), Ridge(1e-5), previous={"conv": previous}, count=3)
     assert relative(terms, by_autograd(x, 1e-5, previous, 3)[0]) < 8e-5
+
+
+def test_a_singular_matrix_of_a_stack_has_a_factor():
+    """Its diagonal is raised by the rounding of its own trace, and no other's."""
+    singular, flc = torch.ones(3, 4, 4).double(), randn(3, 4, 1)
+    real, rates = (torch.zeros(3, 4, 4).double(), torch.zeros(3, 4, 1).double()), torch.ones(3, 2).double()
+    assert channel_form(singular.clone(), flc, 1e-30, real, rates)[0].isfinite().all()
+    x = randn(3, 4, 9, seed=2)
+    ffc = x @ x.mT * torch.tensor([1e12, 1.0, 1e-3]).double().view(3, 1, 1)
+    together = channel_form(ffc.clone(), flc, 1e-3, real, rates)
+    for i in range(3):
+        alone = channel_form(
+            ffc[i : i + 1].clone(), flc[i : i + 1], 1e-3, [r[i : i + 1] for r in real], rates[i : i + 1]
+        )
+        assert all(relative(mine[i], theirs[0]) < 1e-12 for mine, theirs in zip(together, alone, strict=True))
 
 
 def test_a_matrix_without_a_factor_gives_nan_and_no_wait():
