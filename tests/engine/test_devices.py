@@ -30,6 +30,7 @@ from unidd.methods.cfm import CFM, FrequencyMatching
 from unidd.networks.models import ModelConfig, build, tapped_layers
 from unidd.networks.training import TrainConfig, accuracy, train
 
+pytestmark = pytest.mark.slow  # every method, filter and precision on two devices
 METHODS = [cls for cls in methods.found() if issubclass(cls, Descending)]
 FILTERS, SIGNALS = ("ridge", "linear", "all-pass", "landweber", "residual", "none"), ("mean", "class", "mix")
 CHANNELS, ROWS = 0, 2  # classes of a batch: of two images the layer of 20 channels has so few rows that they are taken
