@@ -82,7 +82,7 @@ def command(folder, *options):
 
 
 def snakemake(folder, *options):
-    return subprocess.run(command(folder, *options), capture_output=True, text=True, timeout=100)
+    return subprocess.run(command(folder, *options), capture_output=True, text=True, timeout=600)
 
 
 def planned(run):
@@ -169,7 +169,7 @@ def test_unknown_setting_on_the_command_line(folder):
 
 def run_notebook(folder, **parameters):
     script = [sys.executable, str(ROOT / "workflow" / "run_notebook.py"), "fake.ipynb", "copies/copy.ipynb"]
-    return subprocess.run([*script, json.dumps(parameters)], cwd=folder, capture_output=True, text=True, timeout=100)
+    return subprocess.run([*script, json.dumps(parameters)], cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 def test_unknown_notebook_parameter_is_an_error_before_anything_runs(folder):
