@@ -48,7 +48,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 reproduce: setup ## set up, run the batch on embedded photographs, build the book from it
 	$(MAKE) batch
 	$(MAKE) book
-	@echo "Open _build/html/index.html"
+	@echo "Open _build/html/index.html in a browser, from the disk as it is: every page works without a server"
 
 batch: setup ## run the jobs of SUITE that are not done yet; records go to _runs/
 	$(BIN)/snakemake --snakefile workflow/Snakefile --config suite=$(SUITE) --cores $(CORES) \
@@ -102,6 +102,7 @@ mutants: setup ## which changes to core and the augmentation no test notices: ho
 	$(BIN)/mutmut results
 
 notebooks: setup ## update the .ipynb from their .py and execute them
+	$(BIN)/python workflow/first_cell.py
 	$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
 	$(quiet) $(BIN)/python workflow/execute_notebooks.py $(NOTEBOOKS:.py=.ipynb)
 

@@ -1,14 +1,9 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
+#     notebook_metadata_filter: jupytext,-kernelspec,-jupytext.text_representation
 # ---
 
 # %% [markdown]
@@ -21,6 +16,12 @@
 #
 # `photos` are 32×32 patches of ten photographs that scikit-image ships, one class a photograph. Training and test
 # patches come from disjoint regions, so a student cannot win by remembering pixels. Nothing is downloaded.
+
+# %% tags=["setup", "remove-cell"]
+import importlib.util
+
+if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
+    raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
 
 # %%
 import unidd

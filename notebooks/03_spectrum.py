@@ -1,14 +1,9 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
+#     notebook_metadata_filter: jupytext,-kernelspec,-jupytext.text_representation
 # ---
 
 # %% [markdown]
@@ -27,9 +22,14 @@
 # $\Psi$ says which pixels rise and fall together; $\Phi$ says what the patches of each class look like on average. The
 # eigenvectors of $\Psi$ are patches too, so they can be shown: the largest eigenvalue first, row by row.
 
+# %% tags=["setup", "remove-cell"]
+import importlib.util
+
+if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
+    raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
+
 # %%
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,7 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
+from unidd.bench.records import published
 from unidd.book import plots
 from unidd.core.spectra import band_energy, class_signal, participation, spectrum
 from unidd.core.statistics import covariance, flc
@@ -196,8 +197,7 @@ pd.DataFrame({"share of the class signal": [f"{v:.1%}" for v in energy]}, index=
 # still has its initial statistics (mean 0, variance 1), so the scales there are those of the raw initialisation.
 
 # %% tags=["hide-input"]
-root = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "_toc.yml").exists())
-records = [json.loads(p.read_text()) for p in sorted((root / "results" / "studies" / "spectra").glob("*.json"))]
+records = [json.loads(path.read_text()) for path in sorted(published("studies", "spectra").glob("*.json"))]
 BETA = records[0]["beta"]
 
 

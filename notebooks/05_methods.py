@@ -1,14 +1,9 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
+#     notebook_metadata_filter: jupytext,-kernelspec,-jupytext.text_representation
 # ---
 
 # %% [markdown]
@@ -34,9 +29,14 @@
 #
 # Features first: what the last block of a trained network makes of each photograph, averaged over positions.
 
+# %% tags=["setup", "remove-cell"]
+import importlib.util
+
+if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
+    raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
+
 # %%
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from unidd import teach
+from unidd.bench.records import published
 from unidd.book import plots
 from unidd.core import objectives
 from unidd.core.filters import Landweber, Linear, Ridge
@@ -432,7 +433,7 @@ print(f"of ‖Ψ − Ψ_s‖, batch norm's diagonal sees {seen_by_bn:.0%}; after
 # `python benchmarks/bound_looseness.py`.
 
 # %% tags=["hide-input"]
-studies_folder = Path("../results/studies")
+studies_folder = published("studies")
 studies = [json.loads(path.read_text()) for path in sorted((studies_folder / "bounds").glob("*.json"))]
 cells = pd.concat(pd.json_normalize(s["rows"]).assign(seed=s["seed"]) for s in studies)
 assert (cells[["dc.ratio", "mtt.ratio"]] >= 1).all().all()

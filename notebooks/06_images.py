@@ -1,14 +1,9 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
+#     notebook_metadata_filter: jupytext,-kernelspec,-jupytext.text_representation
 # ---
 
 # %% [markdown]
@@ -23,9 +18,14 @@
 # Each row starts from the same real photographs, one a class. *None* matches nothing: it descends the teacher's
 # cross-entropy alone.
 
+# %% tags=["setup", "remove-cell"]
+import importlib.util
+
+if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
+    raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
+
 # %%
 import json
-from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
@@ -33,6 +33,7 @@ import torch
 from IPython.display import Markdown
 
 import unidd
+from unidd.bench.records import published
 from unidd.book import plots
 from unidd.core.filters import Linear, Ridge
 from unidd.core.spectra import spectrum
@@ -129,8 +130,7 @@ for f in (Linear(), Ridge(beta)):
 # starting images for every filter, repeated over seeds.
 
 # %% tags=["hide-input"]
-root = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "_toc.yml").exists())
-paths = sorted((root / "results" / "studies" / "filters").glob("*.json"))
+paths = sorted(published("studies", "filters").glob("*.json"))
 records = [json.loads(path.read_text()) for path in paths]
 names = list(records[0]["measured"])
 powers = {name: np.array([r["measured"][name]["power"] for r in records]) for name in names}

@@ -1,14 +1,9 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
+#     notebook_metadata_filter: jupytext,-kernelspec,-jupytext.text_representation
 # ---
 
 # %% [markdown]
@@ -23,11 +18,16 @@
 # Ten rounds, one image of each class in a round. This page distills them now; the curves come from a record of
 # the same recipe under five schedules of β.
 
+# %% tags=["setup", "remove-cell"]
+import importlib.util
+
+if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
+    raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
+
 # %%
 import copy
 import json
 import math
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -35,6 +35,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown, display
 
 import unidd
+from unidd.bench.records import published
 from unidd.book import plots
 from unidd.core.filters import Ridge
 from unidd.core.matching import Matching, step_loss
@@ -62,8 +63,7 @@ print(f"{len(made)} images: {ipc} rounds of {method.steps} steps")
 # %%
 from unidd.book.widgets import CurriculumPlayer
 
-root = next(p for p in (Path.cwd(), *Path.cwd().parents) if (p / "_toc.yml").exists())
-studies = root / "results" / "studies"
+studies = published("studies")
 record = json.loads((studies / "curriculum" / "photos.json").read_text())
 then = record["runs"]["cosine"]["loss"]["filter"]
 assert all(abs(now["filter"] / f - 1) < 0.5 for now, f in zip(made.history, then, strict=True))  # rounding differs

@@ -1,14 +1,9 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
+#     notebook_metadata_filter: jupytext,-kernelspec,-jupytext.text_representation
 # ---
 
 # %% [markdown]
@@ -51,12 +46,23 @@
 #
 # ## Run it
 
+# %% tags=["setup", "remove-cell"]
+import importlib.util
+
+if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
+    raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
+
 # %%
 import sys
+from pathlib import Path
 
 import unidd
 
-sys.path.append("../book/examples")  # a module in the working folder is found without this
+# A module in the working folder is found without this.
+example = Path(unidd.__file__).parents[1] / "book" / "examples" / "mean_matching.py"
+if not (example.exists() or Path(example.name).exists()):
+    raise FileNotFoundError(f"save the file above as {example.name} beside this notebook, or clone the project")
+sys.path.append(str(example.parent))
 data = unidd.load("digits")
 made = unidd.distill(data, "mean_matching", ipc=1, steps=100, progress=False)
 print(made.config)

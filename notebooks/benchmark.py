@@ -1,14 +1,9 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
+#     notebook_metadata_filter: jupytext,-kernelspec,-jupytext.text_representation
 # ---
 
 # %% [markdown]
@@ -25,6 +20,12 @@
 # ```
 #
 # A parameter that does not exist is an error, and so is a value that does not.
+
+# %% tags=["setup", "remove-cell"]
+import importlib.util
+
+if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
+    raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
 
 # %% tags=["parameters"]
 dataset = "photos"  # a name, or a folder with train/<class>/ and test/<class>/

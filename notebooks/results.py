@@ -1,33 +1,31 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
+#     notebook_metadata_filter: jupytext,-kernelspec,-jupytext.text_representation
 # ---
 
 # %% [markdown]
 # # Results
 #
-# Every number on this page is read from a result record: the published ones in `results/`, and those of your own
-# machine in `_runs/`, which `make reproduce` fills. A suite that was not run shows no number.
+# Every number on this page is read from a result record: the published ones in `results/`, which the package ships,
+# and those of your own machine in `_runs/`, which `make reproduce` fills. A suite that was not run shows no number.
+
+# %% tags=["setup", "remove-cell"]
+import importlib.util
+
+if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
+    raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
 
 # %%
-from pathlib import Path
-
 from IPython.display import Markdown, display
 
 from unidd.bench import records, tables
 from unidd.book import plots
 
-root = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "_toc.yml").exists())
-published = records.load_records(root / "results")
-own = records.load_records(root / "_runs")
+published = records.load_records(records.published())
+own = records.load_records(records.own())
 print(f"{len(published)} published records, {len(own)} of this machine")
 
 # %% [markdown]
@@ -68,7 +66,7 @@ import torch
 
 from unidd.data.synthetic import SyntheticSet
 
-cards = sorted((root / "_runs" / "embedded").glob("*-ipc1/card.json"))
+cards = sorted((records.own() / "embedded").glob("*-ipc1/card.json"))
 sets = {card.parent.name.removesuffix("-ipc1"): SyntheticSet.load(card.parent) for card in cards}
 if sets:
     rows = torch.arange(len(sets)).repeat_interleave(len(data_names := next(iter(sets.values())).class_names))

@@ -15,7 +15,7 @@ from websocket import create_connection
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where the built book is; the environment variable serves to test another build.
-BOOK = Path(os.environ.get("UNIDD_BOOK") or ROOT / "_build" / "html")
+BOOK = Path(os.environ.get("UNIDD_BOOK") or ROOT / "_build" / "html").resolve()
 
 
 def pages() -> list[str]:
@@ -117,9 +117,12 @@ class Tab:
 
     @property
     def failures(self) -> list[str]:
-        """Answers that are errors."""
+        """Answers that are errors, and requests without one, but for those that the page itself gave up."""
         answers = [answer["response"] for answer in self._reported("Network.responseReceived")]
-        return [f"{r['status']} {r['url']}" for r in answers if r["status"] >= 400]
+        refused = [f"{r['status']} {r['url']}" for r in answers if r["status"] >= 400]
+        address = {r["requestId"]: r["request"]["url"] for r in self._reported("Network.requestWillBeSent")}
+        lost = [r for r in self._reported("Network.loadingFailed") if not r.get("canceled")]
+        return refused + [f"{r['errorText']} {address.get(r['requestId'], '?')}" for r in lost]
 
     @property
     def loading(self) -> set[str]:
@@ -143,9 +146,14 @@ def _complaint(method: str, params: dict) -> str:
 
 
 class Visit(Tab):
-    """One page as a reader loads it for the first time, and what the browser reported: console, requests, responses."""
+    """One page as a reader loads it for the first time, and what the browser reported: console, requests, responses.
 
-    def __init__(self, driver, site: str, page: str, width: int = 1280, dark: bool = False):
+    Args:
+        site: address of a folder, on a server or on the disk (`file://`), without the last slash.
+        scripts: False for a reader who has switched them off.
+    """
+
+    def __init__(self, driver, site: str, page: str, width: int = 1280, dark: bool = False, scripts: bool = True):
         super().__init__(driver)
         self.site = site
         driver = self.driver
@@ -158,14 +166,24 @@ class Visit(Tab):
         mode = "dark" if dark else "light"
         media = [{"name": "prefers-color-scheme", "value": mode}]
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
         driver.get(f"{site}/{page}")
-        self.settle()
+        if scripts:
+            self.settle()
 
     def settle(self) -> None:
         """Wait until figures, explorers and formulas are drawn, and nothing loads any more."""
         driver = self.driver
         driver.execute_async_script(_SETTLED)
         WebDriverWait(driver, 20, poll_frequency=0.05).until(lambda _: not self.loading, "something loads for ever")
+
+    def elsewhere(self) -> list[str]:
+        """Return the addresses outside the site that were asked for."""
+        return [url for url in self.requests if not url.startswith(f"{self.site}/")]
+
+    def undrawn(self) -> list[str]:
+        """Return what stands in the place of each figure, explorer and formula that is not drawn."""
+        return self.driver.execute_script(_UNDRAWN)
 
     def weight(self) -> int:
         """Bytes of the page itself and of what it loads from outside the shared `_static`."""
@@ -188,4 +206,9 @@ const ready = async () => {
   await frame();
 };
 ready().then(() => done());
+"""
+_UNDRAWN = """
+const places = { ".unidd-plotly": ".main-svg", ".unidd-explorer-host": ".ux", ".bd-article .math": "mjx-container" };
+return Object.entries(places).flatMap(([place, drawing]) => [...document.querySelectorAll(place)]
+  .filter((e) => !e.querySelector(drawing)).map((e) => e.outerHTML.slice(0, 200)));
 """

@@ -50,6 +50,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         plots             figures
         bundle            the explorers' ES modules joined to one
         widgets           explorers
+        stills            still pictures of figures and explorers
         equations         the table equation → code → test
         sphinx            how figures and explorers reach a page
     cli                   the command `unidd`

@@ -4,12 +4,16 @@ import json
 import os
 import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
 from records import record
 
+from unidd.bench import records
 from unidd.bench.records import SCHEMA, load_record, load_records, provenance, save_record
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_record_comes_back_as_it_was(tmp_path):
@@ -67,3 +71,30 @@ def test_provenance_is_what_a_number_needs_beside_it():
     assert found["threads"] == torch.get_num_threads()
     assert torch.__version__.startswith(found["torch"])
     assert {"python", "unidd", "torchvision"} <= set(found)
+
+
+@pytest.mark.parametrize("parts", [(), ("embedded",), ("studies", "spectra"), ("studies", "curriculum", "photos.json")])
+def test_published_records_are_found_from_any_folder(parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert records.published(*parts).resolve() == ROOT.joinpath("results", *parts)
+
+
+def test_records_that_did_not_come_along_are_named_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_PACKAGE", tmp_path / "site" / "unidd")
+    with pytest.raises(FileNotFoundError, match=r"results/studies did not come .* clone the project's repository"):
+        records.published("studies")
+
+
+def test_a_checkout_without_links_has_its_records_beside_the_package(tmp_path, monkeypatch):
+    (tmp_path / "unidd").mkdir()
+    (tmp_path / "unidd" / "results").write_text("../results")  # as git leaves a link on Windows
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(records, "_PACKAGE", tmp_path / "unidd")
+    assert records.published() == tmp_path / "results"
+
+
+def test_own_records_are_in_the_repository_or_else_in_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert records.own() == ROOT / "_runs"
+    monkeypatch.setattr(records, "_PACKAGE", tmp_path / "site" / "unidd")
+    assert records.own() == tmp_path / "_runs"

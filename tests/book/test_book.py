@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from unidd.book import plots, sphinx
+from unidd.book.widgets import FilterExplorer
 from unidd.core.filters import Linear, Ridge
 from unidd.data import datasets
 
@@ -87,11 +88,16 @@ class Page:
     """What myst-nb hands to a renderer, reduced to what ours uses."""
 
     def __init__(self):
-        self.scripts, self.warnings = {}, []
+        self.scripts, self.warnings, self.files = {}, [], {}
         self.logger = SimpleNamespace(warning=lambda message, **_: self.warnings.append(message))
 
     def add_js_file(self, key, uri, kwargs):
         self.scripts[uri] = kwargs
+
+    def write_file(self, path, content, exists_ok):
+        assert exists_ok, "the same picture may come twice"
+        self.files["/".join(path)] = content
+        return f"/{'/'.join(path)}"
 
     def render(self, mime_type, content):
         return sphinx.Renderer.handle_mime(self, SimpleNamespace(mime_type=mime_type, content=content, line=1), False)
@@ -103,11 +109,38 @@ def embedded(html: str) -> dict:
 
 def test_figure_becomes_a_labelled_element_with_its_data():
     page, chart = Page(), plots.figure([], 'A "chart" </script> of nothing')
-    (node,) = page.render(sphinx.PLOTLY, json.loads(chart.to_json()))
-    assert 'aria-label="A &quot;chart&quot; &lt;/script&gt; of nothing"' in node.astext()
-    assert node.astext().count("</script>") == 1
-    assert embedded(node.astext())["layout"]["height"] == 420
+    before, still, after = page.render(sphinx.PLOTLY, json.loads(chart.to_json()))
+    assert 'aria-label="A &quot;chart&quot; &lt;/script&gt; of nothing"' in before.astext()
+    assert after.astext().count("</script>") == 1
+    assert embedded(after.astext())["layout"]["height"] == 420
     assert list(page.scripts) == ["plotly.min.js", "unidd-book.js"]
+    assert still["alt"] == 'A "chart" </script> of nothing'
+    assert page.files[still["uri"].removeprefix("/")].startswith(b"<?xml")
+
+
+def test_a_place_without_scripts_says_so_around_its_picture():
+    page = Page()
+    for before, _, after in (
+        page.render(sphinx.PLOTLY, json.loads(plots.figure([], "A chart").to_json())),
+        page.render(sphinx.EXPLORER, FilterExplorer({"a layer": [1.0, 0.1]}).state()),
+    ):
+        assert re.search(r"<noscript><p>[^<]*none runs here[^<]*</p>$", before.astext())
+        assert after.astext().startswith("</noscript></div>")
+
+
+def test_every_script_of_a_page_is_a_classic_one():
+    """A module does not load from the disk."""
+    page = Page()
+    page.render(sphinx.PLOTLY, json.loads(plots.figure([], "A chart").to_json()))
+    page.render(sphinx.EXPLORER, FilterExplorer({"a layer": [1.0, 0.1]}).state())
+    assert all(options["loading_method"] == "defer" and "type" not in options for options in page.scripts.values())
+    assert page.scripts["unidd-book.js"]["priority"] > 500, "after those it calls"
+
+
+def test_a_figure_without_a_still_is_a_warning_that_fails_the_strict_build():
+    page = Page()
+    page.render(sphinx.PLOTLY, json.loads(plots.figure([{"type": "pie", "values": [1, 2]}], "A pie").to_json()))
+    assert "no still picture" in page.warnings[0]
 
 
 def test_figure_without_description_is_a_warning_that_fails_the_strict_build():
@@ -118,9 +151,9 @@ def test_figure_without_description_is_a_warning_that_fails_the_strict_build():
 
 def test_explorer_needs_no_plotly():
     page = Page()
-    (node,) = page.render(sphinx.EXPLORER, {"kind": "filters", "label": "Explorer: a test", "beta": 0.1})
-    assert embedded(node.astext())["beta"] == 0.1
-    assert list(page.scripts) == ["unidd-book.js"]
+    *_, after = page.render(sphinx.EXPLORER, FilterExplorer({"a layer": [1.0, 0.1]}, beta=0.3).state())
+    assert embedded(after.astext())["beta"] == 0.3
+    assert list(page.scripts) == ["explorer.js", "unidd-book.js"]
 
 
 def test_progress_bars_leave_nothing_and_other_output_is_left_alone():

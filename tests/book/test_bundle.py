@@ -52,6 +52,13 @@ def test_every_module_of_the_folder_is_needed():
     assert [path.name for path in SHIPPED if joiner.read(path).body.strip() not in joined] == []
 
 
+def test_a_page_gets_a_classic_script():
+    """A browser loads no module from the disk."""
+    page = widgets.page_script()
+    assert not re.search(r"^(import|export)\b|\bimport\(", page, re.M)
+    assert page.startswith("globalThis.unidd = ")
+
+
 @needs_node
 @pytest.mark.parametrize("path", [*SHIPPED, None], ids=lambda path: path.name if path else "joined")
 def test_it_is_javascript(path, tmp_path):
@@ -66,14 +73,16 @@ def test_the_modules_as_they_are_export_what_the_joined_one_does(tmp_path):
     shutil.copytree(EXPLORERS, tmp_path / "explorers")
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "joined.js").write_text(widgets.module())
+    (tmp_path / "page.cjs").write_text(widgets.page_script())
     script = """
-        const [one, many] = [await import("./joined.js"), await import("./explorers/main.js")];
+        await import("./page.cjs");
+        const found = [globalThis.unidd, await import("./joined.js"), await import("./explorers/main.js")];
         const kinds = (m) => Object.entries(m).map(([name, value]) => [name, typeof value, String(value)]).sort();
-        console.log(JSON.stringify([kinds(one), kinds(many), typeof one.default.render]));
+        console.log(JSON.stringify([...found.map(kinds), typeof globalThis.unidd.default.render]));
     """
     (tmp_path / "compare.js").write_text(script)
-    one, many, render = json.loads(node("compare.js", cwd=tmp_path))
-    assert one == many
+    page, one, many, render = json.loads(node("compare.js", cwd=tmp_path))
+    assert page == one == many
     assert render == "function"
     assert {name for name, *_ in one} >= {"default", "responses", "bandPicture", "decompose"}
 

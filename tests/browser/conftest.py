@@ -1,4 +1,4 @@
-"""Chromium on the built book, served from this machine, with every other host unreachable."""
+"""Chromium on the built book, served from this machine or opened from its disk, with every other host unreachable."""
 
 import contextlib
 import shutil
@@ -23,6 +23,19 @@ def site():
         pytest.fail(f"no built book at {BOOK}: run `make book` first", pytrace=False)
     with served(BOOK) as address:
         yield address
+
+
+@pytest.fixture(scope="session", params=["disk", "folder"])
+def other_site(request, site, tmp_path_factory):
+    """The two other ways to the book: its address on the disk, and in a folder of a server."""
+    if request.param == "disk":
+        yield BOOK.as_uri()
+        return
+    root = tmp_path_factory.mktemp("server")
+    (root / "of" / "others").mkdir(parents=True)
+    (root / "of" / "others" / "book").symlink_to(BOOK)
+    with served(root) as address:
+        yield f"{address}/of/others/book"
 
 
 @pytest.fixture(scope="session")

@@ -40,9 +40,9 @@ def stage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stage")
     modules = folder / "modules" / "_static"
     shutil.copytree(Path(widgets.__file__).with_name("explorers"), modules)
-    (modules / "explorer.js").write_text('export { default } from "./main.js";')
+    (modules / "explorer.js").write_text('import * as all from "./main.js"; globalThis.unidd = all;')
     (folder / "_static").mkdir()
-    (folder / "_static" / "explorer.js").write_text(widgets.module())
+    (folder / "_static" / "explorer.js").write_text(widgets.page_script())
     for static in (modules, folder / "_static"):
         shutil.copy(ROOT / "book" / "_static" / "unidd-book.js", static)
     explorers = (
@@ -52,8 +52,9 @@ def stage(tmp_path_factory):
         CurriculumPlayer(RECORD, IMAGES.repeat(ROUNDS, 1, 1, 1), BLURRED.repeat(ROUNDS, 1, 1, 1)),
     )
     body = "".join(sphinx.explorer_html(json.loads(json.dumps(explorer.state()))) for explorer in explorers)
-    script = '<script type="module" src="_static/unidd-book.js"></script>'
-    for page in (folder, folder / "modules"):
+    draw = '<script defer src="_static/unidd-book.js"></script>'
+    for page, kind in ((folder, "defer"), (folder / "modules", 'type="module"')):
+        script = f'<script {kind} src="_static/explorer.js"></script>{draw}'
         (page / "index.html").write_text(f"{HEAD}<body>{body}{script}</body></html>")
     with served(folder) as address:
         yield address
@@ -119,13 +120,13 @@ def pixels(explorer, n):
 
 
 def evaluate(driver, expression, *values):
-    """An expression of the module's exports `m`, of the state `s` of each explorer, and of JSON values `v`."""
+    """An expression of the explorers' exports `m`, of the state `s` of each explorer, and of JSON values `v`."""
     script = f"""
-        const [v, done] = [[...arguments].slice(0, -1), arguments[arguments.length - 1]];
+        const [m, v] = [unidd, arguments];
         const s = [...document.querySelectorAll(".unidd-explorer-host-data")].map((e) => JSON.parse(e.textContent));
-        import(new URL("_static/explorer.js", document.baseURI).href).then((m) => done({expression}));
+        return {expression};
     """
-    return torch.tensor(driver.execute_async_script(script, *values), dtype=torch.float64)
+    return torch.tensor(driver.execute_script(script, *values), dtype=torch.float64)
 
 
 # ---- the same numbers

@@ -1,22 +1,46 @@
 """Every page of the built book: self-contained, light, without errors, readable by everyone."""
 
+import contextlib
 import re
 from html.parser import HTMLParser
 
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from visits import BOOK
+from visits import BOOK, Visit
 
 pytestmark = pytest.mark.browser
 
 
-def test_page_loads_clean_and_light(desktop, site):
-    assert desktop.errors == []
-    assert desktop.failures == []
-    assert [url for url in desktop.requests if not url.startswith(site)] == []
-    assert desktop.twice == []
+def check_whole(visit):
+    """All is drawn, nothing went wrong, and nothing came from elsewhere or twice."""
+    assert visit.undrawn() == []
+    assert (visit.errors, visit.failures) == ([], [])
+    assert visit.elsewhere() == []
+    assert visit.twice == []
+
+
+def test_page_loads_clean_and_light(desktop):
+    check_whole(desktop)
     assert desktop.weight() <= 1_000_000
+
+
+def test_page_is_whole_from_the_disk_and_in_a_folder_of_a_server(driver, other_site, page):
+    with contextlib.closing(Visit(driver, other_site, page)) as seen:
+        check_whole(seen)
+
+
+def test_where_no_script_runs_each_place_says_so_and_has_a_picture(driver, site, page):
+    with contextlib.closing(Visit(driver, site, page, scripts=False)) as seen:
+        places = seen.driver.execute_script(_STILLS)
+        assert len(places) == len(re.findall('class="unidd-(?:plotly|explorer-host)"', (BOOK / page).read_text()))
+        for place in places:
+            assert "none runs here" in place["words"]
+            assert len(place["alt"]) > 7
+            assert place["width"] > 100, "the picture is loaded"
+            assert 0 <= place["high"] - place["picture"] < 100, "as high as its words and its picture"
+        assert (seen.errors, seen.elsewhere()) == ([], [])
+        assert seen.weight() <= 1_000_000
 
 
 def test_plotly_is_loaded_only_where_it_is_used(desktop):
@@ -82,6 +106,14 @@ def test_the_address_of_the_book_leads_to_its_first_page(visit):
     WebDriverWait(visit("").driver, 20).until(lambda driver: driver.current_url.endswith("/book/index.html"))
 
 
+_STILLS = """
+document.querySelectorAll("details").forEach((e) => { e.open = true; }); // what a reader may unfold
+return [...document.querySelectorAll(".unidd-plotly, .unidd-explorer-host")].map((place) => {
+  const picture = place.querySelector("noscript img");
+  return { words: place.innerText, alt: picture?.alt ?? "", width: picture?.naturalWidth ?? 0,
+    high: place.getBoundingClientRect().height, picture: picture?.getBoundingClientRect().height ?? 0 };
+});
+"""
 _CONTRAST = """return ((selector) => {
   const element = document.querySelector(selector);
   if (!element) return null;

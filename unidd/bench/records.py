@@ -1,7 +1,7 @@
 """Result records: one JSON file a run, the only source of the numbers the book shows.
 
 Records made on the reader's machine lie in `_runs/` (ignored by git), the published ones in `results/`; both have the
-same form and are read together.
+same form and are read together. The package ships the published ones: `unidd/results` is a link to the folder.
 """
 
 import json
@@ -15,6 +15,7 @@ import torch
 from ..files import save_json, versions
 
 SCHEMA = 2
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,31 @@ def provenance(device: str | torch.device = "cpu") -> dict:
 
 def save_record(record: Record, path: str | Path) -> None:
     save_json(asdict(record), path)
+
+
+def published(*parts: str) -> Path:
+    """Return the folder of the published records, or what lies in it, wherever the working folder is.
+
+    Args:
+        parts: such as "studies", "spectra".
+    Raises:
+        FileNotFoundError: it is not there; the message says what to clone.
+    """
+    # Where a checkout cannot have links, the repository's own folder is beside the package.
+    homes = [home for home in (_PACKAGE / "results", _PACKAGE.parent / "results") if home.is_dir()]
+    if not homes or not (found := homes[0].joinpath(*parts)).exists():
+        name = "/".join(("results", *parts))
+        raise FileNotFoundError(
+            f"{name} did not come with this installation of unidd: clone the project's repository, and run "
+            "`pip install -e .` in it"
+        )
+    return found
+
+
+def own() -> Path:
+    """Return where the records of this machine are: `_runs` of the repository; without one, of the working folder."""
+    repository = _PACKAGE.parent
+    return (repository if (repository / "_toc.yml").exists() else Path.cwd()) / "_runs"
 
 
 def load_record(path: str | Path) -> Record:

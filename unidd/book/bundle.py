@@ -1,5 +1,7 @@
 """ES modules joined to one, at run time and without node: a page and anywidget each load a single file.
 
+anywidget wants a module. A page loads a classic script, because browsers load no module from the disk (`file://`).
+
 It knows what the explorers use, and refuses the rest: statements begin at the start of a line, names are imported and
 exported as they are (no `as`, `*` or default imports), and only the entry has a default export. All modules then share
 one scope, so a top-level name may stand in one of them only.
@@ -49,11 +51,20 @@ def bundle(entry: Path) -> str:
         BundleError: a file is missing, a name is not exported where it is imported from or stands in two modules,
             imports go in a circle, or a statement is none of those that are understood.
     """
-    modules = _collected(entry.resolve(), {}, ())
-    _check_names(modules)
-    main = modules[entry.resolve()]
-    exports = [f"export {{ {', '.join(main.exports)} }};\n"] if main.exports else []
-    return "\n".join([*(module.body for module in modules.values()), *exports])
+    bodies, exports = _joined(entry)
+    return "\n".join([bodies, f"export {{ {', '.join(exports)} }};\n"] if exports else [bodies])
+
+
+def script(entry: Path, name: str) -> str:
+    """Return the same as a classic script that sets the global `name` to the exports; the default one is `default`.
+
+    Raises:
+        BundleError: as `bundle`.
+    """
+    bodies, exports = _joined(entry)
+    bodies, found = _DEFAULT.subn("const $default = ", bodies)
+    listed = ", ".join([*exports, *["default: $default"] * found])
+    return f'globalThis.{name} = (() => {{\n"use strict";\n{bodies}\nreturn {{ {listed} }};\n}})();\n'
 
 
 def read(path: Path) -> Module:
@@ -80,6 +91,13 @@ def read(path: Path) -> Module:
         raise BundleError(f"{path.name}: “{unknown[0]}” is not understood, and would not work in one file")
     exports += [name for _, name in again]
     return Module(path, (*inward, *again), tuple(exports), tuple(name for name, _ in defined), body)
+
+
+def _joined(entry: Path) -> tuple[str, tuple[str, ...]]:
+    """The bodies of a module and all it imports, each after those it builds on, and the names the module exports."""
+    modules = _collected(entry.resolve(), {}, ())
+    _check_names(modules)
+    return "\n".join(module.body for module in modules.values()), modules[entry.resolve()].exports
 
 
 def _names(text: str, path: Path) -> list[str]:

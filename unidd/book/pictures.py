@@ -67,6 +67,30 @@ def packed(picture: Tensor, ffc: Tensor | None) -> tuple[dict, list[float], Tens
     return {"size": len(picture), "side": side, "stride": side // 2, **coded}, digits(found.eigenvalues), found.basis
 
 
+def unpacked(state: dict) -> tuple[Tensor, Tensor]:
+    """Return the picture (n, n), grey in [0, 1], and the basis (d, d), a direction a column, of a state by `packed`."""
+    pixels, basis = (base64.b64decode(state[name]) for name in ("pixels", "basis"))
+    picture = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).double() / 255
+    directions = torch.frombuffer(bytearray(basis), dtype=torch.float64).reshape(state["side"] ** 2, -1)
+    return picture.reshape(state["size"], -1), directions.T
+
+
+def weighed(picture: Tensor, basis: Tensor, weights: Tensor) -> Tensor:
+    """Return the standardised picture (n, n) with each eigendirection of its patches weighed, overlaps averaged.
+
+    Args:
+        picture: (n, n).
+        basis: (d, d), a direction a column.
+        weights: (d,), such as f(λ).
+    """
+    side = math.isqrt(len(basis))
+    columns = (basis * weights) @ basis.T @ patches(picture, side).T
+    total, count = (
+        F.fold(x[None], (len(picture),) * 2, side, stride=side // 2)[0, 0] for x in (columns, torch.ones_like(columns))
+    )
+    return total / count
+
+
 def sheet(images: Tensor, columns: int) -> tuple[str, list[int]]:
     """Images (n, C, H, W) in rows, a gap of two pixels between them: a data URI, and its width and height."""
     canvas = grid(images, columns)

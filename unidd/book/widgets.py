@@ -1,7 +1,7 @@
 """Explorers: interactive drawings that run in the published book without a kernel, and two-way in Jupyter.
 
 All drawing is JavaScript (the folder `explorers`). In Jupyter, anywidget runs it and keeps the traits in step with
-Python; in the book, the page runs the same module from the state that `_repr_mimebundle_` leaves in the output.
+Python; in the book, the page runs the same code from the state that `_repr_mimebundle_` leaves in the output.
 What takes an eigendecomposition, a photograph or a data set is worked out here, once; what a control changes is worked
 out in JavaScript by the formulas of `unidd.core.filters`, and tests compare the two.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.spectra import participation, radial_power
 from ..data.datasets import ImageData
 from . import linear
-from .bundle import bundle
+from .bundle import bundle, script
 from .pictures import digits, packed, photograph, sheet
 from .rounding import rounded
 
@@ -27,9 +27,17 @@ EXPLORER = "application/vnd.unidd.explorer+json"
 FILTERS = ("allpass", "linear", "ridge", "landweber", "residual", "bandpass")
 
 
+_MAIN = Path(__file__).with_name("explorers") / "main.js"
+
+
 def module() -> str:
-    """The explorers as one ES module, which both the published page and anywidget load."""
-    return bundle(Path(__file__).with_name("explorers") / "main.js")
+    """Return the explorers as one ES module, which anywidget loads."""
+    return bundle(_MAIN)
+
+
+def page_script() -> str:
+    """Return the explorers as one classic script, which a published page loads: it sets the global `unidd`."""
+    return script(_MAIN, "unidd")
 
 
 class Explorer(anywidget.AnyWidget):

@@ -1,0 +1,230 @@
+"""Chapters elsewhere than in the repository, and in Jupyter: they find the package, and saving is harmless."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+from jupyter_server.services.contents.largefilemanager import LargeFileManager
+from jupytext.sync_contentsmanager import build_sync_jupytext_contents_manager_class
+from nbclient import NotebookClient
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+sys.path.insert(0, str(ROOT / "workflow"))
+import first_cell  # noqa: E402
+
+URL = "https://example.org/a/project.git"
+
+
+def code(path: Path) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def run(source: str, monkeypatch, there: bool) -> list[tuple[str, str]]:
+    """Run a first cell, with the package there or not; gives the magics it calls."""
+    called = []
+    shell = type("Shell", (), {"run_line_magic": lambda self, *magic: called.append(magic)})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if there else None)
+    exec(compile(source, "first cell", "exec"), {"get_ipython": shell})
+    return called
+
+
+# ---- the first cell
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_chapter_begins_with_the_same_cell(path):
+    cells = nbformat.read(path, as_version=4).cells
+    first = next(cell for cell in cells if cell.cell_type == "code")
+    assert first.metadata.tags == ["setup", "remove-cell"], "the published book does not show it"
+    assert first_cell.cell(first_cell.address()).endswith(f"\n{first.source}\n"), "run `make notebooks`"
+    assert cells[0].cell_type == "markdown", "a page begins with its title"
+    assert cells[0].source.startswith("# ")
+
+
+@pytest.mark.parametrize("url", ["", URL])
+def test_where_the_package_is_found_nothing_is_done(url, monkeypatch):
+    assert run(first_cell.cell(url), monkeypatch, there=True) == []
+
+
+def test_where_it_is_not_it_is_installed_with_what_chapters_need(monkeypatch):
+    ((magic, line),) = run(first_cell.cell(URL), monkeypatch, there=False)
+    found = Requirement(re.fullmatch(r"install --quiet '(.+)'", line)[1])
+    assert (magic, found.name, found.url) == ("pip", PROJECT["project"]["name"], f"git+{URL}")
+    assert found.extras <= set(PROJECT["project"]["optional-dependencies"])
+    assert {"embedded", "show"} <= found.extras
+
+
+def test_where_the_project_is_not_published_it_says_what_to_do(monkeypatch):
+    with pytest.raises(ModuleNotFoundError, match="in a clone of the project, run pip install"):
+        run(first_cell.cell(""), monkeypatch, there=False)
+
+
+def test_a_new_address_is_written_into_a_chapter_once(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "_config.yml").write_text(f"repository:\n  url: {URL}\n")
+    chapter = tmp_path / "notebooks" / "one.py"
+    chapter.write_text("# %% [markdown]\n# # One\n\n" + first_cell.cell("") + "\n# %%\nx = 1\n")
+    monkeypatch.setattr(first_cell, "ROOT", tmp_path)
+    for _ in range(2):
+        first_cell.main()
+        assert chapter.read_text() == "# %% [markdown]\n# # One\n\n" + first_cell.cell(URL) + "\n# %%\nx = 1\n"
+
+
+# ---- elsewhere
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_chapter_looks_for_files_around_the_working_folder(path):
+    around = r"""["'](?:\.\.?/|results|_runs|notebooks/|book/)|Path\.cwd|os\.getcwd"""
+    assert [found for source in code(path) for found in re.findall(f".*(?:{around}).*", source)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["results", "add_filter", "add_method"])
+def test_a_chapter_runs_in_an_empty_folder(name, tmp_path):
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, store_widget_state=False, resources=resources).execute()
+    assert list(tmp_path.iterdir()) == [], "and leaves it empty"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel of the tree as it is, built in a copy."""
+    folder = tmp_path_factory.mktemp("wheel")
+    listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True)
+    for name in listed.splitlines():
+        source, target = ROOT / name, folder / "tree" / name
+        if name.startswith(("unidd", "results")) or name in ("pyproject.toml", "README.md", "LICENSE"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source.readlink()) if source.is_symlink() else target.write_bytes(source.read_bytes())
+    build = "from setuptools.build_meta import build_wheel; print(build_wheel('..'))"
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", build], cwd=folder / "tree", env=clean, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_a_wheel_has_the_records_the_explorers_and_no_more_than_the_package(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    records = {str(path.relative_to(ROOT)) for path in (ROOT / "results").rglob("*.json")}
+    assert records
+    assert {f"unidd/{name}" for name in records} <= set(names)
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "unidd").rglob("*") if path.suffix in (".py", ".js")}
+    assert modules <= set(names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"unidd"}
+
+
+@pytest.mark.slow
+def test_an_installed_package_finds_its_records_from_any_folder(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    ask = """
+        import json
+        from unidd.bench import records
+        found = records.load_records(records.published())
+        studies = sorted(path.name for path in records.published("studies").iterdir())
+        print(json.dumps([len(found), studies, str(records.own())]))
+    """
+    (tmp_path / "work").mkdir()
+    command = [sys.executable, "-c", "\n".join(line.strip() for line in ask.splitlines())]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    answer = subprocess.check_output(command, cwd=tmp_path / "work", env=environment, text=True)
+    expected = sorted(path.name for path in (ROOT / "results" / "studies").iterdir())
+    found = len(list((ROOT / "results").glob("*/*.json")))
+    assert json.loads(answer) == [found, expected, str(tmp_path / "work" / "_runs")]
+
+
+# ---- Jupyter
+
+
+@pytest.fixture(params=["repository", "notebooks"])
+def opened(request, tmp_path):
+    """Opens and saves a chapter in Jupyter, which runs in the repository or in its folder of notebooks."""
+    top = tmp_path if request.param == "repository" else tmp_path / "notebooks"
+
+    def save(path: Path, change=lambda content: None) -> tuple[Path, Path]:
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        copies = [tmp_path / "notebooks" / path.with_suffix(suffix).name for suffix in (".ipynb", ".py")]
+        for copy in copies:
+            copy.write_bytes((ROOT / "notebooks" / copy.name).read_bytes())
+        (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+        manager = build_sync_jupytext_contents_manager_class(LargeFileManager)()
+        manager.root_dir = str(top)
+        name = str(copies[0].relative_to(top))
+        content = manager.get(name)["content"]
+        change(content)
+        manager.save({"type": "notebook", "content": content, "format": "json"}, name)
+        return copies[0], copies[1]
+
+    return save
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_saving_in_jupyter_changes_no_byte(path, opened):
+    notebook, script = opened(path)
+    assert script.read_bytes() == path.with_suffix(".py").read_bytes()
+    assert notebook.read_bytes() == path.read_bytes()
+
+
+def run_it(content):
+    """What running leaves: counts, outputs, times."""
+    for i, cell in enumerate(c for c in content["cells"] if c["cell_type"] == "code"):
+        cell["execution_count"] = i + 100
+        cell["outputs"] = [nbformat.v4.new_output("stream", text="other\n")]
+        cell["metadata"]["execution"] = {"iopub.status.busy": "2026-01-01T00:00:00Z"}
+
+
+def another_kernel(content):
+    """A kernel of another name and version, as on Colab."""
+    content["metadata"]["kernelspec"] = {"display_name": "Python 3", "name": "python3", "language": "python"}
+    content["metadata"]["language_info"]["version"] = "3.13.0"
+    content["metadata"]["colab"] = {"provenance": []}
+
+
+def fold(content):
+    """Cells folded, scrolled and shown as slides."""
+    look = {"collapsed": True, "scrolled": True, "jupyter": {"outputs_hidden": True}, "slideshow": {"slide_type": ""}}
+    for cell in content["cells"]:
+        cell["metadata"].update(look, editable=True)
+
+
+@pytest.mark.parametrize("change", [run_it, another_kernel, fold], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("name", ["01_quickstart", "benchmark", "05_methods"])
+def test_what_a_session_leaves_in_a_notebook_stays_out_of_its_script(change, name, opened):
+    _, script = opened(ROOT / "notebooks" / f"{name}.ipynb", change)
+    assert script.read_bytes() == (ROOT / "notebooks" / f"{name}.py").read_bytes()
+
+
+def test_what_is_written_in_jupyter_is_in_the_script(opened):
+    def write(content):
+        content["cells"][-1]["source"] += "\nOne more line."
+
+    _, script = opened(ROOT / "notebooks" / "01_quickstart.ipynb", write)
+    assert jupytext.read(script).cells[-1].source.endswith("\nOne more line.")
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "out.ipynb",  # as the benchmark's chapter names papermill's copy
+        "_runs/local/mine.ipynb",
+        "_build/notebooks/executed.ipynb",
+        "notebooks/.ipynb_checkpoints/01_quickstart-checkpoint.ipynb",
+        "notebooks/.jupyter_cache/global.db",
+        "distilled/card.json",  # of `unidd distill`, as README has it
+    ],
+)
+def test_what_runs_leave_is_not_for_git(left):
+    assert subprocess.run(["git", "check-ignore", "-q", left], cwd=ROOT).returncode == 0

@@ -1,0 +1,345 @@
+"""Still pictures of figures and explorers, for where no script of the page runs: SVG, drawn from the same numbers.
+
+matplotlib draws them when the book is built. A figure is what its JSON has; an explorer is shown as it opens.
+"""
+
+import base64
+import io
+import math
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ..core.filters import AllPass, BandPass, Filter, Landweber, Linear, Residual, Ridge
+from .pictures import unpacked, weighed
+from .plots import COLOURS, TEXT
+
+INCH = 96  # pixels of a page
+WIDTH = 720  # of a column of the book
+MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "x": "X", "star": "*", "pentagon": "p"}
+MARKERS |= {"line-ns": "|"}
+DASHES = {"solid": "-", "dash": (0, (4, 2)), "dot": (0, (1, 1.5)), "dashdot": (0, (4, 2, 1, 2))}
+DASHES |= {"longdash": (0, (8, 3)), "longdashdot": (0, (8, 3, 1, 3))}
+NAMES = {"allpass": "all-pass", "landweber": "Landweber", "bandpass": "band-pass"}
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: small, and readable by machines
+    "svg.hashsalt": "unidd",  # the same picture is the same file
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": TEXT,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+} | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), TEXT)
+
+
+def _saved(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return file.getvalue()
+
+
+def _empty(height: float) -> Figure:
+    return Figure((WIDTH / INCH, height / INCH), layout="constrained")
+
+
+# ---- figures
+
+
+def figure(content: dict) -> bytes:
+    """Draw a plotly figure, given as its JSON has it: curves, markers, bars, error bars, pictures and level lines.
+
+    Raises:
+        ValueError: it has something else.
+    """
+    data, layout = content["data"], content.get("layout", {})
+    if unknown := {t.get("type", "scatter") for t in data} - {"scatter", "bar", "image"}:
+        raise ValueError(f"no still picture can be drawn of {', '.join(sorted(unknown))}: see unidd.book.stills")
+    with mpl.rc_context(STYLE):
+        drawing = _empty(_height(layout))
+        axes = drawing.subplots()
+        categories = {side: _categories(data, side) for side in "xy"}
+        bars = [trace for trace in data if trace.get("type") == "bar"]
+        for i, trace in enumerate(data):
+            colour = COLOURS[i % len(COLOURS)]
+            if trace.get("type") == "image":
+                axes.imshow(_decoded(trace["source"]), interpolation="none")
+            elif trace.get("type") == "bar":
+                _bars(axes, trace, categories, bars.index(trace), len(bars), colour)
+            else:
+                _curve(axes, trace, categories, colour)
+        for side in "xy":
+            _axis(axes, side, layout.get(f"{side}axis", {}), categories[side])
+        _notes(axes, layout)
+        _legend(drawing, axes, layout)
+        return _saved(drawing)
+
+
+def _height(layout: dict) -> float:
+    """Pixels; those of a picture that keeps its shape beside the names of its rows."""
+    if "picture" not in layout.get("meta", {}):
+        return layout.get("height", 420)
+    wide, high = layout["meta"]["picture"]
+    names = _values(layout.get("yaxis", {}).get("ticktext", [""]))
+    return min(high, high / wide * (WIDTH - 7 * max(map(len, names)) - 16)) + 16
+
+
+def _values(values: Any) -> list:
+    """Numbers or names of a trace, which plotly may have packed."""
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"])).tolist()
+    return list(values)
+
+
+def _categories(data: list[dict], side: str) -> list[str]:
+    """Names along an axis, in the order in which they come; none if it has numbers."""
+    found = [v for trace in data if side in trace for v in _values(trace[side]) if isinstance(v, str)]
+    return list(dict.fromkeys(found))
+
+
+def _along(trace: dict, side: str, categories: dict[str, list[str]]) -> np.ndarray:
+    """Where a trace's points lie along an axis, (n,)."""
+    if side not in trace:
+        return np.arange(len(_values(trace["y" if side == "x" else "x"])), dtype=float)
+    places = {name: i for i, name in enumerate(categories[side])}
+    return np.array([places.get(v, v) for v in _values(trace[side])], dtype=float)
+
+
+def _spread(trace: dict, side: str) -> np.ndarray | None:
+    """Lengths of error bars (2, n), down and up."""
+    bars = trace.get(f"error_{side}")
+    if not bars:
+        return None
+    up = np.array(_values(bars["array"]), dtype=float)
+    return np.stack([np.array(_values(bars.get("arrayminus", bars["array"])), dtype=float), up])
+
+
+def _curve(axes: Axes, trace: dict, categories: dict[str, list[str]], colour: str) -> None:
+    x, y = (_along(trace, side, categories) for side in "xy")
+    mode = trace.get("mode") or ("lines+markers" if len(x) <= 20 else "lines")
+    line, marker = trace.get("line", {}), trace.get("marker", {})
+    colour = line.get("color") or marker.get("color") or colour
+    symbol = marker.get("symbol", "circle")
+    look: dict[str, Any] = {"color": colour, "linewidth": 0.75 * line.get("width", 2)}
+    look["markeredgewidth"] = marker.get("line", {}).get("width", 1)
+    look["linestyle"] = DASHES[line.get("dash", "solid")] if "lines" in mode else "none"
+    if "markers" in mode:
+        look |= {"marker": MARKERS[symbol.removesuffix("-open")], "markersize": 0.6 * marker.get("size", 6)}
+        look |= {"markerfacecolor": "none"} if symbol.endswith("-open") else {}
+    label = trace.get("name") if trace.get("showlegend", True) else None
+    bars = {f"{side}err": found for side in "xy" if (found := _spread(trace, side)) is not None}
+    axes.errorbar(x, y, **bars, elinewidth=1.2, capsize=2, label=label or "_", **look)
+
+
+def _bars(axes: Axes, trace: dict, categories: dict[str, list[str]], i: int, n: int, colour: str) -> None:
+    """A trace's bars, beside those of n − 1 others."""
+    flat = trace.get("orientation") == "h"
+    at, length = ("y", "x") if flat else ("x", "y")
+    width = 0.8 / n
+    places = _along(trace, at, categories) + (i - (n - 1) / 2) * width
+    look = {"color": trace.get("marker", {}).get("color", colour), "label": trace.get("name") or "_"}
+    look |= {"ecolor": TEXT, "capsize": 2, f"{length}err": _spread(trace, length)}
+    (axes.barh if flat else axes.bar)(places, _along(trace, length, categories), width, **look)
+
+
+def _axis(axes: Axes, side: str, layout: dict, categories: list[str]) -> None:
+    """Scale, ends, ticks and title of an axis."""
+    axis, ends = getattr(axes, f"{side}axis"), getattr(axes, f"set_{side}lim")
+    logarithmic = layout.get("type") == "log"
+    getattr(axes, f"set_{side}scale")("log" if logarithmic else "linear")
+    axis.grid(layout.get("showgrid", not categories))
+    if categories:
+        axis.set_ticks(range(len(categories)), categories)
+        if side == "x" and sum(map(len, categories)) > WIDTH / 9:
+            axis.set_tick_params(rotation=25)
+    if "tickvals" in layout:
+        values = _values(layout["tickvals"])
+        axis.set_ticks(values, [str(v) for v in _values(layout.get("ticktext", values))])
+        axis.minorticks_off()
+    if "range" in layout:
+        ends(*(10**v if logarithmic else v for v in layout["range"]))
+    elif layout.get("autorange") == "reversed":
+        axis.set_inverted(True)
+    elif layout.get("rangemode") == "tozero" and not logarithmic:
+        ends(**{"bottom" if side == "y" else "left": 0})
+    if layout.get("ticks") == "":
+        axis.set_tick_params(length=0)
+    axis.set_visible(layout.get("visible", True))
+    axis.set_label_text(layout.get("title", {}).get("text", ""))
+
+
+def _notes(axes: Axes, layout: dict) -> None:
+    """Level lines, and the words beside them."""
+    for shape in layout.get("shapes", ()):
+        across = axes.get_yaxis_transform() if "domain" in shape.get("xref", "x") else axes.transData
+        style = {"color": shape["line"]["color"], "linestyle": DASHES[shape["line"].get("dash", "solid")]}
+        ends = [shape["x0"], shape["x1"]], [shape["y0"], shape["y1"]]
+        axes.plot(*ends, transform=across, linewidth=1.1, **style)
+    for note in layout.get("annotations", ()):
+        across = axes.get_yaxis_transform() if "domain" in note.get("xref", "x") else axes.transData
+        side = {"xanchor": "left", "yanchor": "bottom"} | note
+        va = {"middle": "center"}.get(side["yanchor"], side["yanchor"])
+        axes.text(note["x"], note["y"], note["text"], transform=across, ha=side["xanchor"], va=va)
+
+
+def _legend(drawing: Figure, axes: Axes, layout: dict) -> None:
+    """Names above the drawing, in as many columns as there is room for; a picture has no frame either."""
+    if axes.images:
+        axes.spines[:].set_visible(False)
+        axes.set_anchor("NW")
+    names = axes.get_legend_handles_labels()[1]
+    if len(names) > 1 and layout.get("showlegend", True):
+        columns = max(1, int(WIDTH / (45 + 7 * max(map(len, names)))))
+        drawing.legend(loc="outside upper left", ncols=columns, handlelength=2.6, columnspacing=1.2)
+
+
+def _decoded(uri: str) -> np.ndarray:
+    """Pixels (H, W, 4) of a picture's data URI."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))).convert("RGBA"))
+
+
+# ---- explorers
+
+
+def explorer(state: dict) -> bytes:
+    """Draw an explorer as it opens, given the state a page has of it.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    kinds = {"filters": _filters, "band": _band, "images": _images, "curriculum": _curriculum}
+    if state["kind"] not in kinds:
+        raise ValueError(f"no still picture can be drawn of an explorer of the kind {state['kind']!r}")
+    with mpl.rc_context(STYLE):
+        return _saved(kinds[state["kind"]](state))
+
+
+def _filters(state: dict) -> Figure:
+    """Responses over the eigenvalues of the layer, and the photograph after each filter."""
+    lam = torch.tensor(state["eigenvalues"][state["layer"]], dtype=torch.float64)
+    chosen = {name: f for name, f in _of_state(state, float(lam.max())).items() if name in state["filters"]}
+    pictured = state["picture"].get("layer") == state["layer"]
+    drawing = _empty(560 if pictured else 330)
+    upper, lower = drawing.subfigures(2, height_ratios=(3, 2)) if pictured else (drawing, None)
+    axes = upper.subplots()
+    shown = lam[lam > lam.max() * 1e-5]
+    along = torch.logspace(math.log10(float(shown.min())) - 0.15, math.log10(float(lam.max())), 240).double()
+    for i, (name, f) in enumerate(chosen.items()):
+        height = f.response(along) / f.response(lam).abs().max()
+        axes.plot(
+            along.numpy(),
+            height.numpy(),
+            label=NAMES.get(name, name),
+            color=COLOURS[i],
+            linestyle=list(DASHES.values())[i],
+        )
+    axes.plot(shown.numpy(), [-0.06] * len(shown), "|", color=TEXT, markersize=6)
+    axes.set(xscale="log", xlabel=f"eigenvalue λ of {state['layer']}", ylabel="f(λ), relative to its maximum")
+    axes.legend()
+    if lower:
+        picture, basis = unpacked(state["picture"])
+        made = {name: weighed(picture, basis, f.response(lam)) for name, f in chosen.items()}
+        mean, spread = picture.mean(), picture.std(correction=0)
+        own = {NAMES.get(n, n): mean + spread * _standard(v) for n, v in made.items()}
+        _row(lower, {"photograph": picture} | own)
+    return drawing
+
+
+def _standard(values: torch.Tensor) -> torch.Tensor:
+    return (values - values.mean()) / values.std(correction=0).clamp_min(1e-300)
+
+
+def _of_state(state: dict, largest: float) -> dict[str, Filter]:
+    """The filters an explorer can show; its rate is in units of the largest eigenvalue."""
+    rate, steps, centre = state["rate"] / largest, state["steps"], state["centre"]
+    band = BandPass(centre / math.sqrt(10), centre * math.sqrt(10))
+    descent = {"landweber": Landweber(rate, steps), "residual": Residual(rate, steps)}
+    return {"allpass": AllPass(), "linear": Linear(), "ridge": Ridge(state["beta"]), **descent, "bandpass": band}
+
+
+def _band(state: dict) -> Figure:
+    """The photograph, what the band makes of it, and each direction's share."""
+    picture, basis = unpacked(state["picture"])
+    d, (first, last) = len(basis), sorted((state["first"], state["last"]))
+    inside = torch.zeros(d).double()
+    inside[first - 1 : last] = 1
+    values = weighed(picture, basis, inside if state["mode"] == "keep" else 1 - inside)
+    values = _standard(values) if state["stretch"] else values
+    kept = "only directions" if state["mode"] == "keep" else "without directions"
+    made = picture.mean() + picture.std(correction=0) * values
+    drawing = _empty(560)
+    upper, lower = drawing.subfigures(2, height_ratios=(3, 2))
+    _row(upper, {"photograph": picture, f"{kept} {first} … {last}": made})
+    axes = lower.subplots()
+    lam = np.array(state["eigenvalues"])
+    axes.plot(range(1, d + 1), lam / lam.sum(), label="variance", color=COLOURS[0])
+    if state["signal"]:
+        axes.plot(range(1, d + 1), state["signal"], "--", label="class signal", color=COLOURS[1])
+    axes.axvspan(first - 0.5, last + 0.5, color=COLOURS[0], alpha=0.15)
+    axes.set(yscale="log", xlabel="direction, from coarse to fine", ylabel="share")
+    axes.legend()
+    return drawing
+
+
+def _images(state: dict) -> Figure:
+    """Images at the start and of the filters compared, and their power over frequencies."""
+    chosen = list(dict.fromkeys(("start", state["chosen"], state["against"])))
+    drawing = _empty(480)
+    upper, lower = drawing.subfigures(2, height_ratios=(1, 2))
+    _row(upper, {_words(name): _decoded(state["sheets"][name]) for name in chosen})
+    axes = lower.subplots()
+    for i, name in enumerate(["real", *chosen]):
+        look = {"color": (TEXT, *COLOURS)[i], "linestyle": list(DASHES.values())[i]}
+        axes.plot(state["frequency"], state["powers"][name]["mean"], label=_words(name), **look)
+    axes.set(yscale="log", xlabel="frequency, cycles a pixel", ylabel="power")
+    axes.legend()
+    return drawing
+
+
+def _words(name: str) -> str:
+    return {"start": "start images", "real": "real data"}.get(name, name)
+
+
+def _curriculum(state: dict) -> Figure:
+    """β of every round, the spectra of this one, and the images it starts from and ends with."""
+    record, b, layer = state["record"], state["round"], state["layer"]
+    run = record["runs"][state["schedule"]]
+    drawing = _empty(520 if state["sheets"] else 330)
+    upper, lower = drawing.subfigures(2, height_ratios=(5, 3)) if state["sheets"] else (drawing, None)
+    left, right = upper.subplots(1, 2, width_ratios=(2, 3))
+    left.plot(run["beta"], "o-", color=COLOURS[0], markersize=4)
+    left.plot(b, run["beta"][b], "o", color=COLOURS[0], markersize=9)
+    left.set(xlabel="round b", ylabel="β", ylim=(0, None))
+    sides = {"real side": record["real"][layer], "photographs so far": record["start"][layer][b]}
+    sides["distilled so far"] = run["synthetic"][layer][b]
+    for i, (name, lam) in enumerate(sides.items()):
+        shown = [v if v > 0 else math.nan for v in lam]  # 0 has no place on a logarithmic axis
+        look = {"color": (TEXT, *COLOURS)[i], "linestyle": list(DASHES.values())[i]}
+        right.plot(range(1, len(lam) + 1), shown, label=name, **look)
+    right.axhline(run["beta"][b], color=COLOURS[0], linewidth=1)
+    right.set(yscale="log", xlabel=f"direction of {layer}, from coarse to fine", ylabel="eigenvalue λ")
+    right.legend()
+    if lower:
+        row = slice(*(round((b + k) * (state["shape"][1] + 2) / len(run["beta"])) for k in (0, 1)))
+        strips = {side: _decoded(state["sheets"][side])[row] for side in ("start", "distilled")}
+        _row(lower, {f"round {b} starts from": strips["start"], "and ends with": strips["distilled"]}, upright=True)
+    return drawing
+
+
+def _row(place, pictures: dict[str, Any], upright: bool = False) -> None:
+    """Pictures side by side, or one below the other, each under its name; grey ones are (n, n) in [0, 1]."""
+    shape = (len(pictures), 1) if upright else (1, len(pictures))
+    for axes, (name, picture) in zip(place.subplots(*shape, squeeze=False).flat, pictures.items(), strict=True):
+        if isinstance(picture, torch.Tensor):
+            picture = (picture.clamp(0, 1) * 255).round().byte().expand(3, -1, -1).permute(1, 2, 0).numpy()
+        axes.imshow(picture, interpolation="none")
+        axes.set_title(name, fontsize=9.5, loc="left", color=TEXT)
+        axes.set_axis_off()
