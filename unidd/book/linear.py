@@ -15,7 +15,7 @@ from torch import Tensor
 from ..core.filters import AllPass, Filter, Landweber, Linear, Ridge
 from ..core.objectives import Side
 from ..core.spectra import spectrum
-from ..data.datasets import ImageData
+from ..data.datasets import ImageData, Split
 
 FEATURES, FILTERS, WIDTH = ("pixels", "relu"), ("allpass", "linear", "ridge", "landweber"), 256
 PARTS = ("images", "labels")
@@ -34,6 +34,15 @@ def packed(data: ImageData) -> dict:
     coded = {name: base64.b64encode(values.numpy().tobytes()).decode() for name, values in coded.items()}
     labels = "".join(map(str, labels.tolist()))
     return {**coded, "labels": labels, "train": len(data.train), "classes": data.classes, "width": WIDTH}
+
+
+def unpacked(state: dict) -> ImageData:
+    """Return the images that `packed` holds."""
+    pixels = torch.frombuffer(bytearray(base64.b64decode(state["pixels"])), dtype=torch.uint8)
+    images = (pixels.double() / 16 * 255).round().to(torch.uint8).view(-1, 1, 8, 8)
+    labels, n = torch.tensor([int(label) for label in state["labels"]]), state["train"]
+    names = tuple(str(k) for k in range(state["classes"]))
+    return ImageData("digits", Split(images[:n], labels[:n]), Split(images[n:], labels[n:]), names)
 
 
 def packed_spectrum(digits: "Digits", most: int = 64) -> dict:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..core.filters import AllPass, BandPass, Filter, Landweber, Linear, Residual, Ridge
+from . import linear
 from .pictures import unpacked, weighed
 from .plots import COLOURS, TEXT
 
@@ -215,7 +216,7 @@ def explorer(state: dict) -> bytes:
     Raises:
         ValueError: there is no such kind.
     """
-    kinds = {"filters": _filters, "band": _band, "images": _images, "curriculum": _curriculum}
+    kinds = {"filters": _filters, "band": _band, "images": _images, "curriculum": _curriculum, "digits": _digits}
     if state["kind"] not in kinds:
         raise ValueError(f"no still picture can be drawn of an explorer of the kind {state['kind']!r}")
     with mpl.rc_context(STYLE):
@@ -331,6 +332,29 @@ def _curriculum(state: dict) -> Figure:
         row = slice(*(round((b + k) * (state["shape"][1] + 2) / len(run["beta"])) for k in (0, 1)))
         strips = {side: _decoded(state["sheets"][side])[row] for side in ("start", "distilled")}
         _row(lower, {f"round {b} starts from": strips["start"], "and ends with": strips["distilled"]}, upright=True)
+    return drawing
+
+
+def _digits(state: dict) -> Figure:
+    """The ten digits at the start and at the end, and the accuracy of both learners on the way."""
+    digits = linear.Digits(linear.unpacked(state["data"]), state["features"])
+    begun, labels = digits.train[state["start"]], torch.arange(len(state["start"]))
+    path = digits.distill(digits.filter(state["filter"], state["beta"], state["steps"]), state["start"])
+    seen = {0: begun} | {t + 1: x for t, (x, _) in enumerate(path) if (t + 1) % 10 == 0}
+    own = state["beta"] if state["filter"] == "ridge" else 0.1
+    scores = {
+        "its own learner: ridge": [digits.ridge_accuracy(x, labels, own) for x in seen.values()],
+        "another: nearest neighbour": [digits.nearest_accuracy(x, labels) for x in seen.values()],
+    }
+    drawing = _empty(420)
+    upper, lower = drawing.subfigures(2, height_ratios=(1, 1))
+    strips = {f"step {t}": 1 - torch.cat([*x.view(-1, 8, 8)], 1) for t, x in seen.items() if t in (0, max(seen))}
+    _row(upper, strips, upright=True)
+    axes = lower.subplots()
+    for i, (name, values) in enumerate(scores.items()):
+        axes.plot(list(seen), values, label=name, color=COLOURS[i], linestyle=list(DASHES.values())[i])
+    axes.set(xlabel="step", ylabel="test accuracy, %")
+    axes.legend()
     return drawing
 
 

@@ -1,8 +1,8 @@
 // Ten digits distilled in the page: images, the spectrum they have, and the accuracy of two learners, as it goes on.
 
-import { bytes, responses } from "./algebra.js";
+import { bytes, responses, sum } from "./algebra.js";
 import {
-  begin, headAccuracy, layer, nearestAccuracy, ofFilter, ridgeAccuracy, step, unpack, wanted,
+  adamStep, beginRun, headAccuracy, nearestAccuracy, ofFilter, realHead, realSide, ridgeAccuracy, unpackDigits,
 } from "./distilling.js";
 import {
   STYLE, captioned, change, chart, draw, ends, format, frame, h, line, logAxis, mount, percent, readout, rule, rungs,
@@ -14,6 +14,7 @@ const SETTINGS = ["features", "filter", "beta", "steps", "start"];
 const JUMP = 30; // steps at once, for who prefers less motion
 const OWN = STYLE.one;
 const OTHER = STYLE.other;
+const SHAPE = "landweber";
 const FEATURES = [["pixels", "pixels"], ["relu", "256 random ReLU features"]];
 const ZOO = [["allpass", "all-pass, f = 1 (DM)"], ["linear", "linear, f = λ (DC)"],
   ["ridge", "ridge, f = 1/(λ+β) (KIP, CFM)"], ["landweber", "t steps of descent (MTT)"]];
@@ -21,14 +22,16 @@ const GUESSES = [["as much", "about as much"], ["less", "less"], ["lose", "nothi
 
 export function renderDigits({ model, el }) {
   const run = new Distillation(model);
-  const play = player(run, () => shown.redraw());
-  const controls = settings(model);
-  const guess = question(model);
-  const images = row(run.data.classes);
+  const play = runControl(run, () => shown.redraw());
+  const controls = settingControls(model);
+  const guess = guessControl(model);
+  const images = tenImages(run.data.classes);
   const [accuracy, spectrum, verdict] = [chart(), chart(), h("p", { class: "ux-note" })];
-  const table = readout("Test accuracy on 360 real digits", ["Learner", "10 real digits", "10 distilled", "all 1,437"]);
-  const done = readout("Settings you have seen to the end", ["Features, filter", "its own learner", "nearest neighbour"]);
-  const legend = [[OWN, "its own learner: ridge on the same features"], [OTHER, "another: the nearest neighbour"]]
+  const table = readout("Test accuracy on 360 real digits", ["Learner", "10 real", "10 distilled", "all 1,437"]);
+  const done = readout("Settings you have seen to the end", ["Features, filter", "its own", "nearest neighbour"]);
+  const legend = [[OWN, "its own learner, ridge"], [OTHER, "nearest neighbour"]]
+    .map(([style, words]) => h("span", {}, sample(style), words));
+  const curves = [[STYLE.real, "real side Ψ"], [OWN, "Ψₛ of the ten"], [SHAPE, "|f|, of its largest"]]
     .map(([style, words]) => h("span", {}, sample(style), words));
   const kept = new Map();
 
@@ -40,21 +43,22 @@ export function renderDigits({ model, el }) {
     play.update();
     images.draw(state.x, state.t);
     drawAccuracy(accuracy, history, full, width);
-    drawSpectrum(spectrum, { ...seen(state), response: shape(model, state.real) }, width);
+    drawSpectrum(spectrum, { ...directionPowers(state), response: relativeGains(model, state.real) }, width);
     table.set([["own", OWN, "ridge"], ["other", OTHER, "nearest neighbour"]].map(([side, style, name]) =>
       [[sample(style), name], ...[first, last, full].map((found) => percent(found[side]))]));
     if (run.over) kept.set(run.name, [percent(last.own), percent(last.other)]);
     done.node.hidden = kept.size < 2;
     done.set([...kept].map(([name, cells]) => [name, ...cells]));
-    const words = sentence(state.t, first, last, model.get("guess"));
+    const words = verdictOf(state.t, first, last, model.get("guess"));
     verdict.textContent = words;
     return play.playing() ? "" : words;
   }
 
-  const [left, right] = [accuracy, spectrum].map((node) => h("div", {}, node));
+  const [left, right] = [[accuracy, legend], [spectrum, curves]]
+    .map(([node, keys]) => h("div", {}, node, h("div", { class: "ux-caption" }, ...keys)));
   const shown = mount({ model, el }, [...SETTINGS, "guess"], [
     controls.node, guess.node, play.node, images.node, verdict, h("div", { class: "ux-pair" }, left, right),
-    h("div", { class: "ux-caption" }, ...legend), table.node, done.node], update);
+    table.node, done.node], update);
   return () => { play.stop(); shown(); };
 }
 
@@ -64,7 +68,7 @@ export function renderDigits({ model, el }) {
 class Distillation {
   constructor(model) {
     this.model = model;
-    this.data = unpack(model.get("data"));
+    this.data = unpackDigits(model.get("data"));
     this.layers = new Map();
   }
 
@@ -82,22 +86,23 @@ class Distillation {
     return this.now().state.t >= WHOLE;
   }
 
-  layer(kind) {
+  of(kind) {
     if (!this.layers.has(kind)) {
       const { basis, eigenvalues } = this.model.get("spectra")[kind];
       const directions = new Float32Array(bytes(basis).buffer);
-      this.layers.set(kind, { ...layer(this.data, kind), basis: directions, eigenvalues, largest: eigenvalues[0] });
+      this.layers.set(kind,
+        { ...realSide(this.data, kind), basis: directions, eigenvalues, largest: eigenvalues[0] });
     }
     return this.layers.get(kind);
   }
 
   restart() {
     const { features, filter, beta, start } = this.settings;
-    const real = this.layer(features);
+    const real = this.of(features);
     this.beta = (filter === "ridge" ? beta : 0.1) * real.average; // of its own learner
-    this.state = begin(real, this.settings, start);
+    this.state = beginRun(real, this.settings, start);
     this.history = [this.measured()];
-    const head = wanted(real, "ridge", { beta: this.beta });
+    const head = realHead(real, "ridge", { beta: this.beta });
     this.full = { own: headAccuracy(real, head, this.data.yTest), other: this.model.get("nearest") };
     this.key = JSON.stringify(this.settings);
   }
@@ -115,7 +120,7 @@ class Distillation {
 
   advance(n) {
     const { state } = this.now();
-    for (let i = 0; i < n && state.t < WHOLE; i++) step(state);
+    for (let i = 0; i < n && state.t < WHOLE; i++) adamStep(state);
     this.history.push(this.measured());
   }
 
@@ -129,7 +134,7 @@ class Distillation {
 }
 
 /** Power of the real and the synthetic features along the eigenvectors of Ψ: λᵢ, and uᵢᵀΨₛuᵢ. */
-function seen({ real, x }) {
+function directionPowers({ real, x }) {
   const { basis, eigenvalues, d } = real;
   const { X } = real.of(x);
   const m = X.length / d;
@@ -146,7 +151,7 @@ function seen({ real, x }) {
 }
 
 /** |f(λᵢ)|, of the largest. */
-function shape(model, real) {
+function relativeGains(model, real) {
   const filter = model.get("filter");
   const p = ofFilter({ filter, beta: model.get("beta"), steps: model.get("steps") }, real);
   const gains = real.eigenvalues.map((lam) => Math.abs(responses[filter](lam, p)));
@@ -157,7 +162,7 @@ function shape(model, real) {
 // ---- controls
 
 /** Features and filter in a row, and the one slider that the filter has. */
-function settings(model) {
+function settingControls(model) {
   const features = select("Features", FEATURES, setter(model, "features"));
   const filter = select("Filter", ZOO, setter(model, "filter"));
   const beta = slider("β, in mean eigenvalues", {
@@ -180,7 +185,7 @@ function settings(model) {
 }
 
 /** What the reader expects, asked before it is seen. */
-function question(model) {
+function guessControl(model) {
   const name = `ux-guess-${Math.random().toString(36).slice(2)}`;
   const boxes = GUESSES.map(([value]) => {
     const box = h("input", { type: "radio", name, value });
@@ -198,7 +203,7 @@ function question(model) {
 }
 
 /** The buttons. It plays only when asked to, a step a frame; for who prefers less motion, in jumps of many steps. */
-function player(run, redraw) {
+function runControl(run, redraw) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const [go, again, other] = ["", "Start again", "Other digits"].map((label) => h("button", { type: "button" }, label));
   const count = h("output", { class: "ux-count" });
@@ -233,7 +238,7 @@ function player(run, redraw) {
 // ---- what is seen
 
 /** The images, a canvas each, in a row. */
-function row(n) {
+function tenImages(n) {
   const canvases = Array.from({ length: n }, (_, k) =>
     h("canvas", { width: 8, height: 8, class: "ux-pixels", role: "img", "aria-label": `image of a ${k}` }));
   const caption = h("span");
@@ -260,20 +265,21 @@ function drawAccuracy(drawing, history, full, width) {
   const least = Math.min(0.4, ...history.flatMap(({ own, other }) => [own, other]));
   const low = Math.floor(10 * least) / 10;
   const [X, Y] = [scale([0, WHOLE], box.across), scale([low, 1.06], box.up)];
-  const levels = Array.from({ length: Math.round((1 - low) / 0.2) + 1 }, (_, i) => 1 - 0.2 * i).filter((v) => v >= low);
+  const levels = [1, 0.8, 0.6, 0.4, 0.2, 0].filter((v) => v >= low);
   const sides = [["own", OWN], ["other", OTHER]];
   draw(drawing, wide, box.bottom + 38, [
     text(box.left, 14, "Test accuracy"),
     ...rungs(levels.map((v) => [Y(v), `${Math.round(100 * v)} %`]), [box.across]),
     ...sides.map(([side, style]) => rule(`cut ux-${style}`, Y(full[side]).toFixed(1), box.across)),
-    text(box.right, Y(Math.max(full.own, full.other)) - 5, "all 1,437 images", { "text-anchor": "end", class: "ux-soft" }),
+    text(box.right, Y(Math.max(full.own, full.other)) - 5, "all 1,437 images",
+      { "text-anchor": "end", class: "ux-soft" }),
     ...sides.map(([side, style]) => line(style, history.map((found) => [X(found.t), Y(found[side])]))),
     ...ticks([0, 100, 200, 300].map((t) => [X(t), String(t)]), box.bottom),
     ...ends(box.bottom + 34, box.across, "", "step", ""),
   ]);
   const last = history[history.length - 1];
   drawing.setAttribute("aria-label", `Test accuracy by step. At step ${last.t} the images' own learner has `
-    + `${percent(last.own)}, of ${percent(full.own)} with all images, and the nearest neighbour ${percent(last.other)}.`);
+    + `${percent(last.own)}, of ${percent(full.own)} with all, and the nearest neighbour ${percent(last.other)}.`);
 }
 
 /** Power along the eigenvectors of Ψ, real and synthetic, and the filter's response. */
@@ -286,20 +292,20 @@ function drawSpectrum(drawing, { real, synthetic, response }, width) {
   const curve = (values) => values.slice(0, shown).map((v, i) => [X(i), axis.at(v)]);
   const gain = scale([0, 1], [box.bottom, box.top + 12]);
   draw(drawing, wide, box.bottom + 38, [
-    text(box.left, 14, "Power by direction: real Ψ (broad), Ψₛ, and |f| (dashes)"),
+    text(box.left, 14, "Power by direction of Ψ"),
     ...rungs(axis.decades().map(([y, label]) => [y, label]), [box.across]),
     line(STYLE.real, curve(real)),
-    line("landweber", response.slice(0, shown).map((r, i) => [X(i), gain(r)])),
+    line(SHAPE, response.slice(0, shown).map((r, i) => [X(i), gain(r)])),
     line(OWN, curve(synthetic)),
     ...ends(box.bottom + 20, box.across, "← coarse", "direction", "fine →"),
   ]);
-  const ratio = synthetic.slice(0, shown).reduce((t, v) => t + v, 0) / real.slice(0, shown).reduce((t, v) => t + v, 0);
-  drawing.setAttribute("aria-label", `Power along the ${shown} largest eigenvectors of the real Ψ: that of the ten images `
-    + `is ${format(ratio, 2)} times the real one.`);
+  const ratio = sum(synthetic.slice(0, shown)) / sum(real.slice(0, shown));
+  drawing.setAttribute("aria-label", `Power along the ${shown} largest eigenvectors of the real Ψ: `
+    + `that of the ten images is ${format(ratio, 2)} times the real one.`);
 }
 
 /** What came out, and whether the reader expected it. */
-function sentence(t, first, last, guess) {
+function verdictOf(t, first, last, guess) {
   if (t === 0) return "Ten real digits, one a class, drawn at random. Press Play to distil into them what 1,437 say.";
   const change = `After ${t} steps the ten images bring their own learner from ${percent(first.own)} to `
     + `${percent(last.own)}, and the nearest neighbour from ${percent(first.other)} to ${percent(last.other)}.`;

@@ -1,12 +1,12 @@
 // Ten images distilled by a linear learner, exactly and in the page: the arithmetic of the explorer of digits.
-// Rows of features X (m, d) against one-hot − 1/c targets Y (m, c): Ψ = XᵀX/m, Φ = XᵀY/m, and the loss
+// Rows of features X (m, d) against one-hot − 1/c targets Y (m, c): Ψ = XᵀX/m, Φ = XᵀY/m; loss
 // ‖f(Ψ)Φ − f(Ψₛ)Φₛ‖² / ‖f(Ψ)Φ‖². As f(XᵀX/m)Xᵀ = Xᵀf(XXᵀ/m), the synthetic side needs a 10 × 10 matrix alone.
 // Matrices are flat Float64Arrays, row by row. unidd/book/linear.py is the same in PyTorch; tests compare the two.
 
 import { bytes, responses } from "./algebra.js";
 
 /** A (n, k) times B (k, p): (n, p). */
-export function times(A, B, n, k, p) {
+export function product(A, B, n, k, p) {
   const out = new Float64Array(n * p);
   for (let i = 0, row = 0; i < n; i++, row += p) {
     for (let j = 0, from = 0; j < k; j++, from += p) {
@@ -18,7 +18,7 @@ export function times(A, B, n, k, p) {
 }
 
 /** The transpose of A (n, k): (k, n). */
-export function turned(A, n, k) {
+export function transposed(A, n, k) {
   const out = new Float64Array(n * k);
   for (let i = 0; i < n; i++) for (let j = 0; j < k; j++) out[j * n + i] = A[i * k + j];
   return out;
@@ -71,7 +71,7 @@ export function solve(A, B, n, k) {
 // ---- the data
 
 /** Real digits as the page has them: bytes of pixels in steps of 1/16, and labels, training images first. */
-export function unpack({ pixels, labels, train, classes, weights, width }) {
+export function unpackDigits({ pixels, labels, train, classes, weights, width }) {
   const all = Float64Array.from(bytes(pixels), (v) => Math.round((v / 16) * 255) / 255);
   const pixelsOf = (from, to) => all.subarray(from * 64, to * 64);
   const number = labels.length;
@@ -84,7 +84,7 @@ export function unpack({ pixels, labels, train, classes, weights, width }) {
 }
 
 /** Targets (n, c): 1 for the label, less 1/c everywhere. */
-export function targets(labels, classes) {
+export function targetsOf(labels, classes) {
   const out = new Float64Array(labels.length * classes).fill(-1 / classes);
   labels.forEach((k, i) => { out[i * classes + k] += 1; });
   return out;
@@ -100,16 +100,18 @@ const KINDS = {
   relu: {
     width: ({ width }) => width,
     rows: ({ mean, W, width }, x) => {
-      const before = times(x.map((v, i) => v - mean[i % 64]), W, x.length / 64, 64, width);
+      const before = product(x.map((v, i) => v - mean[i % 64]), W, x.length / 64, 64, width);
       return { raw: before.map((v) => Math.max(0, v)), before };
     },
-    back: ({ W, width }, { before }, gradient) =>
-      times(gradient.map((g, i) => (before[i] > 0 ? g : 0)), turned(W, 64, width), gradient.length / width, width, 64),
+    back: ({ W, width }, { before }, gradient) => {
+      const passed = gradient.map((g, i) => (before[i] > 0 ? g : 0));
+      return product(passed, transposed(W, 64, width), before.length / width, width, 64);
+    },
   },
 };
 
 /** All that the real side gives: features, their mean, Ψ, Φ and the mean eigenvalue. */
-export function layer(data, kind) {
+export function realSide(data, kind) {
   const { rows, back, width } = KINDS[kind];
   const d = width(data);
   const found = rows(data, data.x).raw;
@@ -121,9 +123,9 @@ export function layer(data, kind) {
     return { ...made, X: made.raw.map((v, i) => v - mean[i % d]) };
   };
   const X = found.map((v, i) => v - mean[i % d]);
-  const across = turned(X, n, d);
-  const ffc = times(across, X, d, n, d).map((v) => v / n);
-  const flc = times(across, targets(data.y, data.classes), d, n, data.classes).map((v) => v / n);
+  const across = transposed(X, n, d);
+  const ffc = product(across, X, d, n, d).map((v) => v / n);
+  const flc = product(across, targetsOf(data.y, data.classes), d, n, data.classes).map((v) => v / n);
   let trace = 0;
   for (let i = 0; i < d; i++) trace += ffc[i * d + i];
   return { data, d, of, back: (made, g) => back(data, made, g), ffc, flc, average: trace / d, test: of(data.test).X };
@@ -137,10 +139,10 @@ export function ofFilter({ filter, beta, steps }, { average, largest }) {
 }
 
 /** f(Ψ)Φ of the real side (d, c). */
-export function wanted(real, filter, p) {
+export function realHead(real, filter, p) {
   const { ffc, flc, d, data: { classes } } = real;
   if (filter === "allpass") return flc;
-  if (filter === "linear") return times(ffc, flc, d, d, classes);
+  if (filter === "linear") return product(ffc, flc, d, d, classes);
   if (filter === "ridge") {
     const shifted = Float64Array.from(ffc);
     for (let i = 0; i < d; i++) shifted[i * d + i] += p.beta;
@@ -148,14 +150,14 @@ export function wanted(real, filter, p) {
   }
   let head = new Float64Array(d * classes); // descent from 0 on the squared error
   for (let t = 0; t < p.steps; t++) {
-    const pull = times(ffc, head, d, d, classes);
+    const pull = product(ffc, head, d, d, classes);
     head = head.map((v, i) => v + p.rate * (flc[i] - pull[i]));
   }
   return head;
 }
 
 /** f′(λ) by name; the same parameters as `responses`. */
-const slopes = {
+const derivatives = {
   allpass: () => 0,
   linear: () => 1,
   ridge: (lam, p) => -1 / (lam + p.beta) ** 2,
@@ -169,66 +171,67 @@ const slopes = {
 // ---- the synthetic side
 
 /** XXᵀ/m of rows (m, d). */
-const gram = (X, m, d) => times(X, turned(X, m, d), m, d, m).map((v) => v / m);
+const gramOf = (X, m, d) => product(X, transposed(X, m, d), m, d, m).map((v) => v / m);
 
 /** The loss of images x (m, 64), and its gradient by every pixel. */
 export function lossAndGradient(real, { filter, p, head, power }, x, Y) {
   const { d, data: { classes } } = real;
   const m = x.length / 64;
   const made = real.of(x);
-  const { values, U } = eigen(gram(made.X, m, d), m);
+  const { values, U } = eigen(gramOf(made.X, m, d), m);
   const lam = values.map((v) => Math.max(0, v));
   const f = Array.from(lam, (v) => responses[filter](v, p));
-  const UT = turned(U, m, m);
-  const weighed = times(UT, Y, m, m, classes).map((v, i) => (v * f[Math.floor(i / classes)]) / m);
-  const A = times(U, weighed, m, m, classes); // f(XXᵀ/m) Y/m
-  const gap = times(turned(made.X, m, d), A, d, m, classes).map((v, i) => v - head[i]);
+  const UT = transposed(U, m, m);
+  const weighed = product(UT, Y, m, m, classes).map((v, i) => (v * f[Math.floor(i / classes)]) / m);
+  const A = product(U, weighed, m, m, classes); // f(XXᵀ/m) Y/m
+  const gap = product(transposed(made.X, m, d), A, d, m, classes).map((v, i) => v - head[i]);
   const G = gap.map((v) => (2 * v) / power);
-  const S = times(times(made.X, G, m, d, classes), turned(Y, m, classes), m, classes, m);
-  const inner = times(times(UT, S.map((v, i) => (v + S[(i % m) * m + Math.floor(i / m)]) / 2), m, m, m), U, m, m, m);
-  const divided = inner.map((v, i) => v * slope(filter, p, lam, f, Math.floor(i / m), i % m));
-  const T = times(times(U, divided, m, m, m), UT, m, m, m);
-  const [first, second] = [times(A, turned(G, d, classes), m, classes, d), times(T, made.X, m, m, d)];
+  const S = product(product(made.X, G, m, d, classes), transposed(Y, m, classes), m, classes, m);
+  const even = S.map((v, i) => (v + S[(i % m) * m + Math.floor(i / m)]) / 2);
+  const inner = product(product(UT, even, m, m, m), U, m, m, m);
+  const divided = inner.map((v, i) => v * dividedSlope(filter, p, lam, f, Math.floor(i / m), i % m));
+  const T = product(product(U, divided, m, m, m), UT, m, m, m);
+  const [first, second] = [product(A, transposed(G, d, classes), m, classes, d), product(T, made.X, m, m, d)];
   const byFeature = first.map((v, i) => v + (2 * second[i]) / m ** 2);
   return { loss: gap.reduce((t, v) => t + v * v, 0) / power, gradient: real.back(made, byFeature) };
 }
 
 /** The divided difference of f at two eigenvalues, its derivative where they are as good as equal. */
-function slope(filter, p, lam, f, i, j) {
+function dividedSlope(filter, p, lam, f, i, j) {
   const apart = lam[i] - lam[j];
-  if (Math.abs(apart) <= 1e-7 * (lam[i] + lam[j])) return slopes[filter]((lam[i] + lam[j]) / 2, p);
+  if (Math.abs(apart) <= 1e-7 * (lam[i] + lam[j])) return derivatives[filter]((lam[i] + lam[j]) / 2, p);
   return (f[i] - f[j]) / apart;
 }
 
 // ---- learners
 
-const best = (scores, at, n) => {
+const argmax = (scores, at, n) => {
   let top = 0;
   for (let k = 1; k < n; k++) if (scores[at + k] > scores[at + top]) top = k;
   return top;
 };
 
-const share = (labels, guess) => labels.filter((k, i) => guess(i) === k).length / labels.length;
+const correctShare = (labels, guess) => labels.filter((k, i) => guess(i) === k).length / labels.length;
 
 /** Test accuracy of the ridge head (XᵀX/m + βI)⁻¹XᵀY/m (d, c) of some images: the learner they are made for. */
 export function ridgeAccuracy(real, beta, x, Y) {
   const { d, data: { classes, yTest } } = real;
   const m = x.length / 64;
   const { X } = real.of(x);
-  const K = gram(X, m, d).map((v, i) => v + (i % (m + 1) === 0 ? beta : 0));
-  const head = times(turned(X, m, d), solve(K, Y, m, classes), d, m, classes);
+  const K = gramOf(X, m, d).map((v, i) => v + (i % (m + 1) === 0 ? beta : 0));
+  const head = product(transposed(X, m, d), solve(K, Y, m, classes), d, m, classes);
   return headAccuracy(real, head, yTest);
 }
 
 /** Test accuracy of a head (d, c). */
 export function headAccuracy({ test, d, data: { classes } }, head, yTest) {
-  const scores = times(test, head, yTest.length, d, classes);
-  return share(yTest, (i) => best(scores, i * classes, classes));
+  const scores = product(test, head, yTest.length, d, classes);
+  return correctShare(yTest, (i) => argmax(scores, i * classes, classes));
 }
 
 /** Test accuracy of the nearest of some images, by their pixels: a learner that they were not made for. */
 export function nearestAccuracy({ test, yTest }, x, labels) {
-  const nearest = (i) => {
+  const guessOf = (i) => {
     let [least, found] = [Infinity, 0];
     for (let j = 0; j < labels.length; j++) {
       let distance = 0;
@@ -237,7 +240,7 @@ export function nearestAccuracy({ test, yTest }, x, labels) {
     }
     return found;
   };
-  return share(yTest, nearest);
+  return correctShare(yTest, guessOf);
 }
 
 // ---- descent
@@ -245,20 +248,20 @@ export function nearestAccuracy({ test, yTest }, x, labels) {
 const ADAM = { rate: 0.02, first: 0.9, second: 0.999, tiny: 1e-8 };
 
 /** A distillation at its start: images of `start`, one a class, in the order of the classes. */
-export function begin(real, settings, start) {
+export function beginRun(real, settings, start) {
   const { x, classes } = real.data;
   const p = ofFilter(settings, real);
-  const head = wanted(real, settings.filter, p);
+  const head = realHead(real, settings.filter, p);
   const images = new Float64Array(start.length * 64);
   start.forEach((at, i) => images.set(x.subarray(at * 64, at * 64 + 64), i * 64));
   const labels = start.map((_, i) => i % classes);
   const goal = { filter: settings.filter, p, head, power: head.reduce((t, v) => t + v * v, 0) };
   const still = () => new Float64Array(images.length);
-  return { real, goal, x: images, labels, Y: targets(labels, classes), t: 0, m: still(), v: still(), loss: NaN };
+  return { real, goal, x: images, labels, Y: targetsOf(labels, classes), t: 0, m: still(), v: still(), loss: NaN };
 }
 
 /** One step of Adam, in place; pixels stay in [0, 1]. */
-export function step(state) {
+export function adamStep(state) {
   const { x, m, v } = state;
   const { loss, gradient } = lossAndGradient(state.real, state.goal, x, state.Y);
   state.t += 1;

@@ -10,7 +10,7 @@ import { renderImages } from "./images.js";
 // For tests, which compare the algebra with the Python package.
 export { bandWeights, combine, decompose, highFrequencyShare, responses, stretched } from "./algebra.js";
 export { bandPicture } from "./bands.js";
-export { begin, layer, nearestAccuracy, ridgeAccuracy, step, unpack } from "./distilling.js";
+export { beginRun, realSide, nearestAccuracy, ridgeAccuracy, adamStep, unpackDigits } from "./distilling.js";
 
 const EXPLORERS = {
   filters: renderFilters, band: renderBand, images: renderImages, curriculum: renderCurriculum,
