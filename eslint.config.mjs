@@ -17,8 +17,8 @@ export default [
   },
   {
     files: ["unidd/book/explorers/*.js"],
-    languageOptions: known("ResizeObserver", "atob", "clearInterval", "clearTimeout", "document", "matchMedia",
-      "queueMicrotask", "setInterval", "setTimeout"),
+    languageOptions: known("ResizeObserver", "atob", "cancelAnimationFrame", "clearInterval", "clearTimeout",
+      "document", "matchMedia", "queueMicrotask", "requestAnimationFrame", "setInterval", "setTimeout"),
   },
   {
     files: ["book/_static/*.js"],

@@ -46,6 +46,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
     book                  what the book shows
         rounding          numbers with as many digits as a page needs
         pictures          photographs as patches, and pictures small enough for a page
+        linear            ten digits distilled for a linear learner, in PyTorch
         plots             figures
         bundle            the explorers' ES modules joined to one
         widgets           explorers

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from PIL import Image
 
 from unidd.book import pictures, plots, stills
-from unidd.book.widgets import BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
+from unidd.book.widgets import BandExplorer, CurriculumPlayer, DigitsExplorer, FilterExplorer, ImageExplorer
 from unidd.core.filters import Linear, Ridge
 from unidd.core.spectra import spectrum
 from unidd.core.statistics import covariance
+from unidd.data.datasets import load
 
 PICTURE = torch.rand(32, 32, generator=torch.Generator().manual_seed(0)).double()
 IMAGES = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -33,6 +34,7 @@ EXPLORERS = {
     "band": lambda: BandExplorer(PICTURE, flc=torch.ones(64, 3), mode="drop", stretch=True),
     "images": lambda: ImageExplorer({"ridge": IMAGES, "linear": IMAGES / 2}, IMAGES, IMAGES),
     "curriculum": lambda: CurriculumPlayer(RECORD, IMAGES, IMAGES / 2, round=1),
+    "digits": lambda: DigitsExplorer(load("digits")),
     "no pictures": lambda: CurriculumPlayer(RECORD),
 }
 
@@ -125,7 +127,15 @@ def test_an_explorer_has_a_still_which_is_the_same_file_each_time(name):
     assert b"http" not in re.sub(
         rb"<!DOCTYPE.*?>|xmlns[:\w]*=\"[^\"]*\"|<metadata>.*?</metadata>", b"", svg, flags=re.S
     )
-    pictured = {"filters": 4, "a layer": 0, "band": 2, "images": 3, "curriculum": 2, "no pictures": 0}
+    pictured = {
+        "filters": 4,
+        "a layer": 0,
+        "band": 2,
+        "images": 3,
+        "curriculum": 2,
+        "digits": 2,
+        "no pictures": 0,
+    }
     assert len(embedded(svg.decode())) == pictured[name] - (name == "images")  # of "ridge" with "start": two sheets
 
 

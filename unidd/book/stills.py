@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..core.filters import AllPass, BandPass, Filter, Landweber, Linear, Residual, Ridge
+from . import linear
 from .pictures import unpacked, weighed
 from .plots import COLOURS, TEXT
 
@@ -26,7 +27,7 @@ MARKERS |= {"line-ns": "|"}
 DASHES = {"solid": "-", "dash": (0, (4, 2)), "dot": (0, (1, 1.5)), "dashdot": (0, (4, 2, 1, 2))}
 DASHES |= {"longdash": (0, (8, 3)), "longdashdot": (0, (8, 3, 1, 3))}
 NAMES = {"allpass": "all-pass", "landweber": "Landweber", "bandpass": "band-pass"}
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: small, and readable by machines
     "svg.hashsalt": "unidd",  # the same picture is the same file
     "font.family": "sans-serif",
@@ -49,6 +50,11 @@ def _saved(figure: Figure) -> bytes:
 
 def _empty(height: float) -> Figure:
     return Figure((WIDTH / INCH, height / INCH), layout="constrained")
+
+
+def _halves(drawing: Figure, upper: float, lower: float) -> Any:
+    """Two parts of a figure, one above the other, by their heights."""
+    return drawing.subfigures(2, height_ratios=(upper, lower))
 
 
 # ---- figures
@@ -215,7 +221,7 @@ def explorer(state: dict) -> bytes:
     Raises:
         ValueError: there is no such kind.
     """
-    kinds = {"filters": _filters, "band": _band, "images": _images, "curriculum": _curriculum}
+    kinds = {"filters": _filters, "band": _band, "images": _images, "curriculum": _curriculum, "digits": _digits}
     if state["kind"] not in kinds:
         raise ValueError(f"no still picture can be drawn of an explorer of the kind {state['kind']!r}")
     with mpl.rc_context(STYLE):
@@ -228,7 +234,7 @@ def _filters(state: dict) -> Figure:
     chosen = {name: f for name, f in _of_state(state, float(lam.max())).items() if name in state["filters"]}
     pictured = state["picture"].get("layer") == state["layer"]
     drawing = _empty(560 if pictured else 330)
-    upper, lower = drawing.subfigures(2, height_ratios=(3, 2)) if pictured else (drawing, None)
+    upper, lower = _halves(drawing, 3, 2) if pictured else (drawing, None)
     axes = upper.subplots()
     shown = lam[lam > lam.max() * 1e-5]
     along = torch.logspace(math.log10(float(shown.min())) - 0.15, math.log10(float(lam.max())), 240).double()
@@ -276,7 +282,7 @@ def _band(state: dict) -> Figure:
     kept = "only directions" if state["mode"] == "keep" else "without directions"
     made = picture.mean() + picture.std(correction=0) * values
     drawing = _empty(560)
-    upper, lower = drawing.subfigures(2, height_ratios=(3, 2))
+    upper, lower = _halves(drawing, 3, 2)
     _row(upper, {"photograph": picture, f"{kept} {first} … {last}": made})
     axes = lower.subplots()
     lam = np.array(state["eigenvalues"])
@@ -293,7 +299,7 @@ def _images(state: dict) -> Figure:
     """Images at the start and of the filters compared, and their power over frequencies."""
     chosen = list(dict.fromkeys(("start", state["chosen"], state["against"])))
     drawing = _empty(480)
-    upper, lower = drawing.subfigures(2, height_ratios=(1, 2))
+    upper, lower = _halves(drawing, 1, 2)
     _row(upper, {_words(name): _decoded(state["sheets"][name]) for name in chosen})
     axes = lower.subplots()
     for i, name in enumerate(["real", *chosen]):
@@ -313,7 +319,7 @@ def _curriculum(state: dict) -> Figure:
     record, b, layer = state["record"], state["round"], state["layer"]
     run = record["runs"][state["schedule"]]
     drawing = _empty(520 if state["sheets"] else 330)
-    upper, lower = drawing.subfigures(2, height_ratios=(5, 3)) if state["sheets"] else (drawing, None)
+    upper, lower = _halves(drawing, 5, 3) if state["sheets"] else (drawing, None)
     left, right = upper.subplots(1, 2, width_ratios=(2, 3))
     left.plot(run["beta"], "o-", color=COLOURS[0], markersize=4)
     left.plot(b, run["beta"][b], "o", color=COLOURS[0], markersize=9)
@@ -331,6 +337,29 @@ def _curriculum(state: dict) -> Figure:
         row = slice(*(round((b + k) * (state["shape"][1] + 2) / len(run["beta"])) for k in (0, 1)))
         strips = {side: _decoded(state["sheets"][side])[row] for side in ("start", "distilled")}
         _row(lower, {f"round {b} starts from": strips["start"], "and ends with": strips["distilled"]}, upright=True)
+    return drawing
+
+
+def _digits(state: dict) -> Figure:
+    """The ten digits at the start and at the end, and the accuracy of both learners on the way."""
+    digits = linear.Digits(linear.unpacked(state["data"]), state["features"])
+    begun, labels = digits.train[state["start"]], torch.arange(len(state["start"]))
+    path = digits.distill(digits.filter(state["filter"], state["beta"], state["steps"]), state["start"])
+    seen = {0: begun} | {t + 1: x for t, (x, _) in enumerate(path) if (t + 1) % 10 == 0}
+    own = state["beta"] if state["filter"] == "ridge" else 0.1
+    scores = {
+        "its own learner: ridge": [digits.ridge_accuracy(x, labels, own) for x in seen.values()],
+        "another: nearest neighbour": [digits.nearest_accuracy(x, labels) for x in seen.values()],
+    }
+    drawing = _empty(420)
+    upper, lower = _halves(drawing, 1, 1)
+    strips = {f"step {t}": 1 - torch.cat([*x.view(-1, 8, 8)], 1) for t, x in seen.items() if t in (0, max(seen))}
+    _row(upper, strips, upright=True)
+    axes = lower.subplots()
+    for i, (name, values) in enumerate(scores.items()):
+        axes.plot(list(seen), values, label=name, color=COLOURS[i], linestyle=list(DASHES.values())[i])
+    axes.set(xlabel="step", ylabel="test accuracy, %")
+    axes.legend()
     return drawing
 
 

@@ -15,11 +15,13 @@ import traitlets
 from torch import Tensor
 
 from ..core.spectra import participation, radial_power
+from ..data.datasets import ImageData
+from . import linear
 from .bundle import bundle, script
 from .pictures import digits, packed, photograph, sheet
 from .rounding import rounded
 
-__all__ = ["BandExplorer", "CurriculumPlayer", "FilterExplorer", "ImageExplorer", "photograph"]
+__all__ = ["BandExplorer", "CurriculumPlayer", "DigitsExplorer", "FilterExplorer", "ImageExplorer", "photograph"]
 
 EXPLORER = "application/vnd.unidd.explorer+json"
 FILTERS = ("allpass", "linear", "ridge", "landweber", "residual", "bandpass")
@@ -305,6 +307,58 @@ class CurriculumPlayer(Explorer):
         if not 0 <= value < _rounds(self.record):
             raise traitlets.TraitError(f"round must lie in 0 … {_rounds(self.record) - 1}, not {value}")
         return value
+
+
+class DigitsExplorer(Explorer):
+    """Ten digits distilled in the page through a filter: images, spectrum, and what two learners make of them.
+
+    Args:
+        data: 8×8 images of one channel, such as `load("digits")`.
+        features: "pixels", or "relu", random features of them.
+        filter: out of `linear.FILTERS`.
+        beta: β of the ridge filter, in units of the mean eigenvalue, 0.001 … 10.
+        steps: t of descent from 0, 1 … 512.
+        start: numbers of the training images at the start, one of each class in order; by default some at random.
+    Raises:
+        traitlets.TraitError: a value is out of range.
+        ValueError: the images are not 8×8 and grey.
+    Source: the first page; `unidd.book.linear` is the same in PyTorch.
+    """
+
+    kind = traitlets.Unicode("digits").tag(sync=True)
+    label = traitlets.Unicode("Explorer: ten digits distilled through a filter").tag(sync=True)
+    data = traitlets.Dict().tag(sync=True)
+    spectra = traitlets.Dict().tag(sync=True)
+    nearest = traitlets.Float().tag(sync=True)
+    features = traitlets.Enum(linear.FEATURES, default_value="pixels").tag(sync=True)
+    filter = traitlets.Enum(linear.FILTERS, default_value="ridge").tag(sync=True)
+    beta = traitlets.Float(0.1).tag(sync=True)
+    steps = traitlets.Int(16).tag(sync=True)
+    start = traitlets.List(traitlets.Int()).tag(sync=True)
+    guess = traitlets.Enum(("", "as much", "less", "lose"), default_value="").tag(sync=True)
+    shared = (*Explorer.shared, "data", "spectra", "nearest", "features", "filter", "beta", "steps", "start", "guess")
+
+    def __init__(self, data: ImageData, start: list[int] | None = None, **traits):
+        if (data.channels, data.size) != (1, 8):
+            raise ValueError(
+                f"{data.name}: the page distils grey images of 8×8 pixels, not {data.channels} × {data.size}²"
+            )
+        kinds = {kind: linear.Digits(data, kind) for kind in linear.FEATURES}
+        one = kinds["pixels"]
+        super().__init__(
+            data=linear.packed(data),
+            spectra={kind: linear.packed_spectrum(found) for kind, found in kinds.items()},
+            nearest=one.nearest_accuracy(one.train, data.train.labels) / 100,
+            start=start or one.first(),
+            **traits,
+        )
+
+    @traitlets.validate("beta", "steps")
+    def _check_number(self, proposal):
+        low, high = {"beta": (1e-3, 10), "steps": (1, 512)}[proposal.trait.name]
+        if not low <= proposal.value <= high:
+            raise traitlets.TraitError(f"{proposal.trait.name} must lie in {low} … {high}, not {proposal.value}")
+        return proposal.value
 
 
 def _rounds(record: dict) -> int:

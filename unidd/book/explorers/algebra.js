@@ -41,7 +41,8 @@ export function logDensity(eigenvalues, xs, width = 1 / 6) {
 
 // ---- a photograph as overlapping patches
 
-const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+/** The bytes that a base64 string holds. */
+export const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 
 /** Mean and standard deviation of some numbers. */
 export function moments(values) {
