@@ -13,6 +13,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         objectives        what each method minimises on fixed features, and UniDD's two terms
         spectra           spectra, what filters do to them, power spectra and diversity of images
     data                  images
+        pictures          one picture, read right or refused by name
+        store             many pictures decoded
         datasets          by name, from a folder, or from any torch Dataset
         augment           crop, flip, roll and CutMix for whole batches
         grids             images side by side
