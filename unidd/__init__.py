@@ -14,6 +14,9 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         spectra           spectra, what filters do to them, power spectra and diversity of images
     data                  images
         pictures          one picture, read right or refused by name
+        remarks           what was done to pictures, counted, and said in one line
+        folders           splits and classes of a folder, and the pictures in them
+        rows              rows of torch's and Hugging Face's data sets
         store             many pictures decoded
         datasets          by name, from a folder, or from any torch Dataset
         augment           crop, flip, roll and CutMix for whole batches
