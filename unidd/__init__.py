@@ -19,6 +19,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         rows              rows of torch's and Hugging Face's data sets
         store             many pictures decoded
         datasets          by name, from a folder, or from any torch Dataset
+        sources           which images are asked for, in plain values
         augment           crop, flip, roll and CutMix for whole batches
         grids             images side by side
         synthetic         a synthetic set with everything it depends on
