@@ -128,9 +128,10 @@ def _unbatched(loader: DataLoader, columns: tuple[str | None, str | None]) -> It
 
 def _columns(rows: Any, image: str | None, label: str | None) -> tuple[str | None, str | None]:
     """The columns of image and label: as asked for, else the only ones of their kind, else left to the names."""
-    features = getattr(rows, "features", None)
-    if not isinstance(features, Mapping):
-        return image, label
+    while not isinstance(features := getattr(rows, "features", None), Mapping):  # of a loader, a subset or a union
+        rows = getattr(rows, "dataset", None) or next(iter(getattr(rows, "datasets", ())), None)
+        if rows is None:
+            return image, label
     kinds = {name: type(feature).__name__ for name, feature in features.items()}
     pictured, classed = ([n for n, found in kinds.items() if found == kind] for kind in ("Image", "ClassLabel"))
     if image is None:
@@ -144,8 +145,8 @@ def _named(what: str, names: Sequence[str], there: Iterable[str]) -> str:
     there = list(there)
     found = [name for name in names if name in there]
     if len(found) != 1:
-        say = f"say which is the {what}, as in {what}={(found or there or ['name'])[0]!r}"
-        raise ValueError(f"{_ROW}; the columns are {', '.join(map(str, there))}: {say}")
+        say = f", as in {what}={found[0]!r}" if found else f": {what}=…"
+        raise ValueError(f"{_ROW}; the columns are {', '.join(map(str, there))}: say which is the {what}{say}")
     return found[0]
 
 
@@ -165,9 +166,12 @@ def _parts(row: Any, columns: tuple[str | None, str | None]) -> tuple[Any, Any]:
 def _whole(label: Any) -> int:
     """A label as an int."""
     one: Any = label
-    if isinstance(label, np.ndarray | Tensor | list | tuple) and np.size(label) == 1:  # MedMNIST: array([k])
-        one = np.asarray(label).reshape(-1)[0]
-    if not isinstance(one, numbers.Real) or isinstance(one, bool | np.bool_) or not float(one).is_integer():
+    if isinstance(label, np.ndarray | Tensor) and label.ndim and len(label.reshape(-1)) == 1:  # MedMNIST: array([k])
+        one = label.reshape(-1)[0]
+    elif isinstance(label, list | tuple) and len(label) == 1:
+        one = label[0]
+    one = one.item() if isinstance(one, np.ndarray | np.generic | Tensor) and not one.ndim else one
+    if not isinstance(one, numbers.Real) or isinstance(one, bool) or not float(one).is_integer():
         raise ValueError(f"it needs one label, a whole number from 0, not {_short(label)}")
     if one < 0:
         raise ValueError(f"labels must be whole numbers from 0, not {one}: leave out what has no label")
