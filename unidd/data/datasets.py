@@ -352,7 +352,7 @@ def from_folder(
     first, second = (Split(images[part], labels[part]) for part in (slice(len(train)), slice(len(train), None)))
     remarks = counts + found.remarks
     said = [_in_words(found.class_names)] * bool(classes) + [_COLOUR[channels]] * told
-    name = path.resolve().name + (f" ({', '.join(said)})" if said else "")
+    name = path.resolve().name + "".join(f" ({part})" for part in said)
     data = ImageData(name, first, second, found.class_names, remarks=remarks)
     say(data.name, len(labels), remarks)
     return data
