@@ -13,6 +13,7 @@ from seeds import assert_only_the_seed_decides
 
 from unidd import methods
 from unidd.bench.cell import budgeted
+from unidd.data.datasets import ImageData
 from unidd.data.synthetic import SyntheticSet
 from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.descent import Position, steps
@@ -95,6 +96,37 @@ def test_more_images_than_a_class_has_is_one_clear_error(cls):
     if cls.has_ipc:
         with pytest.raises(ValueError, match=r"ipc must be 1 … 5"):
             small(cls).check(toys.data(), Run(ipc=6))
+
+
+def uneven() -> ImageData:
+    """Four, one, two and five training images of the classes; what a class lacks is not asked of it."""
+    data = toys.data()
+    ranks = torch.arange(len(data.train)) // toys.CLASSES  # images of a class, counted
+    kept = ranks < torch.tensor([4, 1, 2, 5])[data.train.labels]
+    return dataclasses.replace(data, train=data.train.take(kept.nonzero().flatten()), small="cap")
+
+
+@every
+def test_a_class_with_fewer_images_gives_all_it_has_and_again_after_a_kill(cls, tmp_path):
+    if not cls.has_ipc:
+        return
+    asked: dict = {"ipc": 3, "save_every": 1}
+    small(cls).check(uneven(), Run(**asked))
+    made = small(cls).distill(uneven(), toys.teacher(), Run(**asked))
+    assert made.labels.tolist() == [0, 1, 2, 3, 0, 2, 3, 0, 3]
+    assert made.ipc == 3
+    if issubclass(cls, Descending):
+        for after in (3, 4):
+            folder = tmp_path / str(after)
+            broken, again = (
+                Run(**asked, checkpoint=Interrupted(folder, after)),
+                Run(**asked, checkpoint=Checkpoint(folder)),
+            )
+            with pytest.raises(KeyboardInterrupt):
+                small(cls).distill(uneven(), toys.teacher(), broken)
+            again = small(cls).distill(uneven(), toys.teacher(), again)
+            assert torch.equal(again.images, made.images)
+            assert again.history == made.history
 
 
 def wrong_values(cls: type[Method]):
