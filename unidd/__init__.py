@@ -4,6 +4,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
 `ImageData`. A map of the rooms and modules; each imports only from those above it:
 
     files                 files that are whole or not there, and hashes
+    bars                  progress bars, and when they are silent
     core                  the theory; needs torch alone
         ridge             distances of ridge-filtered layers and their derivatives, in closed form
         filters           f(λ) on the spectrum of the FFC: all-pass, linear, ridge, residual, Landweber, your own
@@ -13,6 +14,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         objectives        what each method minimises on fixed features, and UniDD's two terms
         spectra           spectra, what filters do to them, power spectra and diversity of images
     data                  images
+        decoding          pictures read in processes of their own
+        store             pictures decoded once, in files that are mapped into memory
         datasets          by name, from a folder, or from any torch Dataset
         augment           crop, flip, roll and CutMix for whole batches
         grids             images side by side

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import store
+
 PHOTOS = tuple(
     "astronaut brick camera chelsea coffee grass gravel hubble_deep_field immunohistochemistry moon".split()  # noqa: SIM905
 )
@@ -69,10 +71,8 @@ class ImageData:
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         # exact: counts of the 256 values of a channel, no floating-point sum over pixels
         values, moments = torch.arange(256, dtype=torch.float64) / 255, []
-        for channel in self.train.images.unbind(1):
-            parts = (torch.bincount(part.flatten().int(), minlength=256) for part in channel.split(100))
-            counts = torch.stack(list(parts)).sum(0)
-            frequency = counts.cpu().double() / channel.numel()
+        for counts in store.histogram(self.train.images):
+            frequency = counts.double() / counts.sum()
             mean = float(frequency @ values)
             moments.append((mean, float((frequency @ (values - mean) ** 2).sqrt()) or 1.0))
         means, stds = zip(*moments, strict=True)
@@ -133,17 +133,15 @@ class ImageData:
         return replace(self, name=f"{self.name}-validation", train=train, test=test)
 
     def to(self, device: str | torch.device) -> "ImageData":
-        moved = (Split(s.images.to(device), s.labels.to(device)) for s in (self.train, self.test))
+        moved = (Split(store.moved(s.images, device), s.labels.to(device)) for s in (self.train, self.test))
         return replace(self, train=next(moved), test=next(moved))
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over images and labels of both splits: the same data, whatever their name, have the same."""
-        digest = hashlib.sha256(f"{self.class_names!r}{self.normalisation or ''}".encode())
-        for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
-            digest.update(repr(tuple(tensor.shape)).encode())
-            digest.update(tensor.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+        about = f"{self.class_names!r}{self.normalisation or ''}"
+        parts = (self.train.images, self.train.labels, self.test.images, self.test.labels)
+        return store.fingerprint(about, parts)
 
 
 def load(name: str, root: str | Path | None = None, device: str | torch.device = "cpu") -> ImageData:

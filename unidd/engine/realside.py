@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from ..bars import progress_bar
 from ..core.statistics import Moments, real_statistics
 from ..data.datasets import ImageData
 from ..files import json_hash, seal, unseal
@@ -56,7 +56,7 @@ def _own_batches(data: ImageData, ranks: Ranks, progress: bool) -> Iterator[tupl
     """Yield this process's batches of the training images; the batches are the same for any number of processes."""
     parts = max(ranks.world, math.ceil(len(data.train) / real_batch(data.size)))
     own = list(torch.arange(len(data.train)).tensor_split(parts))[ranks.slot(parts)]
-    with tqdm(total=sum(map(len, own)), desc="real side", unit=" images", disable=not progress) as bar:
+    with progress_bar(sum(map(len, own)), "real side", shown=progress, unit=" images") as bar:
         for index in own:
             yield data.train.images[index[0] : index[-1] + 1], data.train.labels[index[0] : index[-1] + 1]
             bar.update(len(index))
