@@ -14,6 +14,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         objectives        what each method minimises on fixed features, and UniDD's two terms
         spectra           spectra, what filters do to them, power spectra and diversity of images
     data                  images
+        pictures          one picture, read right or refused by name
         decoding          pictures read in processes of their own
         store             pictures decoded once, in files that are mapped into memory
         datasets          by name, from a folder, or from any torch Dataset

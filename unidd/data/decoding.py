@@ -135,7 +135,9 @@ def _ask(idle: SimpleQueue[subprocess.Popen], shard: Shard) -> Decoded:
         process.stdin.flush()
         answer = pickle.load(process.stdout)
     except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-        raise OSError(f"a process that decodes pictures broke off: is there enough memory for {processors()}?") from None
+        raise OSError(
+            f"a process that decodes pictures broke off: is there enough memory for {processors()}?"
+        ) from None
     finally:
         idle.put(process)
     if isinstance(answer, Exception):
@@ -160,4 +162,3 @@ def serve() -> None:
             return
         pickle.dump(answer, answers)
         answers.flush()
-

@@ -76,9 +76,7 @@ class Card:
 _stored = WeakTensorKeyDictionary()  # tensor → (folder, card, version of the tensor when it was whole)
 
 
-def decoded(
-    files: Sequence[Path], size: int, channels: int, *, progress: bool = False
-) -> tuple[Tensor, Counter[str]]:
+def decoded(files: Sequence[Path], size: int, channels: int, *, progress: bool = False) -> tuple[Tensor, Counter[str]]:
     """Return the pixels of pictures, uint8 (n, C, size, size), and how many of them met with each remark.
 
     Few are read at once. Many are read by all processors and kept; the same pictures are then found again. With
@@ -348,4 +346,3 @@ def _fill(part: Path, files: Sequence[Path], shape: tuple[int, int, int, int], p
         file.flush()
         os.fsync(file.fileno())
     return card
-
