@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +86,7 @@ def decode(shard: Shard) -> Decoded:
     return Decoded(shard.number, len(pixels), remarks, hashlib.sha256(pixels.data).hexdigest(), counts(pixels))
 
 
-def decode_all(shards: Sequence[Shard]) -> Iterator[Decoded]:
+def decode_all(shards: Sequence[Shard]) -> Generator[Decoded, None, None]:
     """Yield what is found in shards, in any order, from as many processes as there are processors.
 
     Raises:
@@ -130,14 +130,14 @@ def _start() -> subprocess.Popen:
 def _ask(idle: SimpleQueue[subprocess.Popen], shard: Shard) -> Decoded:
     process = idle.get()
     try:
-        assert process.stdin and process.stdout
+        assert process.stdin is not None
+        assert process.stdout is not None
         pickle.dump(shard, process.stdin)
         process.stdin.flush()
         answer = pickle.load(process.stdout)
     except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-        raise OSError(
-            f"a process that decodes pictures broke off: is there enough memory for {processors()}?"
-        ) from None
+        most = f"{processors()} processes"
+        raise OSError(f"a process that decodes pictures broke off: is there enough memory for {most}?") from None
     finally:
         idle.put(process)
     if isinstance(answer, Exception):

@@ -35,7 +35,7 @@ _SMALL = 16 * 2**20  # bytes of pictures and pixels that are read anew each time
 _SAID = 100 * 10**6  # bytes that are not written without a word
 _SHARD = 8 * 2**20
 _SPARE = 64 * 2**20  # bytes to leave free on the disk
-_NO_PLACE = {getattr(errno, f"E{name}", None) for name in "NOSPC DQUOT ROFS ACCES PERM NOTDIR EXIST".split()} - {None}
+_NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0  # a mapping may be larger than the memory
 
 
