@@ -21,9 +21,8 @@ def progress_bar(total: int, title: str | None = None, *, shown: bool = True, **
 
 
 def say(text: str) -> None:
-    """Write a line to standard error, above the bars if there are any; not if bars are switched off."""
-    if not silent():
-        tqdm.write(text, file=sys.stderr)
+    """Write a line to standard error, above the bars if there are any."""
+    tqdm.write(text, file=sys.stderr)
 
 
 def silent() -> bool:

@@ -439,7 +439,7 @@ def test_the_iterator_shows_every_round():
     assert torch.equal(torch.cat([x for _, x in seen]), method.distill(data(), teacher(), asked).images)
 
 
-def test_progress_shows_beta_and_the_terms_and_can_be_silent(capsys):
+def test_progress_shows_beta_and_the_terms_and_can_be_silent(capsys, terminal):
     run(ipc=1)
     assert capsys.readouterr().err == ""
     Mine(steps=25, beta=0.125).distill(data(), teacher(), Run(1, progress=True))

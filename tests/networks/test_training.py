@@ -192,7 +192,7 @@ def test_training_ends_in_eval_mode_and_trains_in_train_mode(digits):
     assert modes == [True]
 
 
-def test_progress_is_shown_when_it_has_a_title(capsys):
+def test_progress_is_shown_when_it_has_a_title(capsys, terminal):
     x, y = batch()
     train(linear(), x, y, TrainConfig(epochs=2))
     assert capsys.readouterr().err == ""

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ..bars import progress_bar, say
+from ..bars import progress_bar, say, silent
 from ..files import atomic, cache_folder
 from .decoding import Decoded, Shard, decode_all, processors, stack
 
@@ -73,7 +73,7 @@ class Card:
         return hashlib.sha256(repr((self.shape, self.sha256)).encode()).hexdigest()
 
 
-_stored = WeakTensorKeyDictionary()  # tensor → (folder, card, version of the tensor when it was whole)
+_stored: Any = WeakTensorKeyDictionary()  # tensor → (folder, card, version of the tensor when it was whole)
 
 
 def decoded(files: Sequence[Path], size: int, channels: int, *, progress: bool = False) -> tuple[Tensor, Counter[str]]:
@@ -206,8 +206,8 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
         return torch.frombuffer(mmap.mmap(file.fileno(), 0, **how), dtype=torch.uint8).view(shape)
 
 
-def _card(folder: Path, shape: tuple[int, int, int, int]) -> Card | None:
-    """Return the card of a folder that is whole; None if there is none, or it is damaged, which is said."""
+def _card(folder: Path, shape: tuple[int, int, int, int], tell: Callable[[str], None] = say) -> Card | None:
+    """Return the card of a folder that is whole; None if there is none, or it is damaged, which is told."""
     try:
         plain = json.loads((folder / "card.json").read_text())
         card = Card(**{**plain, "shape": tuple(plain["shape"]), "sha256": tuple(plain["sha256"])})
@@ -218,10 +218,10 @@ def _card(folder: Path, shape: tuple[int, int, int, int]) -> Card | None:
             _check(folder, card)
     except (FileNotFoundError, NotADirectoryError):
         if folder.exists():
-            say(f"note: {folder} is not whole: its images are decoded again")
+            tell(f"note: {folder} is not whole: its images are decoded again")
         return None
     except (ValueError, KeyError, TypeError) as error:
-        say(f"note: {folder} is damaged ({str(error).splitlines()[0]}): its images are decoded again")
+        tell(f"note: {folder} is damaged ({str(error).splitlines()[0]}): its images are decoded again")
         return None
     return card
 
@@ -248,7 +248,7 @@ def _made(folder: Path, files: Sequence[Path], shape: tuple[int, int, int, int],
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
         with _alone(folder):
-            if folder.exists() and (card := _card(folder, shape)):
+            if card := _card(folder, shape, lambda _: None):
                 return card  # another process has made it meanwhile
             shutil.rmtree(folder, ignore_errors=True)
             part = folder.with_suffix(".part")
@@ -320,7 +320,7 @@ def _fill(part: Path, files: Sequence[Path], shape: tuple[int, int, int, int], p
     """Write pixels and card to a folder, and have them on the disk."""
     n, channels, size, _ = shape
     of_image = channels * size**2
-    if n * of_image > _SAID:
+    if n * of_image > _SAID and not silent():
         say(f"decoding {n:,} pictures once, to {n * of_image / 1e6:,.0f} MB in {part.parent}")
     pixels, each = part / "pixels.u8", max(1, _SHARD // of_image)
     shards = [

@@ -11,11 +11,9 @@ from ..bars import progress_bar
 from ..core.statistics import Moments, real_statistics
 from ..data.datasets import ImageData
 from ..files import json_hash, seal, unseal
-from ..networks.models import tapped_layers, weights_hash
+from ..networks.models import real_batch, tapped_layers, weights_hash
 from ..networks.training import cache_folder
 from .parallel import Ranks
-
-_PIXELS = 2**21  # of a batch: what its features take of the memory
 
 
 def check_statistics(statistics: dict[str, Moments], signal: str, data: ImageData, teacher: nn.Module) -> None:
@@ -54,7 +52,7 @@ def real_side(
 
 def _own_batches(data: ImageData, ranks: Ranks, progress: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield this process's batches of the training images; the batches are the same for any number of processes."""
-    parts = max(ranks.world, math.ceil(len(data.train) / real_batch(data.size)))
+    parts = max(ranks.world, math.ceil(len(data.train) / real_batch(data.size, data.device)))
     own = list(torch.arange(len(data.train)).tensor_split(parts))[ranks.slot(parts)]
     with progress_bar(sum(map(len, own)), "real side", shown=progress, unit=" images") as bar:
         for index in own:
@@ -75,11 +73,6 @@ def real_identity(signal: str, data: ImageData, teacher: nn.Module) -> dict:
     """Return what the statistics of the real side depend on, by name."""
     of = {"data": data.fingerprint, "weights": weights_hash(teacher)}
     return of | {"layers": tapped_layers(teacher), "signal": signal}
-
-
-def real_batch(size: int) -> int:
-    """Return how many images of that size make a batch of the pass over the real data."""
-    return min(500, _PIXELS // size**2 or 1)
 
 
 def load_statistics(folder: str | Path, identity: dict) -> dict[str, Moments] | None:

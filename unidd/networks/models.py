@@ -112,3 +112,13 @@ def tapped_layers(model: nn.Module) -> list[str]:
 def weights_hash(model: nn.Module) -> str:
     """Return sha256 over names and values of a network's weights and buffers."""
     return tensors_hash(model.state_dict())
+
+
+def real_batch(size: int, device: str | torch.device = "cpu") -> int:
+    """Return how many images of that size go through a network together where all of a data set do.
+
+    What their features take is the memory that counts: 128 channels at full size, with the float64 copy that statistics
+    are taken of, are some 5 MiB an image of 64×64. A GPU has memory of its own and wants larger batches.
+    """
+    pixels = 2**21 if torch.device(device).type == "cuda" else 2**18
+    return min(500, pixels // size**2 or 1)

@@ -1,7 +1,6 @@
 """The one training loop: teachers and students, hard labels or a teacher's soft ones; and the store of teachers."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,12 +10,12 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
-from tqdm.auto import tqdm
 
+from ..bars import progress_bar
 from ..data import augment
 from ..data.datasets import ImageData
-from ..files import atomic, json_hash, save_json
-from .models import ModelConfig, build
+from ..files import atomic, cache_folder, json_hash, save_json
+from .models import ModelConfig, build, real_batch
 
 
 def check_choices(config, *names: str) -> None:
@@ -104,7 +103,7 @@ def train(
         config.epochs * batches * config.period,  # pyright: ignore[reportArgumentType]  may be no whole number
     )
     model.train()
-    with tqdm(total=config.epochs, desc=progress, disable=progress is None, leave=False) as bar:
+    with progress_bar(config.epochs, progress, shown=progress is not None, leave=False) as bar:
         for _ in range(config.epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
             for index in order.tensor_split(batches):
@@ -143,9 +142,9 @@ def _loss(model, images, labels, config: TrainConfig, teacher, generator) -> Ten
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: ImageData, batch: int = 500) -> float:
+def accuracy(model: nn.Module, data: ImageData, batch: int | None = None) -> float:
     """Return test accuracy in %."""
-    correct = 0
+    correct, batch = 0, batch or real_batch(data.size, data.device)
     for images, labels in zip(data.test.images.split(batch), data.test.labels.split(batch), strict=True):
         correct += int((model(data.normalise(images)).argmax(1) == labels).sum())
     return 100 * correct / len(data.test)
@@ -191,7 +190,3 @@ def teacher_folder(
     identity = {"data": data.fingerprint, "model": asdict(model), "training": asdict(config), "seed": seed}
     digest = json_hash(identity)
     return cache_folder(cache) / "teachers" / digest, identity
-
-
-def cache_folder(cache: str | Path | None = None) -> Path:
-    return Path(cache or os.environ.get("UNIDD_CACHE") or "~/.cache/unidd").expanduser()
