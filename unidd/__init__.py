@@ -15,6 +15,10 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         spectra           spectra, what filters do to them, power spectra and diversity of images
     data                  images
         pictures          one picture, read right or refused by name
+        remarks           what was done to pictures, counted, and said in one line
+        folders           splits and classes of a folder, and the pictures in them
+        layouts           Tiny-ImageNet and ImageNet as their archives unpack
+        rows              rows of torch's and Hugging Face's data sets
         decoding          pictures read in processes of their own
         store             pictures decoded once, in files that are mapped into memory
         datasets          by name, from a folder, or from any torch Dataset

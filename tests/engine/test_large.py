@@ -80,7 +80,9 @@ def test_a_stream_has_no_length(photos, teacher):
     assert_same(statistics(teacher, photos, stream), whole, 1e-7)
 
 
-def test_progress_shows_images_a_second_and_the_time_left(photos, teacher, loader, capsys, monkeypatch, tmp_path, terminal):
+def test_progress_shows_images_a_second_and_the_time_left(
+    photos, teacher, loader, capsys, monkeypatch, tmp_path, terminal
+):
     statistics(teacher, photos, loader)
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "silent"))
     real_side("mix", photos, teacher.model, Ranks())

@@ -8,7 +8,7 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from .folders import Listing
@@ -137,7 +137,7 @@ def _listing(
         raise ValueError(f"{folder}: {_some(strange)} of the validation images are not in train/: complete train/")
     wnids = sorted(train)
     splits = [[(file, k) for k, wnid in enumerate(wnids) for file in split.get(wnid, ())] for split in (train, val)]
-    return Listing(class_names(wnids, _words(folder)), *splits, remarks or Counter())
+    return Listing(class_names(wnids, _words(folder)), splits[0], splits[1], remarks or Counter())
 
 
 def _words(folder: Path) -> dict[str, str]:
@@ -155,7 +155,7 @@ def _found(folder: Path, name: str) -> Path | None:
     return next((place / name for place in (folder, folder / "val", kit) if (place / name).is_file()), None)
 
 
-def _numbers(folder: Path) -> Iterable[str]:
+def _numbers(folder: Path) -> Iterator[str]:
     """Return the WordNet numbers that are folders there, sorted."""
     if not folder.is_dir():
         return iter(())

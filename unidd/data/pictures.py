@@ -60,12 +60,11 @@ def look(path: Path) -> Header:
         return Header(*image.size, 1 if grey else 3)
 
 
-def read(path: Path, size: int, channels: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def read(path: Path, size: int | None, channels: int | None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return a picture file's pixels, uint8 (channels, size, size), and what was done to them, in words to count.
 
     Args:
-        size: side in pixels.
-        channels: 1 (grey) or 3 (colour).
+        size, channels: see `pixels`.
     Raises:
         ValueError: it cannot be read; the message names the file.
     """

@@ -32,6 +32,7 @@ from .decoding import Decoded, Shard, decode_all, processors, stack
 
 FORMAT = 1  # goes up when the same pictures are read to other pixels, or the files here mean something else
 _SMALL = 16 * 2**20  # bytes of pictures and pixels that are read anew each time, and never kept
+_FEW = 1000  # files that are looked at anew each time
 _SAID = 100 * 10**6  # bytes that are not written without a word
 _SHARD = 8 * 2**20
 _SPARE = 64 * 2**20  # bytes to leave free on the disk
@@ -152,9 +153,11 @@ def fingerprint(about: str, tensors: Sequence[Tensor]) -> str:
 def remembered(what: str, files: Sequence[Path], work: Callable[[], Any]) -> Any:
     """Return `work()`, a plain value that depends on files: worked out anew only if one of them was changed.
 
-    A file counts as changed when its path, size, or time of change of content or of state differs. Where the cache
-    cannot be written nothing is remembered.
+    A file counts as changed when its path, size, or time of change of content or of state differs. What depends on
+    few files is worked out each time, as is everything where the cache cannot be written.
     """
+    if len(files) < _FEW:
+        return work()
     return _remembered(_key(files, [os.stat(file) for file in files], {"format": FORMAT, "what": what}), work)
 
 
