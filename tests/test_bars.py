@@ -1,10 +1,12 @@
 """Bars are for people at a terminal: not for logs, pipes, TQDM_DISABLE or --quiet."""
 
 import os
+import sys
 
 import pytest
 
 from unidd.bars import progress_bar, say, silence, silent
+from unidd.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,15 @@ def test_silence_is_for_processes_that_are_started_too(monkeypatch):
     silence()
     assert silent()
     assert os.environ["TQDM_DISABLE"] == "1"
+
+
+@pytest.mark.parametrize("arguments", [("methods", "--quiet"), ("--quiet", "methods")], ids=" ".join)
+def test_the_command_takes_quiet_anywhere(monkeypatch, capsys, arguments):
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    monkeypatch.setattr(sys, "argv", ["unidd", *arguments])
+    main()
+    assert silent()
+    assert "cfm" in capsys.readouterr().out
 
 
 def test_a_line_is_said_all_the_same(capsys, monkeypatch, terminal):

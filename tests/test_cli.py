@@ -346,7 +346,7 @@ def test_help_names_every_option_and_says_what_it_does(unidd, command, method):
     expected = {option for name, option in names.items() if name != "folder"}
     negated = {f"--no-{option[2:]}" for name, option in names.items() if isinstance(defaults[name], bool)}
     assert expected <= shown
-    assert shown - expected - negated <= {"--help", "--nproc-per-node"}
+    assert shown - expected - negated <= {"--help", "--nproc-per-node", "--quiet"}
     for name in names:
         assert " ".join(described[name].split()) in told(out), name
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import tyro
 
 from . import methods
+from .bars import silence, silent
 from .bench.cell import BUDGETS, Cell, budgeted, check_model, check_seeds, evaluate, set_record
 from .bench.cell import teach as bench_teach
 from .bench.machine import keep_memory
@@ -124,7 +125,7 @@ def _teacher(cell: Cell, data: ImageData, ranks: Ranks) -> Teacher:
 def forecast(method: Method, task: Task) -> None:
     """Say what `unidd distill` with the same options will take here: time, memory and disk, from a few real steps."""
     cell = task.cell(method)
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not silent():
         print("measuring a few real steps …", file=sys.stderr)
     found = plan(cell, out=task.out, save_every=task.save_every, root=task.root, device=task.device)
     print(found.text())
@@ -343,12 +344,16 @@ def _plainly(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+_QUIET = "--quiet, with any command, shows no progress bars; they are for terminals alone, and for no log file."
 OF_A_METHOD: dict[str, Callable[[Method, Task], None]] = {"distill": distill, "plan": forecast}
 
 
 def main() -> None:
     """Run the command line; a mistake in the input is one line on standard error and exit code 2."""
     keep_memory()
+    if "--quiet" in sys.argv:
+        silence()
+        sys.argv[:] = [argument for argument in sys.argv if argument != "--quiet"]
     command, *arguments = sys.argv[1:] or [""]
     try:
         if command not in OF_A_METHOD:
@@ -370,7 +375,7 @@ def main() -> None:
 def _other_command() -> None:
     commands: dict[str, Callable] = {name: _documented(work) for name, work in OF_A_METHOD.items()}
     commands |= {"evaluate": assess, "teach": teach, "methods": catalogue, "export": send, "import": receive}
-    about = "Dataset distillation through spectral filters."
+    about = f"Dataset distillation through spectral filters.\n\n{_QUIET}"
     tyro.extras.subcommand_cli_from_dict(commands, prog="unidd", description=about)
 
 
@@ -390,7 +395,7 @@ def _of_method(command: str, name: str, *arguments: str) -> None:
     kind = Task if cls.has_ipc else WholeTask
     parts = [("method", Annotated[cls, flat], default), ("task", Annotated[kind, flat], kind())]
     options = make_dataclass("Options", parts)
-    docs = [inspect.getdoc(work), (inspect.getdoc(cls) or "").split("Args:")[0].strip()]
+    docs = [inspect.getdoc(work), (inspect.getdoc(cls) or "").split("Args:")[0].strip(), _QUIET]
     about = "\n\n".join([*docs, f"Filter: {cls.acts_as}", f"Source: {cls.source}", f"Labels: {cls.labels}"])
     found = tyro.cli(options, prog=f"unidd {command} {name}", description=about, args=arguments)
     work(found.method, found.task)
