@@ -7,6 +7,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
     core                  the theory; needs torch alone
         ridge             distances of ridge-filtered layers and their derivatives, in closed form
         filters           f(λ) on the spectrum of the FFC: all-pass, linear, ridge, residual, Landweber, your own
+        frozen            a network that is used and not changed
         schedules         β over the rounds of a distillation, absolute or relative to a layer's spectrum
         statistics        FFC and FLC of a network's layers, streaming; the moving update
         matching          one batch of images: real side, moving update, loss and image gradient

@@ -43,7 +43,7 @@ from .files import check_writable
 from .methods import Descending, Method
 from .networks.evaluation import REGIMES, check_fits
 from .networks.training import NOBODY, Teacher
-from .networks.weights import known_constants, read_weights
+from .networks.weights import read_weights, said_constants
 
 # Strings for a type checker; at run time, the choices that the command line shows.
 if TYPE_CHECKING:
@@ -342,9 +342,10 @@ def receive_teacher(
     if (out / "card.json").exists() and not overwrite:
         raise ValueError(f"{out} already holds a teacher or a set: choose another --out, or add --overwrite")
     check_writable(out)
-    stored = read_weights(path)
+    constants = said_constants(read_weights(path), normalisation, mean, std)
     data = load(dataset, root, device)
-    constants = known_constants(normalisation, mean, std, stored, data)
+    if normalisation == "data":
+        constants = data.mean, data.std
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         said: dict[str, Any] = {"model": model, "pooling": pooling, "order": order, "normalisation": constants}

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ..core.statistics import frozen
+from ..core.frozen import frozen
 from ..data.datasets import ImageData, load
 from ..engine.descent import Descent, Start
 from ..engine.realside import kept_statistics

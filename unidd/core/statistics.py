@@ -9,8 +9,7 @@ Source: UniDD (arXiv 2503.01212), §2 and §4; the chapter "Correlation matrices
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -22,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from ..files import tensors_hash
 from .filters import Filter
+from .frozen import frozen
 
 SIGNALS = ("mean", "class", "mix")
 AllSum = Callable[[Tensor], Tensor]  # sums a tensor over processes, in place
@@ -178,32 +178,6 @@ class RealSide:
     def far(self, filter: Filter, dtype: torch.dtype) -> bool:
         """Return whether rounding of ‖μ‖² in Ψ = XᵀX/n − μμᵀ would show through the filter."""
         return torch.finfo(dtype).eps * self.offset > _SHOWS * filter.scale(float(self.eigenvalues[-1]))
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """Give a network in eval mode, no parameter of which asks for a gradient; afterwards all is as it was.
-
-    >>> net = nn.Linear(2, 1).train()
-    >>> with frozen(net):
-    ...     net.training, net.weight.requires_grad
-    (False, False)
-    >>> net.training, net.weight.requires_grad
-    (True, True)
-    """
-    training = [module for module in model.modules() if module.training]
-    asking = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        for module in training:
-            module.training = False
-        for parameter in asking:
-            parameter.requires_grad_(False)
-        yield model
-    finally:
-        for module in training:
-            module.training = True
-        for parameter in asking:
-            parameter.requires_grad_()
 
 
 def features_last(module: nn.Module, features: Tensor) -> bool:

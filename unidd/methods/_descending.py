@@ -4,7 +4,8 @@ from abc import abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from ..core.statistics import Moments, frozen, statistics_hash
+from ..core.frozen import frozen
+from ..core.statistics import Moments, statistics_hash
 from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet
 from ..engine.descent import Descent, Objective, Position, Start

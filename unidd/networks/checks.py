@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..core.statistics import frozen
+from ..core.frozen import frozen
 from ..data.datasets import ImageData
 from .models import tapped_layers
 
@@ -195,10 +195,10 @@ def check_answers(model: nn.Module, data: ImageData) -> Answers:
     if order and min(order[0], confident) > trained:  # a network that knows nothing is not out of order
         better, outputs = order
         moved = [(k, data.class_names[c]) for k, c in enumerate(outputs) if k != c]
-        stand = " and ".join(f"output {k} for {name!r}" for k, name in moved[:3])
+        stand = " and ".join(f"output {k} {'stands ' * (i == 0)}for {name!r}" for i, (k, name) in enumerate(moved[:3]))
         raise ValueError(
             f"the network seems to have another class order than {data.name}: {100 * right:.1f} % of {len(index)} test "
-            f"images as it is, {100 * better:.1f} % if {stand}{' and so on' * (len(moved) > 3)} stood: "
+            f"images as it is, {100 * better:.1f} % if {stand}{' and so on' * (len(moved) > 3)}: "
             "say the class names in the order of the outputs (unidd import-teacher --order)"
         )
     chance = 1 / data.classes

@@ -29,6 +29,10 @@ class ModelConfig:
     norm: str = "batch"
     pooling: str = "avg"
 
+    def __str__(self) -> str:
+        about = f" of width {self.width} and depth {self.depth}, {self.norm} norm, {self.pooling} pooling"
+        return self.name + about * (self.name == "convnet" and self.depth is not None)
+
 
 _NORMS = {
     "batch": nn.BatchNorm2d,

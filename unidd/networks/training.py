@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
-from ..core.statistics import frozen
+from ..core.frozen import frozen
 from ..data import augment
 from ..data.datasets import ImageData
 from ..files import atomic, json_hash, save_json

@@ -279,21 +279,17 @@ def _check_shapes(
             raise ValueError(f"{path} is not {what}: {name} is {theirs[name]}, not {ours[name]}")
 
 
-def known_constants(
-    name: str | None,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    stored: Stored,
-    data: ImageData,
-) -> Constants:
+def said_constants(
+    stored: Stored, name: str | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+) -> Constants | None:
     """Return the mean and std of each channel that a network was trained with, as they are said.
 
     Args:
-        name: a key of `PUBLISHED`, or "data": those of the training images.
+        stored: whose card may say them.
+        name: a key of `PUBLISHED`; or "data", for those of the training images: None is returned.
         mean, std: in place of a name.
-        stored: whose card may say them too.
     Raises:
-        ValueError: nobody says them, or they do not fit the channels.
+        ValueError: nobody says them, or only in part.
     """
     if name and (mean or std):
         raise ValueError("say either --normalisation, or --mean and --std")
@@ -302,15 +298,12 @@ def known_constants(
     if name and name not in (*PUBLISHED, "data"):
         raise ValueError(f"unknown normalisation {name!r}: choose one of {', '.join(PUBLISHED)}, data")
     given = (tuple(mean), tuple(std)) if mean and std else stored.constants
-    found = (data.mean, data.std) if name == "data" else PUBLISHED[name] if name else given
-    if found is None:
+    if not name and given is None:
         raise ValueError(
             f"{stored.path} does not say which mean and std it was trained with: say --mean and --std, or "
             f"--normalisation {', '.join(PUBLISHED)}, or data for those of the training images"
         )
-    if not ({*map(len, found)} == {data.channels} and min(found[1]) > 0):
-        raise ValueError(f"{data.channels} channels need as many means, and stds above 0, not {found}")
-    return found
+    return PUBLISHED.get(name) if name else given
 
 
 def save_weights(
