@@ -1,7 +1,7 @@
 """Take the statistics of the real side: one pass over the real images, shared by all processes, kept on disk."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -11,14 +11,19 @@ from ..bars import progress_bar
 from ..core.statistics import Moments, real_statistics
 from ..data.datasets import ImageData
 from ..files import json_hash, seal, unseal
+from ..networks.checks import check_network
 from ..networks.models import real_batch, tapped_layers, weights_hash
 from ..networks.training import cache_folder
 from .parallel import Ranks
 
+Layers = Sequence[str] | None  # names or patterns; None: the convolutions
 
-def check_statistics(statistics: dict[str, Moments], signal: str, data: ImageData, teacher: nn.Module) -> None:
+
+def check_statistics(
+    statistics: dict[str, Moments], signal: str, data: ImageData, teacher: nn.Module, layers: Layers = None
+) -> None:
     """Raise a ValueError unless they are of the teacher's matched layers and of that signal, and finite."""
-    if set(statistics) != set(tapped_layers(teacher)):
+    if set(statistics) != set(tapped_layers(teacher, layers)):
         raise ValueError("the statistics given are not of the layers that are matched: take them of this teacher")
     columns = 1 if signal == "mean" else data.classes
     for layer, moments in statistics.items():
@@ -29,24 +34,26 @@ def check_statistics(statistics: dict[str, Moments], signal: str, data: ImageDat
 
 
 def real_side(
-    signal: str, data: ImageData, teacher: nn.Module, ranks: Ranks, progress: bool = False
+    signal: str, data: ImageData, teacher: nn.Module, ranks: Ranks, progress: bool = False, layers: Layers = None
 ) -> dict[str, Moments]:
     """Return statistics of the real images before every matched layer, from the cache or one pass over the images.
 
     Args:
         signal: see `unidd.core.statistics.signal_targets`.
         ranks: the processes that share the pass.
+        layers: see `unidd.networks.models.tapped_layers`.
     Raises:
-        ValueError: the teacher's features are not finite.
+        ValueError: the teacher cannot be matched; its features are not finite.
     """
-    statistics = ranks.from_first(lambda: kept_statistics(signal, data, teacher))
+    statistics = ranks.from_first(lambda: kept_statistics(signal, data, teacher, layers))
     if statistics is None:
+        names = check_network(teacher, data, layers)
         batches = _own_batches(data, ranks, progress)
-        found = real_statistics(teacher, batches, tapped_layers(teacher), signal, prepare=data.normalise)
+        found = real_statistics(teacher, batches, names, signal, prepare=data.normalise)
         statistics = ranks.merge(found)
-        check_statistics(statistics, signal, data, teacher)
+        check_statistics(statistics, signal, data, teacher, layers)
         if ranks.first:
-            save_statistics(_folder(), real_identity(signal, data, teacher), statistics)
+            save_statistics(_folder(), real_identity(signal, data, teacher, layers), statistics)
     return statistics
 
 
@@ -60,19 +67,21 @@ def _own_batches(data: ImageData, ranks: Ranks, progress: bool) -> Iterator[tupl
             bar.update(len(index))
 
 
-def kept_statistics(signal: str, data: ImageData, teacher: nn.Module) -> dict[str, Moments] | None:
+def kept_statistics(
+    signal: str, data: ImageData, teacher: nn.Module, layers: Layers = None
+) -> dict[str, Moments] | None:
     """Return the statistics in the cache, on the CPU; None if they are not there."""
-    return load_statistics(_folder(), real_identity(signal, data, teacher))
+    return load_statistics(_folder(), real_identity(signal, data, teacher, layers))
 
 
 def _folder() -> Path:
     return cache_folder() / "statistics"
 
 
-def real_identity(signal: str, data: ImageData, teacher: nn.Module) -> dict:
+def real_identity(signal: str, data: ImageData, teacher: nn.Module, layers: Layers = None) -> dict:
     """Return what the statistics of the real side depend on, by name."""
     of = {"data": data.fingerprint, "weights": weights_hash(teacher)}
-    return of | {"layers": tapped_layers(teacher), "signal": signal}
+    return of | {"layers": tapped_layers(teacher, layers), "signal": signal}
 
 
 def load_statistics(folder: str | Path, identity: dict) -> dict[str, Moments] | None:
