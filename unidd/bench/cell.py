@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import methods
-from ..data.datasets import NAMES, ImageData, load
+from ..data.datasets import NAMES, ImageData, Split, load
 from ..data.synthetic import SyntheticSet
 from ..engine.run import Run
 from ..methods import Method
@@ -210,10 +210,14 @@ class Cell:
         return replace(made, config=made.config | {"cell": self.parameters()})
 
     def accuracies(
-        self, synthetic: SyntheticSet, data: ImageData, teacher: Teacher | None, seed: int, **options: Any
+        self, made: SyntheticSet | Split, data: ImageData, teacher: Teacher | None, seed: int, **options: Any
     ) -> dict[str, float]:
-        """Return the test accuracy in % of one student under each label regime."""
-        task = synthetic.images, synthetic.labels, data, self.network(), self.student(data), [seed]
+        """Return the test accuracy in % of one student under each label regime.
+
+        Args:
+            made: the images to train on; of a ceiling, the training split itself will do.
+        """
+        task = made.images, made.labels, data, self.network(), self.student(data), [seed]
         return {regime: values[0] for regime, values in _students(self.regimes, teacher, *task, **options).items()}
 
     def student(self, data: ImageData) -> TrainConfig:
@@ -269,13 +273,14 @@ def run(
     seconds = {"distill": 0.0, "students": 0.0}
     for seed in cell.seeds:
         began = time.perf_counter()
-        synthetic = cell.distill(seed, data, teacher, progress=progress)
+        whole = cell.method.role == "ceiling" and not sets  # no copy of all images as floats
+        synthetic = data.train if whole else cell.distill(seed, data, teacher, progress=progress)
         made = time.perf_counter()
         for regime, value in cell.accuracies(synthetic, data, teacher, seed, progress=progress).items():
             accuracy[regime].append(value)
         seconds["distill"] += made - began
         seconds["students"] += time.perf_counter() - made
-    if sets:
+    if sets and isinstance(synthetic, SyntheticSet):
         synthetic.save(sets)
     return cell.record(data, accuracy, teacher.card(), {phase: round(value, 1) for phase, value in seconds.items()})
 
