@@ -26,6 +26,7 @@ def cache(tmp_path, monkeypatch):
     """An empty cache; everything counts as large, and a shard holds four images."""
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(store, "_SMALL", 0)
+    monkeypatch.setattr(store, "_FEW", 0)
     monkeypatch.setattr(store, "_SHARD", 4 * 3 * 6 * 6)
     monkeypatch.setattr(decoding, "processors", lambda: 1)
     return tmp_path / "cache" / "images"
