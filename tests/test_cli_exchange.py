@@ -1,15 +1,14 @@
 """The commands `unidd export` and `unidd import`: sets go out and come in, and every mistake is one clear line."""
 
-import inspect
 import os
 import re
 import sys
 from dataclasses import replace
 
-import docstring_parser
 import numpy as np
 import pytest
 import torch
+from options import declared
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
@@ -204,8 +203,8 @@ def test_help_names_every_option_and_says_what_it_does(unidd, command, work):
     code, out, _ = unidd(command, "--help")
     assert code == 0
     told = " ".join(re.sub("[│|]", " ", out).split())
-    described = {p.arg_name: p.description for p in docstring_parser.parse(work.__doc__).params}
-    for name in inspect.signature(work).parameters:
-        assert name in ("folder", "path") or f"--{name}" in out
+    defaults, described = declared(work)
+    for name in defaults:
+        assert name in ("folder", "path") or "--" + name.replace("_", "-") in out
         assert " ".join(described[name].split()) in told
     assert command in unidd("--help")[1]

@@ -23,6 +23,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         decoding          pictures read in processes of their own
         store             pictures decoded once, in files that are mapped into memory
         datasets          by name, from a folder, or from any torch Dataset
+        sources           which images are asked for, in plain values
         augment           crop, flip, roll and CutMix for whole batches
         grids             images side by side
         synthetic         a synthetic set with everything it depends on

@@ -10,11 +10,12 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
+import torch
 import tyro
 
 from . import methods
@@ -35,8 +36,10 @@ from .bench.cell import teach as bench_teach
 from .bench.machine import keep_memory
 from .bench.planning import plan
 from .bench.records import save_record
-from .data.datasets import NAMES, ImageData, load
+from .data.datasets import NAMES, ImageData, Small, load
 from .data.exchange import from_files, from_imagefolder, to_ddranking, to_imagefolder, to_vico
+from .data.remarks import say_plainly
+from .data.sources import Source
 from .data.synthetic import SyntheticSet
 from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
@@ -56,11 +59,10 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Source):
     """What to distill, and where to.
 
     Args:
-        dataset: photos, digits, fashion-mnist, cifar10, cifar100, or a folder with train/<class>/ and test/<class>/.
         ipc: images per class.
         seed: of the starting images and the augmentation.
         model: architecture of the teacher: convnet, resnet18, or a torchvision model.
@@ -74,7 +76,6 @@ class Task:
         device: cpu, cuda or mps.
     """
 
-    dataset: str = "photos"
     ipc: int = 1
     seed: int = 0
     model: str = "convnet"
@@ -90,7 +91,7 @@ class Task:
         if self.save_every < 0:
             raise ValueError(f"save-every must be a number of steps from 0, not {self.save_every}")
         ipc = self.ipc if method.has_ipc else None
-        return Cell(method, self.dataset, self.model, ipc, (self.seed,), self.budget)
+        return Cell(method, self.dataset, self.model, ipc, (self.seed,), self.budget, **self.options())
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def distill(method: Method, task: Task) -> None:
     """
     cell, out = task.cell(method), task.out
     ranks, device = Ranks.join(task.device)
-    data = _first_alone(ranks, lambda: load(task.dataset, task.root, device))
+    data = _first_alone(ranks, lambda: task.load(task.root, device))
     brought = _brought(cell, task.teacher, data, ranks.first) if task.teacher else None
     if brought:
         data, cell = brought.seen(data), cell.taught_by(brought)
@@ -194,13 +195,39 @@ def _first_alone(ranks: Ranks, work: Callable[[], Found]) -> Found:
     return done[0] if done else work()
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a set was distilled from: as its card says, unless told otherwise.
+
+    Args:
+        dataset: where it was distilled from (default: as its card says; and so for the options up to --small).
+        size: side of the images of a folder in pixels.
+        channels: 1 (grey) or 3 (colour).
+        hold_out: of a folder without a test split, the part of every class to test on, as 0.1; 0: it has one.
+        classes: names or numbers of the classes to take.
+        small: what becomes of a class with fewer images than are asked for: refuse it, or cap what it gives.
+    """
+
+    dataset: str | None = None
+    size: int | None = None
+    channels: Literal[1, 3] | None = None
+    hold_out: float | None = None
+    classes: tuple[str, ...] | None = None
+    small: Small | None = None
+
+    def source(self, card: dict, folder: Path) -> Source:
+        if not self.dataset and "dataset" not in card:
+            raise ValueError(f"the card of {folder} names no data set: say --dataset")
+        return Source.of(card, **vars(self))
+
+
 def assess(
     folder: Annotated[Path, tyro.conf.Positional],
+    data_options: Annotated[Elsewhere, tyro.conf.arg(name="")] = Elsewhere(),
     labels: tuple[Regime, ...] = REGIMES,
     seeds: tuple[int, ...] = (0, 1, 2),
     model: str | None = None,
     teacher: Path | None = None,
-    dataset: str | None = None,
     budget: Budget | None = None,
     baseline: bool = True,
     record: Path | None = None,
@@ -211,11 +238,11 @@ def assess(
 
     Args:
         folder: what `unidd distill`, `unidd import` or, as pictures, `unidd export` wrote.
+        data_options: real images.
         labels: label regimes: hard labels, soft labels of every augmented view by the teacher (online-soft), or both.
         seeds: one student each.
         model: the student's architecture (default: the teacher's).
         teacher: of soft labels: a file of weights, or what unidd import-teacher wrote (default: as its card says).
-        dataset: where it was distilled from (default: as its card says).
         budget: epochs of the students (default: as its card says).
         baseline: also train on random real images under the same regime.
         record: write a result record to this file.
@@ -223,13 +250,13 @@ def assess(
         device: cpu, cuda or mps.
     """
     synthetic = _set(folder)
-    card, ipc = synthetic.config.get("cell", {}), max(1, len(synthetic) // len(synthetic.class_names))
+    card, dataset = synthetic.config.get("cell", {}), data_options.dataset
     check_seeds(seeds)
     teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
     model = model or teacher_model
     if record:
         check_writable(record.parent)
-    data = as_made(synthetic, load(dataset or _dataset_of(card, folder), root, device))
+    data = as_made(synthetic, data_options.source(card, folder).load(root, device))
     brought = _brought(Cell.of(model=teacher_model), teacher, data) if teacher else None
     data = brought.seen(data) if brought else data
     pairs = list(zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=False))
@@ -253,7 +280,8 @@ def assess(
     name = synthetic.config.get("method", folder.name)
     _print(name, ours)
     if baseline:
-        real = [evaluate(SyntheticSet.from_real(data, ipc, seed), data, seeds=[seed], **task) for seed in seeds]
+        counts = torch.bincount(synthetic.labels, minlength=data.classes).tolist()
+        real = [evaluate(SyntheticSet.from_real(data, counts, seed), data, seeds=[seed], **task) for seed in seeds]
         _print("random real", {regime: [run[regime][0] for run in real] for regime in labels})
     if record:
         of_teacher = labeller.card() if labeller else synthetic.teacher
@@ -267,12 +295,6 @@ def _set(folder: Path) -> SyntheticSet:
     return from_imagefolder(folder) if pictures else SyntheticSet.load(folder)
 
 
-def _dataset_of(card: dict, folder: Path) -> str:
-    if "dataset" not in card:
-        raise ValueError(f"the card of {folder} names no data set: say --dataset")
-    return card["dataset"]
-
-
 def _print(name: str, accuracies: dict[str, list[float]]) -> None:
     for regime, values in accuracies.items():
         spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
@@ -281,7 +303,7 @@ def _print(name: str, accuracies: dict[str, list[float]]) -> None:
 
 
 def teach(
-    dataset: str = "photos",
+    source: Annotated[Source, tyro.conf.arg(name="")] = Source(),  # noqa: B008  it is frozen
     model: str = "convnet",
     budget: Budget = "embedded",
     root: Path | None = None,
@@ -290,13 +312,13 @@ def teach(
     """Train a teacher, or find the one trained before.
 
     Args:
-        dataset: a name or an image folder.
+        source: real images.
         model: convnet, resnet18, or a torchvision model.
         budget: width and epochs.
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """
-    data = load(dataset, root, device)
+    data = source.load(root, device)
     found = bench_teach(data, model, budget)
     print(f"teacher {found.hash[:16]}: {model}, {found.accuracy:.1f} % on the {data.name} test images")
 
@@ -384,9 +406,20 @@ def send(folder: Annotated[Path, tyro.conf.Positional], to: str, out: Path) -> N
         print("note: the soft labels stay behind, which the format has no place for", file=sys.stderr)
 
 
+@dataclass(frozen=True)
+class Made(Source):
+    """What a set was made from.
+
+    Args:
+        dataset: what it was made from: a name, or an image folder.
+    """
+
+    dataset: str = field()
+
+
 def receive(
     path: Annotated[Path, tyro.conf.Positional],
-    dataset: str,
+    source: Annotated[Made, tyro.conf.arg(name="")],
     out: Path,
     space: str | None = None,
     mean: tuple[float, ...] | None = None,
@@ -405,7 +438,7 @@ def receive(
 
     Args:
         path: a file or a folder.
-        dataset: what it was made from: a name, or an image folder.
+        source: real images.
         out: folder for images.safetensors, card.json and preview.png.
         space: what the stored values are, if the file does not say: pixels, normalised, or zca.
         mean: of each channel, which the images were normalised with (default: the data set's).
@@ -421,12 +454,12 @@ def receive(
     if (out / "card.json").exists() and not overwrite:
         raise ValueError(f"{out} already holds a synthetic set: choose another --out, or add --overwrite")
     check_writable(out)
-    data = load(dataset, root, device)
+    data = source.load(root, device)
     said: dict[str, Any] = {"space": space, "mean": mean, "std": std, "order": order, "ipc": ipc}
     synthetic = from_files(path, data=data, number=number, factor=factor, **said)
     check_fits(synthetic, data)
-    source = dataset if dataset in NAMES else str(Path(dataset).expanduser().resolve())
-    cell = {**synthetic.config.get("cell", {}), "dataset": source}
+    where = source.dataset if source.dataset in NAMES else str(Path(source.dataset).expanduser().resolve())
+    cell = {**synthetic.config.get("cell", {}), "dataset": where, **source.options()}
     synthetic = replace(synthetic, config={**synthetic.config, "cell": cell})
     synthetic.save(out)
     synthetic.preview(scale=max(1, 96 // synthetic.images.shape[-1])).save(out / "preview.png")
@@ -450,6 +483,7 @@ OF_A_METHOD: dict[str, Callable[[Method, Task], None]] = {"distill": distill, "p
 def main() -> None:
     """Run the command line; a mistake in the input is one line on standard error and exit code 2."""
     keep_memory()
+    say_plainly(silent=os.environ.get("RANK", "0") != "0")  # set by torchrun
     if "--quiet" in sys.argv:
         silence()
         sys.argv[:] = [argument for argument in sys.argv if argument != "--quiet"]

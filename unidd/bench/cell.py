@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import methods
-from ..data.datasets import NAMES, ImageData, Split, load
+from ..data.datasets import ImageData, Split
+from ..data.sources import Source
 from ..data.synthetic import SyntheticSet
 from ..engine.run import Run
 from ..methods import Method
@@ -89,7 +90,7 @@ class Cell:
 
     Args:
         method: with its hyper-parameters.
-        dataset: a name or folder for `unidd.load`.
+        dataset, size, channels, hold_out, classes, small: a name or folder, and what to take of it: see `unidd.load`.
         model: architecture of teacher and students.
         ipc: images per class; None for a method that takes all images.
         seeds: each is a whole repetition: other starting images, another distillation, another student; none twice.
@@ -106,11 +107,15 @@ class Cell:
     seeds: tuple[int, ...] = (0, 1, 2)
     budget: str = "embedded"
     suite: str = "local"
+    size: int | None = None
+    channels: int | None = None
+    hold_out: float = 0.0
+    classes: tuple[str, ...] = ()
+    small: str = "refuse"
 
     def __post_init__(self):
         _check_choice("budget", self.budget, BUDGETS)
-        if self.dataset not in NAMES and not Path(self.dataset).expanduser().is_dir():
-            raise ValueError(f"unknown data set {self.dataset!r}: choose one of {', '.join(NAMES)}, or a folder")
+        object.__setattr__(self, "classes", self.source.classes)
         check_seeds(self.seeds)
         object.__setattr__(self, "seeds", tuple(self.seeds))
         if (self.ipc is None) == self.method.has_ipc:
@@ -156,10 +161,22 @@ class Cell:
         }
         return Cell.of(**given)
 
+    @property
+    def source(self) -> Source:
+        """Which images are asked for."""
+        return Source.of(vars(self))
+
     def parameters(self) -> dict:
-        """Return the plain values that `of` makes the cell of."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "method"}
-        return {**parts, "method": self.method.path(), "settings": asdict(self.method), "seeds": list(self.seeds)}
+        """Return the plain values that `of` makes the cell of; of the data set, those that are not the default ones."""
+        options = {f.name for f in fields(Source)} - {"dataset"}
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("method", *options)}
+        return {
+            **parts,
+            **self.source.options(),
+            "method": self.method.path(),
+            "settings": asdict(self.method),
+            "seeds": list(self.seeds),
+        }
 
     @property
     def regimes(self) -> tuple[str, ...]:
@@ -265,7 +282,7 @@ def run(
     Raises:
         ValueError: data, model or method do not fit together (before any long work).
     """
-    data = data or load(cell.dataset)
+    data = data or cell.source.load()
     cell.check(data)
     teacher = teacher or cell.teacher(data, progress=progress)
     data = teacher.seen(data)
@@ -318,7 +335,7 @@ def distill(
     Raises:
         ValueError: an argument is unknown or out of range.
 
-    >>> made = distill(load("digits"), "cfm", ipc=2, budget="smoke", progress=False)
+    >>> made = distill(Source("digits").load(), "cfm", ipc=2, budget="smoke", progress=False)
     >>> made.labels.tolist()[:10]
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
@@ -362,7 +379,7 @@ def evaluate(
         teacher.check(data)
         if note := another_teacher(synthetic, teacher):
             warnings.warn(note, stacklevel=2)
-    student = BUDGETS[budget].student_of(max(1, len(synthetic) // data.classes), data.classes)
+    student = BUDGETS[budget].student_of(synthetic.ipc, data.classes)
     network = BUDGETS[budget].network(model)
     task = synthetic.images, synthetic.labels, data, network, student, seeds
     return _students(regimes, teacher, *task, progress=progress)
@@ -422,7 +439,7 @@ def set_record(
         model, budget: of the students.
         teacher: its card; empty if there was none.
     """
-    ipc = max(1, len(synthetic) // data.classes)
+    ipc = synthetic.ipc
     student = BUDGETS[budget].student_of(ipc, data.classes)
     return Record(
         suite="local",

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core.frozen import frozen
-from ..data.datasets import ImageData, load
+from ..data.datasets import ImageData
+from ..data.remarks import say_plainly
+from ..data.synthetic import choose
 from ..engine.descent import Descent, Start
 from ..engine.realside import kept_statistics
 from ..engine.run import Run
@@ -219,6 +221,7 @@ def _become_small_run(device: str, available: int | None) -> None:
     os.dup2(2, 1)
     warnings.formatwarning = lambda message, *_, **__: f"note: {message}\n"
     importlib.import_module("unidd.cli")
+    say_plainly()
     keep_memory()
     if device == "cpu":
         limit_memory(available)
@@ -227,7 +230,7 @@ def _become_small_run(device: str, available: int | None) -> None:
 def _measure_there(
     cell: Cell, run: Run, root: str | Path | None, device: str, began: float, teacher: str | Path | None
 ) -> tuple[Measured, Work]:
-    data = load(cell.dataset, root, device)
+    data = cell.source.load(root, device)
     brought = cell.brought(teacher, data) if teacher else None
     if brought:
         data, cell = brought.seen(data), cell.taught_by(brought)
@@ -256,7 +259,7 @@ def measure(
         done += _fitting("a step of the teacher's training", lambda: measure_training(network, data, training))
     elif method.needs_teacher:
         network = (brought or cell.teacher(data)).model
-    work: dict[str, Any] = {"images": run.ipc * data.classes if method.has_ipc else len(data.train)}
+    work: dict[str, Any] = {"images": len(choose(data, run.ipc)) if method.has_ipc else len(data.train)}
     if isinstance(method, Descending):
         work |= {"descent": method.descent(data), "start": method.start(data, run), "save_every": run.save_every}
         teacher = Teacher(network) if network else NOBODY

@@ -215,7 +215,7 @@ def load(
     >>> load("digits", classes=["3", "8"]).train.images.shape
     torch.Size([273, 1, 8, 8])
     """
-    _check_options(size, channels, hold_out, small)
+    check_options(size, channels, hold_out, small)
     root = Path(root or os.environ.get("UNIDD_DATA") or "~/.cache/unidd/data").expanduser()
     if name in NAMES and hold_out:
         raise ValueError(f"{name} has test images of its own: leave hold-out out")
@@ -286,7 +286,7 @@ def from_torch(
     Raises:
         ValueError: a row is not usable (the message has its number), images differ in size, labels have gaps.
     """
-    _check_options(size, channels if channels in (1, 3) else None, hold_out)
+    check_options(size, channels if channels in (1, 3) else None, hold_out)
     remarks: Counter[str] = Counter()
     train, test = _both(train, test, hold_out, remarks)
     own, names = rows.class_names(train, label), rows.class_names(test, label)
@@ -340,7 +340,7 @@ def from_folder(
         FileNotFoundError: there are no class folders with pictures, or there is nothing to test on.
         ValueError: a picture cannot be read (the message names it), or the splits have different classes.
     """
-    _check_options(size, channels, hold_out)
+    check_options(size, channels, hold_out)
     path = Path(path).expanduser()
     if known := layouts.recognised(path):
         name, found = known
@@ -389,13 +389,14 @@ def _size_and_channels(files: Sequence[Path], train: int) -> tuple[int, int]:
     return size, channels
 
 
-def _check_options(size: int | None, channels: int | None, hold_out: float, small: str = "refuse") -> None:
-    if size is not None and size < 1:
-        raise ValueError(f"size must be at least 1 pixel, not {size}")
+def check_options(size: Any, channels: Any, hold_out: Any, small: Any = "refuse") -> None:
+    """Raise a ValueError unless `load` takes these values."""
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+        raise ValueError(f"size must be a whole number of pixels from 1, not {size!r}")
     if channels not in (None, 1, 3):
-        raise ValueError(f"channels must be 1 (grey) or 3 (colour), not {channels}")
-    if not 0 <= hold_out < 1:
-        raise ValueError(f"hold-out must be a fraction between 0 and 1, as 0.1, not {hold_out}")
+        raise ValueError(f"channels must be 1 (grey) or 3 (colour), not {channels!r}")
+    if not isinstance(hold_out, int | float) or not 0 <= hold_out < 1:
+        raise ValueError(f"hold-out must be a fraction below 1, as 0.1, not {hold_out!r}")
     if small not in get_args(Small):
         raise ValueError(f"small must be one of {', '.join(get_args(Small))}, not {small!r}")
 

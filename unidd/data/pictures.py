@@ -78,7 +78,7 @@ def decode(content: bytes, size: int | None = None, channels: int | None = None)
     Raises:
         ValueError: it cannot be read.
     """
-    with _refusing("an encoded picture"), _silenced(), Image.open(io.BytesIO(content), formats=_formats()) as image:
+    with refusing("an encoded picture"), _silenced(), Image.open(io.BytesIO(content), formats=_formats()) as image:
         return pixels(image, size, channels)
 
 
@@ -94,7 +94,7 @@ def pixels(
         ValueError: its numbers have no agreed range, or there is no way to these channels.
     """
     if channels not in (None, 1, 3):
-        raise ValueError(f"channels must be 1 (grey) or 3 (colour), not {channels}")
+        raise _Refused(f"channels must be 1 (grey) or 3 (colour), not {channels}")
     flat, remarks = _flat(image)
     if size is not None:
         flat, done = _square(flat, size)
@@ -110,26 +110,32 @@ def pixels(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    with _refusing(path), _silenced():
+    with refusing(path), _silenced():
         if not os.path.getsize(path):
-            raise ValueError("the file is empty")
+            raise _Refused("the file is empty: replace or remove it")
         ending = path.suffix.lower()
         if ending in ENDINGS and Image.registered_extensions().get(ending) not in _formats():
-            raise ValueError(f"pictures in the format {ending} are not read here; PNG is")
+            raise _Refused(f"pictures in the format {ending} are not read here: convert it to PNG, or remove it")
         with Image.open(path, formats=_formats()) as image:
             yield image
 
 
+class _Refused(ValueError):
+    """What we refuse, in whole words."""
+
+
 @contextmanager
-def _refusing(what: Path | str) -> Iterator[None]:
+def refusing(what: Path | str) -> Iterator[None]:
+    """Turn whatever goes wrong with a picture into one ValueError that names it."""
     try:
         yield
+    except _Refused as error:
+        raise ValueError(f"{what}: {error}") from None
     except Exception as error:  # of damaged files Pillow raises whatever its parsers happen to meet
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             reason = "no picture, or a damaged one"
-        else:
-            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            reason = text.splitlines()[0].rstrip(".")
+        reason = reason.splitlines()[0].rstrip(".")
         raise ValueError(f"{what} cannot be read ({reason}): replace or remove it") from None
 
 
@@ -158,7 +164,7 @@ def _flat(image: Image.Image) -> tuple[Image.Image, list[str]]:
     if (image.mode == "I" and image.format in ("PPM", "PNG")) or image.mode.startswith("I;16"):
         flat, stored = _sixteen(image), "I;16"
     elif image.mode in ("I", "F"):
-        raise ValueError("its numbers have 32 bits, which have no agreed range: convert it to 8 or 16")
+        raise _Refused("its numbers have 32 bits, which have no agreed range: convert it to 8 or 16")
     else:
         flat = image
     remarks += ["16-bit"] * (";16" in stored) + ["CMYK"] * (image.mode == "CMYK")
@@ -189,7 +195,7 @@ def _sixteen(image: Image.Image) -> Image.Image:
     """8 of 16 bits, in mode L, or LA where one value stands for transparency."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its numbers have 32 bits, which have no agreed range: convert it to 8 or 16")
+        raise _Refused("its numbers have 32 bits, which have no agreed range: convert it to 8 or 16")
     grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     clear = image.info.get("transparency")
     if isinstance(clear, int):

@@ -52,17 +52,17 @@ def read(
     """
     images, labels, counts = list[np.ndarray](), list[int](), Counter[str]()
     columns = _columns(rows, *columns)
-    number = -1
-    for number, row in enumerate(_rows(rows, columns)):
-        try:
+    found = _rows(rows, columns)
+    try:
+        for row in found:  # a stream may decode its pictures here
             image, label = _parts(row, columns)
-            array, remarks = _pixels(image, size, channels)
             labels.append(_whole(label))
-        except ValueError as error:
-            raise ValueError(f"{where}, row {number} (from 0): {error}") from None
-        images.append(array)
-        counts.update(remarks)
-    if number < 0:
+            array, remarks = _pixels(image, size, channels)
+            images.append(array)
+            counts.update(remarks)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{where}, row {len(images)} (from 0): {error}") from None
+    if not images:
         raise ValueError(f"{where}: the data set is empty")
     return images, labels, counts
 
@@ -187,7 +187,8 @@ def _pixels(image: Any, size: int | None, channels: int | None) -> tuple[np.ndar
     if isinstance(image, str | Path):
         return pictures.read(Path(image), size, channels)
     if isinstance(image, Image.Image):
-        return pictures.pixels(image, size, channels)
+        with pictures.refusing("the image"):
+            return pictures.pixels(image, size, channels)
     array, remarks = _eight(_channels_first(image))
     own = len(array)
     if size is None and (own == channels or (channels is None and own in (1, 3))):

@@ -6,6 +6,7 @@ configuration, teacher, versions, and the checksum that ties it to the tensors.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -79,12 +80,21 @@ class SyntheticSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def ipc(self) -> int:
+        """Images per class; where classes have different numbers, the largest."""
+        return int(torch.bincount(self.labels).max())
+
     @staticmethod
-    def from_real(data: ImageData, ipc: int, seed: int = 0, config: dict | None = None) -> "SyntheticSet":
+    def from_real(
+        data: ImageData, ipc: int | Sequence[int], seed: int = 0, config: dict | None = None
+    ) -> "SyntheticSet":
         """Choose `ipc` random training images of each class, in rounds: all classes' first, all classes' second, ….
 
         The start of every distillation with that seed, and by itself the random-real baseline.
 
+        Args:
+            ipc: as in `choose`.
         Raises:
             ValueError: ipc is below 1 or above the size of a class.
         """
@@ -139,21 +149,28 @@ class SyntheticSet:
         return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
-def choose(data: ImageData, ipc: int, seed: int = 0) -> Tensor:
-    """Which training images `SyntheticSet.from_real` takes: their numbers (ipc × classes,), on the data's device.
+def choose(data: ImageData, ipc: int | Sequence[int], seed: int = 0) -> Tensor:
+    """Return which training images `SyntheticSet.from_real` takes: their numbers (n,), on the data's device.
 
+    Args:
+        ipc: images of every class, so that n = ipc × classes; a class that has fewer gives all of them if the data say
+            so (`ImageData.small`). Or a number for each class.
     Raises:
         ValueError: ipc is below 1 or above the size of a class.
     """
-    smallest = int(torch.bincount(data.train.labels).min())
-    if not 1 <= ipc <= smallest:
-        raise ValueError(f"ipc must be 1 … {smallest}, the size of the smallest class of {data.name}, not {ipc}")
+    there = torch.bincount(data.train.labels).tolist()
+    asked, least = ([ipc] * data.classes, 1) if isinstance(ipc, int) else (list(ipc), 0)
+    counts = [min(pair) for pair in zip(asked, there, strict=True)] if data.small == "cap" else asked
+    if min(asked) < least or max(asked) < 1 or any(k > n for k, n in zip(counts, there, strict=True)):
+        cap = "; --small cap (small='cap' in Python) takes all that a smaller class has" if min(asked) >= least else ""
+        raise ValueError(f"ipc must be 1 … {min(there)}, the size of the smallest class of {data.name}, not {ipc}{cap}")
     generator = torch.Generator().manual_seed(seed)
-    chosen = []
-    for k in range(data.classes):
+    chosen: list[list[int]] = []
+    for k, count in enumerate(counts):
         index = (data.train.labels == k).nonzero().flatten().cpu()
-        chosen.append(index[torch.randperm(len(index), generator=generator)[:ipc]])
-    return torch.stack(chosen, 1).flatten().to(data.device)
+        chosen.append(index[torch.randperm(len(index), generator=generator)[:count]].tolist())
+    rounds = (inside[b] for b in range(max(counts)) for inside in chosen if b < len(inside))
+    return torch.tensor(list(rounds), device=data.device)
 
 
 def read_card(folder: Path) -> dict:

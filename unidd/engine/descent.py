@@ -28,6 +28,7 @@ class Start:
         numbers: which of them, (n,).
         sizes: images of each batch; they add up to n.
         groups: batches of a round.
+        places: (round, class group) of each batch, where not every round has as many; empty: each has `groups`.
     """
 
     images: Tensor
@@ -35,21 +36,31 @@ class Start:
     numbers: Tensor
     sizes: tuple[int, ...]
     groups: int = 1
+    places: tuple[tuple[int, int], ...] = ()
 
     @staticmethod
     def real(data: ImageData, ipc: int, seed: int, group: int = 0) -> "Start":
         """Choose `ipc` random training images of each class.
 
         Args:
-            group: classes of one batch, of which the last may have fewer; 0 takes all.
+            group: classes of one batch, of which the last may have fewer; 0 takes all. A class whose images are used
+                up (see `choose`) is left out of the later rounds.
         Raises:
             ValueError: ipc is below 1 or above the size of a class.
         """
-        numbers = choose(data, ipc, seed)
-        sizes = tuple(
-            min(group or data.classes, data.classes - k) for k in range(0, data.classes, group or data.classes)
-        )
-        return Start(data.train.images, data.train.labels, numbers, sizes * ipc, len(sizes))
+        numbers, group = choose(data, ipc, seed), group or data.classes
+        labels = data.train.labels[numbers]
+        rounds = torch.cat([labels.new_zeros(1), (labels.diff() <= 0).cumsum(0)])  # labels rise within a round
+        pairs = torch.stack([rounds, labels // group], 1)
+        places, sizes = pairs.unique_consecutive(dim=0, return_counts=True)
+        whole = -(-data.classes // group)
+        found = tuple((b, g) for b, g in places.tolist())
+        even = found == tuple(divmod(number, whole) for number in range(len(found)))
+        return Start(data.train.images, data.train.labels, numbers, tuple(sizes.tolist()), whole, () if even else found)
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Return round and class group of a batch, both from 0."""
+        return self.places[number] if self.places else divmod(number, self.groups)
 
     def batches(self, ranks: Ranks, steps: int) -> Iterator["Batch"]:
         """Yield the batches, each with this process's slot of it."""
@@ -57,7 +68,7 @@ class Start:
         for number, size in enumerate(self.sizes):
             own = ranks.slot(size)
             numbers = self.numbers[first : first + size][own]
-            b, group = divmod(number, self.groups)
+            b, group = self.place(number)
             yield Batch(number, b, group, numbers, self.labels[numbers], first, (own.start, size), steps)
             first += size
 
@@ -215,7 +226,7 @@ class Position:
 
     def where(self, batch: int, step: int) -> str:
         """Return a place in words."""
-        b, group = divmod(batch, self.start.groups)
+        b, group = self.start.place(batch)
         return f"round {b}, " + (f"group {group}, " if self.start.groups > 1 else "") + f"step {step}"
 
     def pixels(self, number: int) -> Tensor:
