@@ -351,3 +351,39 @@ def test_much_is_said_before(cache, files, monkeypatch, capsys):
     monkeypatch.setattr(store, "_SAID", 1000)
     store.decoded(files[1:], 6, 3)
     assert capsys.readouterr().err == f"decoding 22 pictures once, to 0 MB in {cache}\n"
+
+
+# ------------------------------------------------------------------------------------------------- part of the whole
+
+
+def test_many_images_of_a_file_become_a_file(cache, files, monkeypatch):
+    monkeypatch.setattr(store, "_LARGE", 9 * 108)
+    data = data_of(store.decoded(files, 6, 3)[0])
+    index = torch.tensor([20, 3, 3, 0, 22, 7, 9, 1, 2, 5])
+    part = data.train.take(index)
+    assert torch.equal(part.images, oracle(files)[index])
+    assert len([path for path in cache.iterdir() if path.is_dir() and path.name != "known"]) == 2
+    assert data_of(part.images).mean == data_of(part.images.clone()).mean
+    assert data_of(part.images).fingerprint == data_of(part.images.clone()).fingerprint
+    monkeypatch.setattr(store, "_copy", full)
+    assert torch.equal(data.train.take(index).images, part.images), "found again"
+    with pytest.raises(OSError, match="make room"):
+        data.train.take(index.flip(0))
+
+
+def test_few_images_or_changed_ones_are_a_copy(cache, files, monkeypatch):
+    images, _ = store.decoded(files, 6, 3)
+    assert store.taken(images, torch.arange(5)).tolist() == images[:5].tolist()
+    monkeypatch.setattr(store, "_LARGE", 0)
+    images[0] = 0
+    monkeypatch.setattr(store, "_copy", full)
+    assert store.taken(images, torch.arange(5)).tolist() == images[:5].tolist()
+    assert store.taken(images, torch.arange(23) < 5).tolist() == images[:5].tolist()
+
+
+def test_holding_out_validation_images_is_the_same_from_a_file(cache, files, monkeypatch):
+    monkeypatch.setattr(store, "_LARGE", 0)
+    images, _ = store.decoded(files, 6, 3)
+    ours, plain = (data_of(x).split_validation(0.3) for x in (images, images.clone()))
+    assert ours.fingerprint == plain.fingerprint
+    assert (ours.mean, len(ours.train), len(ours.test)) == (plain.mean, len(plain.train), len(plain.test))

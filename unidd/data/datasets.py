@@ -45,7 +45,7 @@ class Split:
         return len(self.labels)
 
     def take(self, index: Tensor) -> "Split":
-        return Split(self.images[index], self.labels[index])
+        return Split(store.taken(self.images, index), self.labels[index])
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,10 @@ def stack(files: Sequence[Path], size: int, channels: int) -> tuple[np.ndarray, 
     return pixels, remarks
 
 
-def counts(pixels: np.ndarray) -> list[list[int]]:
-    """Count the 256 values of each channel of pixels uint8 (n, C, H, W)."""
-    return [np.bincount(pixels[:, c].reshape(-1), minlength=256).tolist() for c in range(pixels.shape[1])]
+def described(number: int, pixels: np.ndarray, remarks: Counter[str]) -> Decoded:
+    """Return what is to be known of the pixels of a shard, uint8 (n, C, H, W), contiguous."""
+    counts = [np.bincount(pixels[:, c].reshape(-1), minlength=256).tolist() for c in range(pixels.shape[1])]
+    return Decoded(number, len(pixels), remarks, hashlib.sha256(pixels.data).hexdigest(), counts)
 
 
 def decode(shard: Shard) -> Decoded:
@@ -83,7 +84,7 @@ def decode(shard: Shard) -> Decoded:
         left = pixels.reshape(-1).data
         while left:
             left = left[file.write(left) :]
-    return Decoded(shard.number, len(pixels), remarks, hashlib.sha256(pixels.data).hexdigest(), counts(pixels))
+    return described(shard.number, pixels, remarks)
 
 
 def decode_all(shards: Sequence[Shard]) -> Generator[Decoded, None, None]:

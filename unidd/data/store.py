@@ -9,6 +9,7 @@ when one of them changes, all are decoded again. A folder under its key is whole
 import errno
 import hashlib
 import json
+import math
 import mmap
 import os
 import shutil
@@ -28,12 +29,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..bars import progress_bar, say, silent
 from ..files import atomic, cache_folder
-from .decoding import Decoded, Shard, decode_all, processors, stack
+from .decoding import Decoded, Shard, decode_all, described, processors, stack
 
 FORMAT = 1  # goes up when the same pictures are read to other pixels, or the files here mean something else
 _SMALL = 16 * 2**20  # bytes of pictures and pixels that are read anew each time, and never kept
 _FEW = 1000  # files that are looked at anew each time
 _SAID = 100 * 10**6  # bytes that are not written without a word
+_LARGE = 256 * 2**20  # bytes of images taken from others that are not copied in memory
 _SHARD = 8 * 2**20
 _SPARE = 64 * 2**20  # bytes to leave free on the disk
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
@@ -53,7 +55,7 @@ class Card:
         remarks: what was done to pictures, and to how many.
     """
 
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
     shard: int
     sha256: tuple[str, ...]
     written: int
@@ -62,11 +64,11 @@ class Card:
 
     @property
     def bytes(self) -> int:
-        return self.shape[0] * self.bytes_of_image
+        return math.prod(self.shape)
 
     @property
     def bytes_of_image(self) -> int:
-        return self.shape[1] * self.shape[2] * self.shape[3]
+        return math.prod(self.shape[1:])
 
     @property
     def digest(self) -> str:
@@ -99,10 +101,30 @@ def decoded(files: Sequence[Path], size: int, channels: int, *, progress: bool =
         found, remarks = stack(files, size, channels)
         return torch.from_numpy(found), remarks
     folder = _folder() / _key(files, stats, {"format": FORMAT, "size": size, "channels": channels})
-    card = _card(folder, shape) or _made(folder, files, shape, progress)
+    images, card = _kept(folder, shape, lambda part: _fill(part, files, shape, progress))
+    return images, Counter(card.remarks)
+
+
+def taken(images: Tensor, index: Tensor) -> Tensor:
+    """Return the images of these numbers; many of a file of pixels become a file of their own, and no copy in memory.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    entry, shape = _entry(images), (len(index), *images.shape[1:])
+    if entry is None or images.device.type != "cpu" or index.dtype != torch.int64 or math.prod(shape) <= _LARGE:
+        return images[index]
+    about = hashlib.sha256(repr(("taken", FORMAT, entry[1].digest, _digest(index))).encode()).hexdigest()[:32]
+    part, _ = _kept(_folder() / about, shape, lambda part: _copy(part, images, index))
+    return part
+
+
+def _kept(folder: Path, shape: tuple[int, ...], fill: Callable[[Path], Card]) -> tuple[Tensor, Card]:
+    """Map the pixels of a folder, which is filled first if it is not there."""
+    card = _card(folder, shape) or _made(folder, shape, fill)
     images = _mapped(folder / "pixels.u8", shape)
     _stored[images] = folder, card, images._version
-    return images, Counter(card.remarks)
+    return images, card
 
 
 def moved(images: Tensor, device: str | torch.device) -> Tensor:
@@ -208,7 +230,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
         return torch.frombuffer(mmap.mmap(file.fileno(), 0, **how), dtype=torch.uint8).view(shape)
 
 
-def _card(folder: Path, shape: tuple[int, int, int, int], tell: Callable[[str], None] = say) -> Card | None:
+def _card(folder: Path, shape: tuple[int, ...], tell: Callable[[str], None] = say) -> Card | None:
     """Return the card of a folder that is whole; None if there is none, or it is damaged, which is told."""
     try:
         plain = json.loads((folder / "card.json").read_text())
@@ -253,9 +275,9 @@ def _parts(folder: Path, card: Card) -> Iterator[bytes]:
             yield part
 
 
-def _made(folder: Path, files: Sequence[Path], shape: tuple[int, int, int, int], progress: bool) -> Card:
-    """Decode pictures to a folder, one process at a time; the folder takes its place when it is whole."""
-    pixels = shape[0] * shape[1] * shape[2] * shape[3]
+def _made(folder: Path, shape: tuple[int, ...], fill: Callable[[Path], Card]) -> Card:
+    """Fill a folder with pixels and their card, one process at a time; it takes its place when it is whole."""
+    pixels = math.prod(shape)
     with _plainly(folder, pixels):
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
@@ -267,7 +289,7 @@ def _made(folder: Path, files: Sequence[Path], shape: tuple[int, int, int, int],
             _check_room(folder.parent, pixels)
             part.mkdir()
             try:
-                card = _fill(part, files, shape, progress)
+                card = fill(part)
                 os.replace(part, folder)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
@@ -328,8 +350,8 @@ def _reserve(file: int, size: int) -> None:
                 raise
 
 
-def _fill(part: Path, files: Sequence[Path], shape: tuple[int, int, int, int], progress: bool) -> Card:
-    """Write pixels and card to a folder, and have them on the disk."""
+def _fill(part: Path, files: Sequence[Path], shape: tuple[int, ...], progress: bool) -> Card:
+    """Decode pictures to a folder."""
     n, channels, size, _ = shape
     of_image = channels * size**2
     if n * of_image > _SAID and not silent():
@@ -346,12 +368,27 @@ def _fill(part: Path, files: Sequence[Path], shape: tuple[int, int, int, int], p
         for found in results:
             done[found.number] = found
             bar.update(found.images)
-    with open(pixels, "r+b") as file:
+    return _finished(part, shape, each, [done[number] for number in range(len(shards))])
+
+
+def _copy(part: Path, images: Tensor, index: Tensor) -> Card:
+    """Write some of the images to a folder."""
+    each, done = max(1, _SHARD // math.prod(images.shape[1:])), []
+    with open(part / "pixels.u8", "wb") as file:
+        for number, chosen in enumerate(index.split(each)):
+            pixels = images[chosen].numpy()
+            file.write(pixels.data)
+            done.append(described(number, pixels, Counter()))
+    return _finished(part, (len(index), *images.shape[1:]), each, done)
+
+
+def _finished(part: Path, shape: tuple[int, ...], each: int, found: Sequence[Decoded]) -> Card:
+    """Write the card of pixels that are there, and have both on the disk."""
+    with open(part / "pixels.u8", "r+b") as file:
         os.fsync(file.fileno())
-    found = [done[number] for number in range(len(shards))]
     remarks = sum((f.remarks for f in found), Counter[str]())
     totals = torch.tensor([f.counts for f in found]).sum(0).tolist()
-    written = os.stat(pixels).st_mtime_ns
+    written = os.stat(part / "pixels.u8").st_mtime_ns
     card = Card(shape, each, tuple(f.sha256 for f in found), written, totals, dict(remarks))
     with open(part / "card.json", "w") as file:
         json.dump(asdict(card), file)
