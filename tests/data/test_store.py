@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -199,6 +200,27 @@ def test_where_nothing_can_be_remembered_it_is_worked_out(files, tmp_path, monke
     (tmp_path / "file").touch()
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "file"))
     assert store.remembered("how many", files, lambda: len(files)) == 23
+
+
+def resident():
+    with open("/proc/self/smaps") as file:
+        sizes, within = 0, False
+        for line in file:
+            within = line.rstrip().endswith("pixels.u8") or (within and not re.match(r"[0-9a-f]+-[0-9a-f]+ ", line))
+            sizes += int(line.split()[1]) if within and line.startswith("Rss:") else 0
+    return sizes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_memory_of_a_pass_is_given_back_and_changes_are_kept(cache, files):
+    images, _ = store.decoded(files, 6, 3)
+    images[2] = 9
+    assert images.sum() > 0
+    assert resident() > 0
+    before = images.clone()
+    store.release(images)
+    assert torch.equal(images, before)
+    store.release(before)
 
 
 # ------------------------------------------------------------------------------------------------------------ damage

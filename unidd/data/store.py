@@ -17,7 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ _LARGE = 256 * 2**20  # bytes of images taken from others that are not copied in
 _SHARD = 8 * 2**20
 _SPARE = 64 * 2**20  # bytes to leave free on the disk
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+_PAGE_OUT = 21  # MADV_PAGEOUT, of which Python has no name
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0  # a mapping may be larger than the memory
 
 
@@ -76,6 +77,7 @@ class Card:
         return hashlib.sha256(repr((self.shape, self.sha256)).encode()).hexdigest()
 
 
+_maps: Any = WeakTensorKeyDictionary()  # tensor → what it is mapped by
 _stored: Any = WeakTensorKeyDictionary()  # tensor → (folder, card, version of the tensor when it was whole)
 
 
@@ -122,9 +124,19 @@ def taken(images: Tensor, index: Tensor) -> Tensor:
 def _kept(folder: Path, shape: tuple[int, ...], fill: Callable[[Path], Card]) -> tuple[Tensor, Card]:
     """Map the pixels of a folder, which is filled first if it is not there."""
     card = _card(folder, shape) or _made(folder, shape, fill)
-    images = _mapped(folder / "pixels.u8", shape)
+    images, _maps[images] = mapped(folder / "pixels.u8", shape)
     _stored[images] = folder, card, images._version
     return images, card
+
+
+def release(images: Tensor) -> None:
+    """Give back the memory that a file of pixels takes, after a pass over all: what is looked at again is read again.
+
+    Only Linux can; elsewhere, and for other tensors, nothing happens.
+    """
+    if (found := _maps.get(images)) is not None and sys.platform == "linux":
+        with suppress(OSError):  # an older kernel
+            found.madvise(_PAGE_OUT)
 
 
 def moved(images: Tensor, device: str | torch.device) -> Tensor:
@@ -213,21 +225,19 @@ def _remembered(key: str, work: Callable[[], Any]) -> Any:
         return json.loads(path.read_text())["value"]
     except (OSError, ValueError, KeyError, TypeError):
         value = work()
-    try:
-        with atomic(path) as temporary:
-            temporary.write_text(json.dumps({"value": value}))
-    except OSError:
-        pass  # it is only worked out again
+    with suppress(OSError), atomic(path) as temporary:  # else it is worked out again
+        temporary.write_text(json.dumps({"value": value}))
     return value
 
 
-def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """Map a file; what is written to the tensor stays in this process."""
+def mapped(path: Path, shape: tuple[int, ...]) -> tuple[Tensor, mmap.mmap]:
+    """Map a file of bytes to a uint8 tensor; what is written to it stays in this process."""
     how: dict[str, int] = {"access": mmap.ACCESS_COPY}
     if hasattr(mmap, "MAP_PRIVATE"):
         how = {"flags": mmap.MAP_PRIVATE | _NO_RESERVE, "prot": mmap.PROT_READ | mmap.PROT_WRITE}
     with open(path, "rb") as file:
-        return torch.frombuffer(mmap.mmap(file.fileno(), 0, **how), dtype=torch.uint8).view(shape)
+        found = mmap.mmap(file.fileno(), 0, **how)
+    return torch.frombuffer(found, dtype=torch.uint8).view(shape), found
 
 
 def _card(folder: Path, shape: tuple[int, ...], tell: Callable[[str], None] = say) -> Card | None:

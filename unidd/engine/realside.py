@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..bars import progress_bar
 from ..core.statistics import Moments, real_statistics
 from ..data.datasets import ImageData
+from ..data.store import release
 from ..files import json_hash, seal, unseal
 from ..networks.checks import check_network
 from ..networks.models import real_batch, tapped_layers, weights_hash
@@ -50,6 +51,7 @@ def real_side(
         names = check_network(teacher, data, layers)
         batches = _own_batches(data, ranks, progress)
         found = real_statistics(teacher, batches, names, signal, prepare=data.normalise)
+        release(data.train.images)
         statistics = ranks.merge(found)
         check_statistics(statistics, signal, data, teacher, layers)
         if ranks.first:
