@@ -55,7 +55,7 @@ class Bar:
     def set_postfix(self, *_, **__) -> None: ...
 
     @staticmethod
-    def write(text: str) -> None:
+    def write(text: str, **_) -> None:
         print(text, file=sys.stderr)
 
 
@@ -238,11 +238,10 @@ def throughput(task: Task) -> dict:
     from timing import summary, wait
 
     from unidd.core.statistics import real_statistics
-    from unidd.engine.realside import real_batch
-    from unidd.networks.models import tapped_layers
+    from unidd.networks.models import real_batch, tapped_layers
 
     size, count, passes = (8, 40, 2) if task.quick else (32, 20_000, 5)
-    batch, generator = min(real_batch(size), count // 2), torch.Generator().manual_seed(0)
+    batch, generator = min(real_batch(size, "cuda"), count // 2), torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator).to(task.device)
     labels = torch.arange(count, device=task.device) % 10
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -29,3 +30,12 @@ def digits():
     from unidd.data.datasets import load  # not before the store of teachers is set
 
     return load("digits")
+
+
+@pytest.fixture
+def terminal(capsys, monkeypatch):
+    """Standard error is a terminal, so that bars are drawn, and still captured."""
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    kind = type(sys.stderr)  # of which each phase of a test has another one
+    assert kind.__module__ != "io", "of pytest, and ours to change"
+    monkeypatch.setattr(kind, "isatty", lambda _: True)

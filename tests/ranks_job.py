@@ -74,7 +74,9 @@ def shown(ranks: Ranks) -> dict:
     position = Position(data, method.start(data, asked), method.descent(data), asked.seed, ranks)
     taken = (taken for taken in steps(method.objective(data, model, asked), position) if taken.last)
     batches = [(last.batch.b, len(last.batch.labels), len(position.pixels(last.batch.number))) for last in taken]
-    with contextlib.redirect_stderr(io.StringIO()) as progress:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    with contextlib.redirect_stderr(terminal) as progress:
         run("groups", ranks=ranks, progress=True)
     return {"batches": batches, "progress": progress.getvalue()}
 

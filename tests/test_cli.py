@@ -118,7 +118,7 @@ def test_the_set_is_evaluated_beside_random_real_images(unidd, photos):
             pattern = rf"{name}, {labels} labels: {number} ± {number} % \(n = 3: {number}, {number}, {number}\)"
             assert sum(bool(re.fullmatch(pattern, line)) for line in lines) == 1, (name, labels)
     assert len(lines) == 4
-    assert "student" in err, "progress is shown"
+    assert "student" not in err, "no bars in a log"
     record = load_record("records/local/mine.json")
     assert (record.method, record.ipc, record.seeds, record.dataset) == ("cfm", 1, [0, 1, 2], "photos")
     assert set(record.accuracy) == {"hard", "online-soft"}
@@ -207,7 +207,7 @@ def test_a_teacher_alone(unidd, digits):
     code, out, err = unidd("teach", "--dataset", "digits", "--budget", "smoke")
     assert code == 0
     assert re.fullmatch(r"teacher [0-9a-f]{16}: convnet, \d+\.\d % on the digits test images\n", out)
-    assert SyntheticSet.load(digits).teacher["hash"] in out
+    assert SyntheticSet.load(digits).teacher["hash"][:16] in out
     assert err == "", "found, not trained again"
 
 
@@ -337,7 +337,7 @@ def test_help_names_every_option_and_says_what_it_does(unidd, command, method):
     expected = {option for name, option in names.items() if name != "folder"}
     negated = {f"--no-{option[2:]}" for name, option in names.items() if isinstance(defaults[name], bool)}
     assert expected <= shown
-    assert shown - expected - negated <= {"--help", "--nproc-per-node"}
+    assert shown - expected - negated <= {"--help", "--nproc-per-node", "--quiet"}
     for name in names:
         assert " ".join(described[name].split()) in told(out), name
 

@@ -4,9 +4,11 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
 `ImageData`. A map of the rooms and modules; each imports only from those above it:
 
     files                 files that are whole or not there, and hashes
+    bars                  progress bars, and when they are silent
     core                  the theory; needs torch alone
         ridge             distances of ridge-filtered layers and their derivatives, in closed form
         filters           f(λ) on the spectrum of the FFC: all-pass, linear, ridge, residual, Landweber, your own
+        frozen            a network that is used and not changed
         schedules         β over the rounds of a distillation, absolute or relative to a layer's spectrum
         statistics        FFC and FLC of a network's layers, streaming; the moving update
         matching          one batch of images: real side, moving update, loss and image gradient
@@ -16,8 +18,10 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         pictures          one picture, read right or refused by name
         remarks           what was done to pictures, counted, and said in one line
         folders           splits and classes of a folder, and the pictures in them
+        layouts           Tiny-ImageNet and ImageNet as their archives unpack
         rows              rows of torch's and Hugging Face's data sets
-        store             many pictures decoded
+        decoding          pictures read in processes of their own
+        store             pictures decoded once, in files that are mapped into memory
         datasets          by name, from a folder, or from any torch Dataset
         sources           which images are asked for, in plain values
         augment           crop, flip, roll and CutMix for whole batches
@@ -29,7 +33,9 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         exchange          sets in the formats of others
     networks              what looks at images
         models            ConvNet, ResNet-18 for small images, torchvision models; which layers are matched
-        training          the one training loop, and the store of teachers
+        checks            a look at a network before it teaches
+        weights           networks from files of weights, of this package or of others
+        training          the one training loop, teachers, and the store of those that were trained
         evaluation        students, and the label regimes
     engine                how images descend; knows no method
         parallel          several processes, one distillation
@@ -88,6 +94,7 @@ if TYPE_CHECKING:
     from .data.datasets import load as load
     from .data.synthetic import SyntheticSet as SyntheticSet
     from .methods import find as find
+    from .networks.training import Teacher as Teacher
 
 _HOMES = {
     "bench.cell": ("Cell", "run", "teach", "distill", "evaluate"),
@@ -95,8 +102,21 @@ _HOMES = {
     "data.datasets": ("load", "ImageData"),
     "data.synthetic": ("SyntheticSet",),
     "methods": ("find",),
+    "networks.training": ("Teacher",),
 }
-__all__ = ["Cell", "ImageData", "SyntheticSet", "distill", "evaluate", "find", "load", "plan", "run", "teach"]
+__all__ = [
+    "Cell",
+    "ImageData",
+    "SyntheticSet",
+    "Teacher",
+    "distill",
+    "evaluate",
+    "find",
+    "load",
+    "plan",
+    "run",
+    "teach",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command `unidd`: distill, evaluate, plan, teach, methods, export, import.
+"""The command `unidd`: distill, evaluate, plan, teach, methods, export, import, import-teacher.
 
 Options of a method are fields of its dataclass.
 """
@@ -8,6 +8,7 @@ import contextlib
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
@@ -18,12 +19,24 @@ import torch
 import tyro
 
 from . import methods
-from .bench.cell import BUDGETS, Cell, budgeted, check_model, check_seeds, evaluate, set_record
+from .bars import silence, silent
+from .bench.cell import (
+    BUDGETS,
+    Cell,
+    another_teacher,
+    as_made,
+    budgeted,
+    check_model,
+    check_seeds,
+    evaluate,
+    set_record,
+    teacher_of,
+)
 from .bench.cell import teach as bench_teach
 from .bench.machine import keep_memory
 from .bench.planning import plan
 from .bench.records import save_record
-from .data.datasets import NAMES, ImageData, Small
+from .data.datasets import NAMES, ImageData, Small, load
 from .data.exchange import from_files, from_imagefolder, to_ddranking, to_imagefolder, to_vico
 from .data.remarks import say_plainly
 from .data.sources import Source
@@ -34,6 +47,7 @@ from .files import check_writable
 from .methods import Descending, Method
 from .networks.evaluation import REGIMES, check_fits
 from .networks.training import NOBODY, Teacher
+from .networks.weights import read_weights, said_constants
 
 # Strings for a type checker; at run time, the choices that the command line shows.
 if TYPE_CHECKING:
@@ -52,6 +66,8 @@ class Task(Source):
         ipc: images per class.
         seed: of the starting images and the augmentation.
         model: architecture of the teacher: convnet, resnet18, or a torchvision model.
+        teacher: of your own, in place of one that is trained: a file of weights (safetensors, or a state dict), or what
+            unidd import-teacher wrote.
         budget: widths, steps and epochs.
         out: folder for images.safetensors, card.json and preview.png.
         overwrite: replace a set that stands in that folder, and discard the state of another run that was cut off.
@@ -63,6 +79,7 @@ class Task(Source):
     ipc: int = 1
     seed: int = 0
     model: str = "convnet"
+    teacher: Path | None = None
     budget: Budget = "embedded"
     out: Path = Path("distilled")
     overwrite: bool = False
@@ -97,13 +114,16 @@ def distill(method: Method, task: Task) -> None:
     cell, out = task.cell(method), task.out
     ranks, device = Ranks.join(task.device)
     data = _first_alone(ranks, lambda: task.load(task.root, device))
+    brought = _brought(cell, task.teacher, data, ranks.first) if task.teacher else None
+    if brought:
+        data, cell = brought.seen(data), cell.taught_by(brought)
     cell.check(data, ranks=ranks)
     ranks.from_first(lambda: check_writable(out))
     with Checkpoint(out, overwrite=task.overwrite, ranks=ranks) as checkpoint:
         ranks.from_first(lambda: _check_free(checkpoint, task.overwrite))
         if isinstance(method, Descending):
             checkpoint.check(method.identity(data, cell.run(task.seed)))
-        teacher = _teacher(cell, data, ranks)
+        teacher = brought or _teacher(cell, data, ranks)
         options = {"checkpoint": checkpoint, "save_every": task.save_every, "ranks": ranks, "progress": True}
         result = cell.distill(task.seed, data, teacher, **options)
         if ranks.first:
@@ -118,16 +138,36 @@ def _teacher(cell: Cell, data: ImageData, ranks: Ranks) -> Teacher:
         return NOBODY
     teacher = _first_alone(ranks, lambda: cell.teacher(data, progress=ranks.first))
     if ranks.first:
-        print(f"teacher: {cell.model}, {teacher.accuracy:.1f} % on the {data.name} test images")
+        _introduce(teacher, cell.model, data)
     return teacher
+
+
+def _brought(cell: Cell, path: Path, data: ImageData, shown: bool = True) -> Teacher:
+    """Return the teacher in a file, and say what was found."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        teacher = cell.brought(path, data)
+    if shown:
+        for warning in caught:
+            print(f"note: {warning.message}", file=sys.stderr)
+        if teacher.normalisation is None:
+            print(f"note: {path} names no mean and std: those of {data.name} are taken", file=sys.stderr)
+        _introduce(teacher, teacher.architecture.name if teacher.architecture else "", data)
+    return teacher
+
+
+def _introduce(teacher: Teacher, model: str, data: ImageData) -> None:
+    print(f"teacher: {model}, {teacher.accuracy:.1f} % on the {data.name} test images")
 
 
 def forecast(method: Method, task: Task) -> None:
     """Say what `unidd distill` with the same options will take here: time, memory and disk, from a few real steps."""
     cell = task.cell(method)
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not silent():
         print("measuring a few real steps …", file=sys.stderr)
-    found = plan(cell, out=task.out, save_every=task.save_every, root=task.root, device=task.device)
+    found = plan(
+        cell, out=task.out, save_every=task.save_every, root=task.root, device=task.device, teacher=task.teacher
+    )
     print(found.text())
     found.check()
 
@@ -187,6 +227,7 @@ def assess(
     labels: tuple[Regime, ...] = REGIMES,
     seeds: tuple[int, ...] = (0, 1, 2),
     model: str | None = None,
+    teacher: Path | None = None,
     budget: Budget | None = None,
     baseline: bool = True,
     record: Path | None = None,
@@ -201,6 +242,7 @@ def assess(
         labels: label regimes: hard labels, soft labels of every augmented view by the teacher (online-soft), or both.
         seeds: one student each.
         model: the student's architecture (default: the teacher's).
+        teacher: of soft labels: a file of weights, or what unidd import-teacher wrote (default: as its card says).
         budget: epochs of the students (default: as its card says).
         baseline: also train on random real images under the same regime.
         record: write a result record to this file.
@@ -214,20 +256,27 @@ def assess(
     model = model or teacher_model
     if record:
         check_writable(record.parent)
-    data = data_options.source(card, folder).load(root, device)
+    data = as_made(synthetic, data_options.source(card, folder).load(root, device))
+    brought = _brought(Cell.of(model=teacher_model), teacher, data) if teacher else None
+    data = brought.seen(data) if brought else data
     pairs = list(zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=False))
     foreign = len(synthetic.mean) == data.channels and any(abs(a - b) > 1e-3 for a, b in pairs)
-    if dataset and foreign:  # a set of others, with the constants of their code
+    foreign = foreign and bool(dataset or brought)
+    if foreign:  # a set of others, with the constants of their code
         synthetic = replace(synthetic, mean=data.mean, std=data.std)
     check_fits(synthetic, data)
-    if dataset and foreign:
-        print(f"note: pixels are normalised as those of {data.name}, not as the set's card says", file=sys.stderr)
+    if foreign:
+        whose = "as the teacher was trained" if brought else f"as those of {data.name}"
+        print(f"note: pixels are normalised {whose}, not as the set's card says", file=sys.stderr)
     check_model(data, model, budget)
-    teacher = bench_teach(data, teacher_model, budget) if set(labels) != {"hard"} else None
-    if teacher and synthetic.teacher and teacher.hash != synthetic.teacher["hash"]:
-        print("note: soft labels come from another teacher than the set was distilled with", file=sys.stderr)
-    task: dict[str, Any] = {"regimes": labels, "model": model, "budget": budget, "teacher": teacher}
-    ours = evaluate(synthetic, data, seeds=seeds, **task)
+    soft = set(labels) != {"hard"}
+    labeller = (brought or teacher_of(synthetic, data, teacher_model, budget)) if soft else None
+    if labeller and (note := another_teacher(synthetic, labeller)):
+        print(f"note: {note}", file=sys.stderr)
+    task: dict[str, Any] = {"regimes": labels, "model": model, "budget": budget, "teacher": labeller}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "soft labels")  # the note above
+        ours = evaluate(synthetic, data, seeds=seeds, **task)
     name = synthetic.config.get("method", folder.name)
     _print(name, ours)
     if baseline:
@@ -235,7 +284,7 @@ def assess(
         real = [evaluate(SyntheticSet.from_real(data, counts, seed), data, seeds=[seed], **task) for seed in seeds]
         _print("random real", {regime: [run[regime][0] for run in real] for regime in labels})
     if record:
-        of_teacher = teacher.card() if teacher else synthetic.teacher
+        of_teacher = labeller.card() if labeller else synthetic.teacher
         save_record(set_record(synthetic, data, name, model, budget, seeds, ours, of_teacher), record)
 
 
@@ -271,13 +320,64 @@ def teach(
     """
     data = source.load(root, device)
     found = bench_teach(data, model, budget)
-    print(f"teacher {found.hash}: {model}, {found.accuracy:.1f} % on the {data.name} test images")
+    print(f"teacher {found.hash[:16]}: {model}, {found.accuracy:.1f} % on the {data.name} test images")
 
 
 def catalogue() -> None:
     """List the methods: what each is, and the filter UniDD says it is."""
     for cls in methods.found():
         print(f"{cls.path():<16} {cls.summary()}\n{'':<16} filter: {cls.acts_as}; labels: {cls.labels}")
+
+
+def receive_teacher(
+    path: Annotated[Path, tyro.conf.Positional],
+    dataset: str,
+    out: Path,
+    normalisation: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    model: str | None = None,
+    pooling: str | None = None,
+    order: tuple[str, ...] | None = None,
+    overwrite: bool = False,
+    root: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Read a teacher that other code trained, try it on the test images, and keep it with all that is needed to use it.
+
+    Width, depth and norm of a ConvNet, and a ResNet, are found from the shapes of the weights.
+
+    Args:
+        path: safetensors, or a state dict of torch.save, alone or in a dict; code in it is not run.
+        dataset: what it was trained on: a name, or an image folder with the same classes.
+        out: folder for model.safetensors and card.json.
+        normalisation: mean and std it was trained with: those published code has for cifar10, cifar100, tiny-imagenet
+            or imagenet, or data: the training images' own.
+        mean: of each channel, of pixels in [0, 1], in place of normalisation.
+        std: of each channel.
+        model: architecture, if the shapes do not tell: a torchvision model.
+        pooling: of a ConvNet: avg or max (default: avg for the checkpoints released with UniDD).
+        order: class names in the order of the outputs (default: the data set's).
+        overwrite: replace a teacher that stands in that folder.
+        root: where downloads lie (default: UNIDD_DATA).
+        device: cpu, cuda or mps.
+    """
+    if (out / "card.json").exists() and not overwrite:
+        raise ValueError(f"{out} already holds a teacher or a set: choose another --out, or add --overwrite")
+    check_writable(out)
+    constants = said_constants(read_weights(path), normalisation, mean, std)
+    data = load(dataset, root, device)
+    if normalisation == "data":
+        constants = data.mean, data.std
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        said: dict[str, Any] = {"model": model, "pooling": pooling, "order": order, "normalisation": constants}
+        teacher = Teacher.load(path, data, **said)
+    for warning in caught:
+        print(f"note: {warning.message}", file=sys.stderr)
+    teacher.save(out, data, source=str(path))
+    _introduce(teacher, str(teacher.architecture), data)
+    print(f"teacher {teacher.hash[:16]} in {out}; next: unidd distill cfm --dataset {dataset} --teacher {out}")
 
 
 EXPORTS: dict[str, Callable[[SyntheticSet, Path], Path]] = {
@@ -376,6 +476,7 @@ def _plainly(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+_QUIET = "--quiet, with any command, shows no progress bars; they are for terminals alone, and for no log file."
 OF_A_METHOD: dict[str, Callable[[Method, Task], None]] = {"distill": distill, "plan": forecast}
 
 
@@ -383,6 +484,9 @@ def main() -> None:
     """Run the command line; a mistake in the input is one line on standard error and exit code 2."""
     keep_memory()
     say_plainly(silent=os.environ.get("RANK", "0") != "0")  # set by torchrun
+    if "--quiet" in sys.argv:
+        silence()
+        sys.argv[:] = [argument for argument in sys.argv if argument != "--quiet"]
     command, *arguments = sys.argv[1:] or [""]
     try:
         if command not in OF_A_METHOD:
@@ -404,7 +508,8 @@ def main() -> None:
 def _other_command() -> None:
     commands: dict[str, Callable] = {name: _documented(work) for name, work in OF_A_METHOD.items()}
     commands |= {"evaluate": assess, "teach": teach, "methods": catalogue, "export": send, "import": receive}
-    about = "Dataset distillation through spectral filters."
+    commands["import-teacher"] = receive_teacher
+    about = f"Dataset distillation through spectral filters.\n\n{_QUIET}"
     tyro.extras.subcommand_cli_from_dict(commands, prog="unidd", description=about)
 
 
@@ -424,7 +529,7 @@ def _of_method(command: str, name: str, *arguments: str) -> None:
     kind = Task if cls.has_ipc else WholeTask
     parts = [("method", Annotated[cls, flat], default), ("task", Annotated[kind, flat], kind())]
     options = make_dataclass("Options", parts)
-    docs = [inspect.getdoc(work), (inspect.getdoc(cls) or "").split("Args:")[0].strip()]
+    docs = [inspect.getdoc(work), (inspect.getdoc(cls) or "").split("Args:")[0].strip(), _QUIET]
     about = "\n\n".join([*docs, f"Filter: {cls.acts_as}", f"Source: {cls.source}", f"Labels: {cls.labels}"])
     found = tyro.cli(options, prog=f"unidd {command} {name}", description=about, args=arguments)
     work(found.method, found.task)

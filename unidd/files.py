@@ -52,6 +52,11 @@ def check_writable(folder: str | Path) -> None:
         raise OSError(f"cannot write to {folder} ({error.strerror}): choose another folder") from None
 
 
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Return where teachers, statistics and decoded images are kept: UNIDD_CACHE, or else ~/.cache/unidd."""
+    return Path(cache or os.environ.get("UNIDD_CACHE") or "~/.cache/unidd").expanduser()
+
+
 def save_json(content: dict, path: str | Path) -> None:
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")

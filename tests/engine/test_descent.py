@@ -637,7 +637,7 @@ def test_the_state_of_another_run_is_refused_before_any_step(tmp_path):
     assert objective.calls == []
 
 
-def test_progress_shows_title_notes_and_terms_and_goes_on_where_it_was(tmp_path, capsys):
+def test_progress_shows_title_notes_and_terms_and_goes_on_where_it_was(tmp_path, capsys, terminal):
     with contextlib.suppress(KeyboardInterrupt):
         carry(Quadratic(), begun(), Noting(tmp_path, 5), save_every=1, progress=True)
     shown = capsys.readouterr()
@@ -653,7 +653,7 @@ def test_progress_shows_title_notes_and_terms_and_goes_on_where_it_was(tmp_path,
 
 
 @pytest.mark.parametrize("options", [{}, {"progress": True, "ranks": Ranks(1, 1)}], ids=["not asked for", "second"])
-def test_progress_is_silent_unless_asked_for_and_in_other_processes(tmp_path, capsys, options):
+def test_progress_is_silent_unless_asked_for_and_in_other_processes(tmp_path, capsys, terminal, options):
     with pytest.raises(KeyboardInterrupt):
         carry(Quadratic(), begun(), Noting(tmp_path, 5), save_every=1, **options)
     carry(Quadratic(), begun(), Noting(tmp_path), **options)

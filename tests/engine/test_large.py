@@ -16,11 +16,11 @@ from unidd.core.statistics import Moments, real_statistics
 from unidd.data.datasets import ImageData, load
 from unidd.data.synthetic import SyntheticSet, choose
 from unidd.engine.parallel import Ranks
-from unidd.engine.realside import kept_statistics, real_batch, real_side
+from unidd.engine.realside import kept_statistics, real_side
 from unidd.engine.run import Run
 from unidd.files import seal, unseal
 from unidd.methods.cfm import CFM
-from unidd.networks.models import ModelConfig, build, tapped_layers
+from unidd.networks.models import ModelConfig, build, real_batch, tapped_layers
 from unidd.networks.training import Teacher
 
 
@@ -80,7 +80,9 @@ def test_a_stream_has_no_length(photos, teacher):
     assert_same(statistics(teacher, photos, stream), whole, 1e-7)
 
 
-def test_progress_shows_images_a_second_and_the_time_left(photos, teacher, loader, capsys, monkeypatch, tmp_path):
+def test_progress_shows_images_a_second_and_the_time_left(
+    photos, teacher, loader, capsys, monkeypatch, tmp_path, terminal
+):
     statistics(teacher, photos, loader)
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "silent"))
     real_side("mix", photos, teacher.model, Ranks())
@@ -123,9 +125,9 @@ def test_a_thousand_classes_take_no_row_for_every_position():
 
 
 def test_large_images_pass_a_few_at_a_time():
-    assert real_batch(32) == real_batch(8) == real_batch(64) == 500
-    assert real_batch(224) == 41
-    assert real_batch(4000) == 1
+    assert real_batch(8) == real_batch(16) == real_batch(64, "cuda") == 500
+    assert (real_batch(32), real_batch(64), real_batch(224), real_batch(4000)) == (256, 64, 5, 1)
+    assert real_batch(224, "cuda") == 41
 
 
 # ------------------------------------------------------------------------------------------------------ distillation

@@ -63,9 +63,9 @@ def test_the_result_is_the_last_epoch_tested_once(digits, chosen, monkeypatch):
 def test_students_start_fresh_and_are_given_the_data_sets_normalisation(digits, chosen, monkeypatch):
     starts, inputs = [], []
 
-    def train(model, images, labels, config, *, seed, teacher, progress):
+    def train(model, images, labels, config, *, seed, teacher, prepare, progress):
         starts.append(torch.cat([p.flatten() for p in model.parameters()]).clone())
-        inputs.append((images, labels, config, teacher, seed))
+        inputs.append((prepare(images), labels, config, teacher, seed))
         return model.eval()
 
     monkeypatch.setattr(evaluation, "train", train)

@@ -13,8 +13,8 @@ from toys import randn
 
 from unidd.data.datasets import Split
 from unidd.networks import training
-from unidd.networks.models import ModelConfig, build
-from unidd.networks.training import TrainConfig, accuracy, teacher, train
+from unidd.networks.models import ModelConfig, build, weights_hash
+from unidd.networks.training import TrainConfig, accuracy, teacher, teacher_folder, train
 
 MODEL = ModelConfig(width=8)
 BRIEF = TrainConfig(epochs=1, batch=64)
@@ -192,7 +192,7 @@ def test_training_ends_in_eval_mode_and_trains_in_train_mode(digits):
     assert modes == [True]
 
 
-def test_progress_is_shown_when_it_has_a_title(capsys):
+def test_progress_is_shown_when_it_has_a_title(capsys, terminal):
     x, y = batch()
     train(linear(), x, y, TrainConfig(epochs=2))
     assert capsys.readouterr().err == ""
@@ -253,12 +253,19 @@ def test_a_teacher_learns_and_is_found_again(digits, cache, once):
     assert (second.hash, second.accuracy) == (first.hash, first.accuracy)
     for ours, theirs in zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
-    assert second.card() == {"hash": first.hash, "accuracy": first.accuracy}
-    card = json.loads((cache / first.hash / "card.json").read_text())
+    assert second.card() == {
+        "hash": weights_hash(first.model),
+        "hash_of": "weights",
+        "accuracy": first.accuracy,
+        "architecture": dataclasses.asdict(MODEL),
+    }
+    (folder,) = cache.iterdir()
+    card = json.loads((folder / "card.json").read_text())
+    assert card["hash"] == first.hash
     assert card["accuracy"] == accuracy(second.model, digits)
     assert card["data"] == digits.fingerprint
     assert card["training"] == dataclasses.asdict(config)
-    assert sorted(p.name for p in (cache / first.hash).iterdir()) == ["card.json", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == ["card.json", "model.safetensors"]
 
 
 def test_a_teacher_is_frozen_and_in_eval_mode(digits, cache):
@@ -267,7 +274,7 @@ def test_a_teacher_is_frozen_and_in_eval_mode(digits, cache):
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_whatever_changes_the_teacher_changes_its_hash(digits, cache, monkeypatch):
+def test_whatever_changes_the_teacher_changes_its_place(digits, cache, monkeypatch):
     def untrained(model, *_, **__):
         return model.eval()
 
@@ -280,10 +287,13 @@ def test_whatever_changes_the_teacher_changes_its_hash(digits, cache, monkeypatc
         *((digits, dataclasses.replace(MODEL, **c), BRIEF, 0) for c in ({"width": 4}, {"norm": "instance"})),
         *((digits, MODEL, dataclasses.replace(BRIEF, **c), 0) for c in ({"epochs": 2}, {"lr": 0.05}, {"cutmix": True})),
     ]
-    hashes = [teacher(d, m, c, seed=s, progress=False).hash for d, m, c, s in variants]
-    assert len(set(hashes)) == len(variants)
+    folders = [teacher_folder(d, m, c, s)[0] for d, m, c, s in variants]
+    for d, m, c, s in variants:
+        teacher(d, m, c, seed=s, progress=False)
+    assert len(set(folders)) == len(variants)
+    assert {*cache.iterdir()} == {*folders}
     renamed = dataclasses.replace(digits, name="renamed")
-    assert teacher(renamed, MODEL, BRIEF, progress=False).hash == hashes[0]
+    assert teacher_folder(renamed, MODEL, BRIEF)[0] == folders[0]
 
 
 def test_training_never_sees_the_test_images(digits, cache, monkeypatch):
@@ -298,7 +308,8 @@ def test_training_never_sees_the_test_images(digits, cache, monkeypatch):
 
     monkeypatch.setattr(training, "accuracy", counted)
     found = [teacher(data, MODEL, BRIEF, progress=False) for data in (digits, other)]
-    assert found[0].hash != found[1].hash
+    assert len([*cache.iterdir()]) == 2
+    assert found[0].hash == found[1].hash, "which is of the weights"
     assert torch.equal(weights(found[0].model), weights(found[1].model))
     assert len(calls) == 2
     assert torch.equal(calls[0], weights(found[0].model)), "the last epoch's weights"
@@ -314,7 +325,8 @@ def test_a_killed_training_leaves_nothing_and_is_done_again(digits, cache, monke
 
 
 def test_a_damaged_teacher_is_one_error_that_names_its_folder(digits, cache, monkeypatch):
-    folder = cache / teacher(digits, MODEL, BRIEF, progress=False).hash
+    teacher(digits, MODEL, BRIEF, progress=False)
+    (folder,) = cache.iterdir()
     payload = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(payload[:-100])
     with pytest.raises(ValueError, match=folder.name):

@@ -5,13 +5,14 @@
 """
 
 import time
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import methods
-from ..data.datasets import ImageData
+from ..data.datasets import ImageData, Split
 from ..data.sources import Source
 from ..data.synthetic import SyntheticSet
 from ..engine.run import Run
@@ -205,16 +206,35 @@ class Cell:
     def teacher(self, data: ImageData, **options: Any) -> Teacher:
         return teacher(data, self.network(), self.training(), **options)
 
+    def brought(self, path: str | Path, data: ImageData) -> Teacher:
+        """Return a teacher from a file of weights or a folder; `model` tells its architecture if nothing else does.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it cannot teach these data; or no teacher is looked at.
+        """
+        if not self.method.needs_teacher:
+            raise ValueError(f"the method {self.method.name!r} looks at no teacher: leave it out")
+        return Teacher.load(path, data, model=None if self.model == "convnet" else self.model)
+
+    def taught_by(self, teacher: Teacher) -> "Cell":
+        """Return this cell, students of the architecture of a teacher that was brought."""
+        return replace(self, model=teacher.architecture.name) if teacher.architecture else self
+
     def distill(self, seed: int, data: ImageData, teacher: Teacher = NOBODY, **options: Any) -> SyntheticSet:
         """Return the set of one seed, its card naming this cell."""
-        made = self.method.distill(data, teacher, self.run(seed, **options))
+        made = self.method.distill(teacher.seen(data), teacher, self.run(seed, **options))
         return replace(made, config=made.config | {"cell": self.parameters()})
 
     def accuracies(
-        self, synthetic: SyntheticSet, data: ImageData, teacher: Teacher | None, seed: int, **options: Any
+        self, made: SyntheticSet | Split, data: ImageData, teacher: Teacher | None, seed: int, **options: Any
     ) -> dict[str, float]:
-        """Return the test accuracy in % of one student under each label regime."""
-        task = synthetic.images, synthetic.labels, data, self.network(), self.student(data), [seed]
+        """Return the test accuracy in % of one student under each label regime.
+
+        Args:
+            made: the images to train on; of a ceiling, the training split itself will do.
+        """
+        task = made.images, made.labels, data, self.network(), self.student(data), [seed]
         return {regime: values[0] for regime, values in _students(self.regimes, teacher, *task, **options).items()}
 
     def student(self, data: ImageData) -> TrainConfig:
@@ -244,11 +264,19 @@ class Cell:
         )
 
 
-def run(cell: Cell, data: ImageData | None = None, *, sets: str | Path | None = None, progress: bool = False) -> Record:
+def run(
+    cell: Cell,
+    data: ImageData | None = None,
+    *,
+    teacher: Teacher | None = None,
+    sets: str | Path | None = None,
+    progress: bool = False,
+) -> Record:
     """Distill, train students and test them, once a seed.
 
     Args:
         data: the cell's data set, if it is loaded already.
+        teacher: in place of the cell's own.
         sets: folder for the set of the last seed; None keeps none.
         progress: show bars.
     Raises:
@@ -256,18 +284,20 @@ def run(cell: Cell, data: ImageData | None = None, *, sets: str | Path | None = 
     """
     data = data or cell.source.load()
     cell.check(data)
-    teacher = cell.teacher(data, progress=progress)
+    teacher = teacher or cell.teacher(data, progress=progress)
+    data = teacher.seen(data)
     accuracy: dict[str, list[float]] = {regime: [] for regime in cell.regimes}
     seconds = {"distill": 0.0, "students": 0.0}
     for seed in cell.seeds:
         began = time.perf_counter()
-        synthetic = cell.distill(seed, data, teacher, progress=progress)
+        whole = cell.method.role == "ceiling" and not sets  # no copy of all images as floats
+        synthetic = data.train if whole else cell.distill(seed, data, teacher, progress=progress)
         made = time.perf_counter()
         for regime, value in cell.accuracies(synthetic, data, teacher, seed, progress=progress).items():
             accuracy[regime].append(value)
         seconds["distill"] += made - began
         seconds["students"] += time.perf_counter() - made
-    if sets:
+    if sets and isinstance(synthetic, SyntheticSet):
         synthetic.save(sets)
     return cell.record(data, accuracy, teacher.card(), {phase: round(value, 1) for phase, value in seconds.items()})
 
@@ -299,7 +329,7 @@ def distill(
         ipc: images per class.
         seed: of the starting images and of every draw.
         model, budget: of the teacher, and what the budget says of the method.
-        teacher: in place of the one that `teach` gives.
+        teacher: in place of the one that `teach` gives; images are normalised as it was trained.
         checkpoint: where the state is kept.
         settings: hyper-parameters of the method.
     Raises:
@@ -314,7 +344,7 @@ def distill(
     made.check(data, asked)
     if teacher is None:
         teacher = teach(data, model, budget, progress=progress) if made.needs_teacher else NOBODY
-    return made.distill(data, teacher, asked)
+    return made.distill(teacher.seen(data), teacher, asked)
 
 
 def evaluate(
@@ -332,21 +362,59 @@ def evaluate(
 
     Args:
         regimes: "hard", "online-soft".
-        teacher: for soft labels; by default the one that `teach` gives.
+        teacher: for soft labels; by default the one that the set's card names, else the one that `teach` gives.
     Raises:
-        ValueError: the set is not of these data.
+        ValueError: the set is not of these data, or its teacher is gone.
     """
+    data = as_made(synthetic, data)
     check_fits(synthetic, data)
     for regime in regimes:
         _check_choice("label regime", regime, REGIMES)
     check_seeds(seeds)
     check_model(data, model, budget)
     if teacher is None and set(regimes) != {"hard"}:
-        teacher = teach(data, model, budget, progress=progress)
+        teacher = teacher_of(synthetic, data, model, budget, progress=progress)
+    if teacher:
+        data = teacher.seen(data)
+        teacher.check(data)
+        if note := another_teacher(synthetic, teacher):
+            warnings.warn(note, stacklevel=2)
     student = BUDGETS[budget].student_of(synthetic.ipc, data.classes)
     network = BUDGETS[budget].network(model)
     task = synthetic.images, synthetic.labels, data, network, student, seeds
     return _students(regimes, teacher, *task, progress=progress)
+
+
+def as_made(synthetic: SyntheticSet, data: ImageData) -> ImageData:
+    """Return a set's data normalised as the teacher was trained that it was made with, if it brought its own."""
+    own = synthetic.teacher.get("normalisation") and (synthetic.mean, synthetic.std)
+    return replace(data, normalisation=own) if own and own != (data.mean, data.std) else data
+
+
+def teacher_of(synthetic: SyntheticSet, data: ImageData, model: str, budget: str, *, progress: bool = True) -> Teacher:
+    """Return the teacher of a set: from the file that its card names, else the one that `teach` gives.
+
+    Raises:
+        ValueError: the file is gone.
+    """
+    card = synthetic.teacher
+    if "file" not in card:
+        return teach(data, model, budget, progress=progress)
+    if not Path(card["file"]).exists():
+        raise ValueError(f"the set's teacher was {card['file']}, which is not there: say --teacher")
+    built, constants = card.get("architecture", {}), card.get("normalisation")
+    own = (tuple(constants[0]), tuple(constants[1])) if constants else None
+    return Teacher.load(card["file"], data, model=built.get("name"), pooling=built.get("pooling"), normalisation=own)
+
+
+def another_teacher(synthetic: SyntheticSet, teacher: Teacher) -> str:
+    """Return what is to be said if a set is labelled by another teacher than it was made with, or may be; else ""."""
+    card = synthetic.teacher
+    if not card or card.get("hash") == teacher.hash:
+        return ""
+    if card.get("hash_of") == "weights":
+        return "soft labels come from another teacher than the set was distilled with"
+    return "soft labels may come from another teacher than the set was distilled with: its card does not tell"
 
 
 def _students(regimes: Sequence[str], teacher: Teacher | None, *task: Any, **options: Any) -> dict[str, list[float]]:

@@ -19,10 +19,10 @@ from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet
 from ..engine.checkpoint import Checkpoint
 from ..engine.descent import Objective, Position, steps
-from ..engine.realside import real_batch
+from ..engine.realside import Layers
 from ..engine.run import Run
 from ..methods import Descending
-from ..networks.models import tapped_layers
+from ..networks.models import real_batch, tapped_layers
 from ..networks.training import Teacher, TrainConfig, accuracy, train
 from .machine import describe, peak_memory, wait
 
@@ -75,10 +75,11 @@ class Measured:
 
 def measure_training(network: nn.Module, data: ImageData, config: TrainConfig) -> Measured:
     """Time some steps of training; they change the network too little to matter."""
-    images, labels = data.normalise(data.train.images), data.train.labels
+    images, labels = data.train.images, data.train.labels
     size = math.ceil(len(images) / math.ceil(len(images) / config.batch))
     config = replace(config, epochs=1, batch=size, lr=1e-6)
-    once, *steps = _seconds(lambda: train(network, images[:size], labels[:size], config), data.device)
+    batch = images[:size], labels[:size]
+    once, *steps = _seconds(lambda: train(network, *batch, config, prepare=data.normalise), data.device)
     seen = replace(data, test=data.test.take(torch.arange(min(500, len(data.test)), device=data.device)))
     tests = _seconds(lambda: accuracy(network, seen), data.device)
     kept = sum(tensor.nbytes for tensor in network.state_dict().values())
@@ -92,13 +93,16 @@ def measure_training(network: nn.Module, data: ImageData, config: TrainConfig) -
     )
 
 
-def measure_real_side(signal: str, data: ImageData, model: nn.Module) -> tuple[Measured, dict[str, Moments]]:
+def measure_real_side(
+    signal: str, data: ImageData, model: nn.Module, layers: Layers = None
+) -> tuple[Measured, dict[str, Moments]]:
     """Time some batches of the pass over the real data; returns their statistics too."""
-    size, layers = math.ceil(len(data.train) / math.ceil(len(data.train) / real_batch(data.size))), tapped_layers(model)
+    n, names = len(data.train), tapped_layers(model, layers)
+    size = math.ceil(n / math.ceil(n / real_batch(data.size, data.device)))
     batch, statistics = (data.train.images[:size], data.train.labels[:size]), {}
 
     def two() -> None:  # the second is merged
-        statistics.update(real_statistics(model, [batch] * 2, layers, signal, prepare=data.normalise))
+        statistics.update(real_statistics(model, [batch] * 2, names, signal, prepare=data.normalise))
 
     once, *passes = _seconds(two, data.device)
     kept = sum(t.nbytes for m in statistics.values() for t in (m.mean, m.scatter, m.cross))

@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from ..core.frozen import frozen
 from ..data.datasets import ImageData
 from ..data.remarks import say_plainly
 from ..data.synthetic import choose
@@ -191,6 +193,7 @@ def plan(
     save_every: int = 0,
     root: str | Path | None = None,
     device: str = "cpu",
+    teacher: str | Path | None = None,
 ) -> Plan:
     """Say what `unidd distill` with these options will take here.
 
@@ -199,6 +202,7 @@ def plan(
         out: where the set is to lie, for the disk's free space.
         save_every: see `unidd.engine.run.Run`.
         root: where downloads lie.
+        teacher: a file of weights or a folder, see `Teacher.load`, in place of one that is trained.
     Raises:
         ValueError: the data, the model or the settings are wrong; not even a step fits the memory.
     """
@@ -206,7 +210,7 @@ def plan(
     run = cell.run(cell.seeds[0] if seed is None else seed, save_every=save_every)
     with ProcessPoolExecutor(1, get_context("spawn"), _become_small_run, (device, available)) as pool:
         try:
-            found = pool.submit(_measure_there, cell, run, root, device, time.time()).result()
+            found = pool.submit(_measure_there, cell, run, root, device, time.time(), teacher).result()
         except BrokenProcessPool:
             raise ValueError(f"measuring broke off: is the memory of {size(available or 0)} enough?") from None
     return replace(estimate(*found), available=available, free=shutil.disk_usage(nearest(out)).free)
@@ -215,6 +219,7 @@ def plan(
 def _become_small_run(device: str, available: int | None) -> None:
     """Make this process like one of the command; what it prints goes to standard error."""
     os.dup2(2, 1)
+    warnings.formatwarning = lambda message, *_, **__: f"note: {message}\n"
     importlib.import_module("unidd.cli")
     say_plainly()
     keep_memory()
@@ -222,34 +227,45 @@ def _become_small_run(device: str, available: int | None) -> None:
         limit_memory(available)
 
 
-def _measure_there(cell: Cell, run: Run, root: str | Path | None, device: str, began: float) -> tuple[Measured, Work]:
-    return measure(cell, run, cell.source.load(root, device), began)
+def _measure_there(
+    cell: Cell, run: Run, root: str | Path | None, device: str, began: float, teacher: str | Path | None
+) -> tuple[Measured, Work]:
+    data = cell.source.load(root, device)
+    brought = cell.brought(teacher, data) if teacher else None
+    if brought:
+        data, cell = brought.seen(data), cell.taught_by(brought)
+    return measure(cell, run, data, began, brought)
 
 
-def measure(cell: Cell, run: Run, data: ImageData, began: float | None = None) -> tuple[Measured, Work]:
+def measure(
+    cell: Cell, run: Run, data: ImageData, began: float | None = None, brought: Teacher | None = None
+) -> tuple[Measured, Work]:
     """Measure, in this process, every part of the run that is still to be done.
 
     Args:
         began: when this process was started, by `time.time`.
+        brought: the teacher, in place of the cell's own.
     Raises:
         ValueError: a step does not fit the memory; the message says what does.
     """
     cell.check(data)
     method, training = cell.method, cell.training()
     folder = teacher_folder(data, cell.network(), training)[0]
-    to_train = method.needs_teacher and not (folder / "card.json").exists()
+    to_train = method.needs_teacher and not brought and not (folder / "card.json").exists()
     done = Measured(start=time.time() - began if began else 0.0)
     network = None
     if to_train:
         network = build(cell.network(), data.channels, data.size, data.classes).to(data.device)
         done += _fitting("a step of the teacher's training", lambda: measure_training(network, data, training))
     elif method.needs_teacher:
-        network = cell.teacher(data).model
+        network = (brought or cell.teacher(data)).model
     work: dict[str, Any] = {"images": len(choose(data, run.ipc)) if method.has_ipc else len(data.train)}
     if isinstance(method, Descending):
         work |= {"descent": method.descent(data), "start": method.start(data, run), "save_every": run.save_every}
-        teacher = Teacher(network.eval().requires_grad_(False), 0.0, "") if network else NOBODY
-        found, work["real"] = _measure_descent(method, data, teacher, run)
+        teacher = Teacher(network) if network else NOBODY
+        method.check_teacher(data, teacher)
+        with frozen(teacher.model):
+            found, work["real"] = _measure_descent(method, data, teacher, run)
         done += found
     done += measure_finish(data)
     done += Measured(memory=peak_memory(data.device), device="" if done.device else describe(data.device))
@@ -260,10 +276,11 @@ def _measure_descent(method: Descending, data: ImageData, teacher: Teacher, run:
     """Measure the real side, if it is to be taken, and the steps; say whether it is."""
     done, signal, real = Measured(), method.real_signal, False
     if signal:
-        statistics = kept_statistics(signal, data, teacher.model)
+        of = signal, data, teacher.model
+        statistics = kept_statistics(*of, method.real_layers)
         if statistics is None:
             real = True
-            measured = _fitting("the pass over the real data", lambda: measure_real_side(signal, data, teacher.model))
+            measured = _fitting("the pass over the real data", lambda: measure_real_side(*of, method.real_layers))
             done, statistics = measured
         run = replace(run, statistics=statistics)
     if method.descent(data).steps:

@@ -1,8 +1,9 @@
 """Feature–feature (FFC, Ψ) and feature–label (FLC, Φ) correlations of a network's layers.
 
-A convolutional feature map (B, C, H, W) gives one row of C features for every position of every image. `Moments`
-accumulate in float64, merge in any order, and so stream over data of any size; `FeatureTap` is the only place where
-the package hooks into a network.
+A convolutional feature map (B, C, H, W) gives one row of C features for every position of every image; tokens (B, n, d)
+give one of d features for every token, and plain features (B, d) one for every image. `Moments` accumulate in float64,
+merge in any order, and so stream over data of any size; `FeatureTap` is the only place where the package hooks into a
+network.
 
 Source: UniDD (arXiv 2503.01212), §2 and §4; the chapter "Correlation matrices and their spectrum".
 """
@@ -20,14 +21,16 @@ from torch.autograd.function import once_differentiable
 
 from ..files import tensors_hash
 from .filters import Filter
+from .frozen import frozen
 
 SIGNALS = ("mean", "class", "mix")
 AllSum = Callable[[Tensor], Tensor]  # sums a tensor over processes, in place
 _SHOWS = 1e-5  # relative error that rounding may leave
+_MAPS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)  # channels are the second axis
 
 
 def rows(features: Tensor) -> Tensor:
-    """Return features (B, C, H, W) as rows (B·H·W, C); (B, C) stays as it is."""
+    """Return features (B, C, H, W) or (B, C, n) as rows (B·H·W, C), (B·n, C); (B, C) stays as it is."""
     return features.movedim(1, -1).reshape(-1, features.shape[1])
 
 
@@ -177,8 +180,20 @@ class RealSide:
         return torch.finfo(dtype).eps * self.offset > _SHOWS * filter.scale(float(self.eigenvalues[-1]))
 
 
+def features_last(module: nn.Module, features: Tensor) -> bool:
+    """Return whether a layer's input has its features in the last axis, as tokens (B, n, d) and linear layers have.
+
+    Else they are the second axis, as in a feature map (B, C, H, W).
+    """
+    if features.ndim < 3 or isinstance(module, _MAPS):
+        return False
+    return features.ndim == 3 or isinstance(module, nn.Linear) or type(module) is nn.LayerNorm
+
+
 class FeatureTap:
     """Collects the *inputs* of named layers during a forward pass; hooks are gone when the context ends.
+
+    Features stand in the second axis, also those of tokens: (B, C, H, W), (B, d, n) or (B, d).
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3))
     >>> with FeatureTap(net, ["1"]) as tap:
@@ -201,11 +216,11 @@ class FeatureTap:
         ]
         return self
 
-    def _hook(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]):
-        return self._collect(name, inputs)
+    def _hook(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...]):
+        return self._collect(name, module, inputs)
 
-    def _collect(self, name: str, inputs: tuple[Tensor, ...]):
-        self.features[name] = inputs[0]
+    def _collect(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...]):
+        self.features[name] = inputs[0].movedim(-1, 1) if features_last(module, inputs[0]) else inputs[0]
 
     def __exit__(self, *_) -> None:
         for handle in self._handles:
@@ -216,35 +231,40 @@ class GradientTap(FeatureTap):
     """Collects features, and on the way back adds to their gradients what was worked out in between.
 
     `features` are cut off the graph. The backward pass calls the function in `pushes` of a layer with the rows
-    (B·H·W, C) of the layer's gradient, and the function changes them in place. That is safe, because the gradient of a
-    convolution's input is new memory that nothing else reads.
+    (B·H·W, C) of the layer's gradient, and the function changes them in place. That is safe, because the gradient of
+    the input of a convolution or a linear layer is new memory that nothing else reads; that of others is copied.
     """
 
     def __init__(self, model: nn.Module, layers: list[str]):
         super().__init__(model, layers)
         self.pushes: dict[str, Callable[[Tensor], None]] = {}
 
-    def _collect(self, name: str, inputs: tuple[Tensor, ...]):
-        self.features[name] = inputs[0].detach()
-        return _PassOn.apply(inputs[0], self.pushes, name), *inputs[1:]
+    def _collect(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...]):
+        last = features_last(module, inputs[0])
+        self.features[name] = inputs[0].detach().movedim(-1, 1) if last else inputs[0].detach()
+        shared = not isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
+        return _PassOn.apply(inputs[0], self.pushes, name, last, shared), *inputs[1:]
 
 
 class _PassOn(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, features: Tensor, pushes: dict[str, Callable[[Tensor], None]], name: str) -> Tensor:
-        ctx.pushes, ctx.name = pushes, name
+    def forward(
+        ctx, features: Tensor, pushes: dict[str, Callable[[Tensor], None]], name: str, last: bool, shared: bool
+    ) -> Tensor:
+        ctx.pushes, ctx.name, ctx.last, ctx.shared = pushes, name, last, shared
         return features.view_as(features)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor):
         if ctx.name in ctx.pushes:
-            in_rows = rows(gradient)
+            gradient = gradient.clone() if ctx.shared else gradient
+            in_rows = rows(gradient.movedim(-1, 1) if ctx.last else gradient)
             ctx.pushes[ctx.name](in_rows)
             if in_rows.data_ptr() != gradient.data_ptr():  # the rows are a copy
-                b, c, h, w = gradient.shape
-                gradient = in_rows.view(b, h, w, c).movedim(-1, 1)
-        return gradient, None, None
+                b, c, *places = gradient.shape
+                gradient = in_rows.view_as(gradient) if ctx.last else in_rows.view(b, *places, c).movedim(-1, 1)
+        return gradient, None, None, None, None
 
 
 @torch.no_grad()
@@ -259,7 +279,7 @@ def real_statistics(
     """Take the moments of layers in one pass over the real data, which need not fit the memory.
 
     Args:
-        model: the teacher, in eval mode.
+        model: the teacher; it is in eval mode meanwhile.
         batches: (images (B, C, H, W), labels (B,)), as any `DataLoader` gives them; moved to the teacher's device.
         layers: names of the layers whose inputs are measured.
         signal: see `signal_targets`.
@@ -269,7 +289,7 @@ def real_statistics(
     """
     statistics: dict[str, Moments] = {}
     device = next((p.device for p in model.parameters()), None)
-    with FeatureTap(model, layers) as tap:
+    with frozen(model), FeatureTap(model, layers) as tap:
         for images, labels in batches:
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             targets = signal_targets(signal, labels, model(prepare(images) if prepare else images))

@@ -22,10 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import pictures, rows
-from .folders import TESTS, chosen, difference, few, listed, normal, visible
+from . import layouts, pictures, rows, store
+from .folders import TESTS, Listing, chosen, difference, few, listed, normal, visible
 from .remarks import ASIDE, say
-from .store import decoded
 
 Small = Literal["refuse", "cap"]
 _COLOUR = {1: "grey", 3: "colour"}
@@ -46,7 +45,7 @@ class Split:
         return len(self.labels)
 
     def take(self, index: Tensor) -> "Split":
-        return Split(self.images[index], self.labels[index])
+        return Split(store.taken(self.images, index), self.labels[index])
 
 
 @dataclass(frozen=True)
@@ -88,10 +87,8 @@ class ImageData:
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         # exact: counts of the 256 values of a channel, no floating-point sum over pixels
         values, moments = torch.arange(256, dtype=torch.float64) / 255, []
-        for channel in self.train.images.unbind(1):
-            parts = (torch.bincount(part.flatten().int(), minlength=256) for part in channel.split(100))
-            counts = torch.stack(list(parts)).sum(0)
-            frequency = counts.cpu().double() / channel.numel()
+        for counts in store.histogram(self.train.images):
+            frequency = counts.double() / counts.sum()
             mean = float(frequency @ values)
             moments.append((mean, float((frequency @ (values - mean) ** 2).sqrt()) or 1.0))
         means, stds = zip(*moments, strict=True)
@@ -179,17 +176,15 @@ class ImageData:
         return replace(self, name=f"{self.name}-validation", train=train, test=test)
 
     def to(self, device: str | torch.device) -> "ImageData":
-        moved = (Split(s.images.to(device), s.labels.to(device)) for s in (self.train, self.test))
+        moved = (Split(store.moved(s.images, device), s.labels.to(device)) for s in (self.train, self.test))
         return replace(self, train=next(moved), test=next(moved))
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over images and labels of both splits: the same data, whatever their name, have the same."""
-        digest = hashlib.sha256(f"{self.class_names!r}{self.normalisation or ''}".encode())
-        for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
-            digest.update(repr(tuple(tensor.shape)).encode())
-            digest.update(tensor.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+        about = f"{self.class_names!r}{self.normalisation or ''}"
+        parts = (self.train.images, self.train.labels, self.test.images, self.test.labels)
+        return store.fingerprint(about, parts)
 
 
 def load(
@@ -222,9 +217,13 @@ def load(
     """
     check_options(size, channels, hold_out, small)
     root = Path(root or os.environ.get("UNIDD_DATA") or "~/.cache/unidd/data").expanduser()
-    if name in _LOADERS:
-        if hold_out:
-            raise ValueError(f"{name} has test images of its own: leave hold-out out")
+    if name in NAMES and hold_out:
+        raise ValueError(f"{name} has test images of its own: leave hold-out out")
+    if name in layouts.SIZES:
+        found = layouts.by_name(name, root).only(classes)
+        size, told = size or layouts.SIZES[name], channels is not None
+        data = _said(_of_files(name, found, size, channels or 3, classes=classes, told=told))
+    elif name in _LOADERS:
         data = _LOADERS[name](root)
         if size not in (None, data.size):
             raise ValueError(f"{name} has images of {data.size} pixels: leave size out")
@@ -243,13 +242,18 @@ def load(
 def source_fingerprint(name: str) -> str:
     """Return a hash of what can change under a data set's name: the files of a folder; a name stays what it is."""
     folder = Path(name).expanduser()
-    if name in _LOADERS or not folder.is_dir():
+    if name in NAMES or not folder.is_dir():
         return name
-    digest = hashlib.sha256()
-    for path in visible(folder):
-        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    files = list(visible(folder))
+
+    def of_all() -> str:
+        digest = hashlib.sha256()
+        for path in files:
+            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
+
+    return store.remembered("bytes of all files", files, of_all)
 
 
 def from_torch(
@@ -338,24 +342,51 @@ def from_folder(
     """
     check_options(size, channels, hold_out)
     path = Path(path).expanduser()
+    if known := layouts.recognised(path):
+        name, found = known
+        if hold_out:
+            raise ValueError(f"{path} has test images of its own: leave hold-out out")
+        size, told = size or layouts.SIZES[name], channels is not None
+        return _said(_of_files(name, found.only(classes), size, channels or 3, classes=classes, told=told))
     found, told = listed(path, classes, hold_out=bool(hold_out)), channels is not None
-    train, test = found.train, found.test
     if size is None or channels is None:
-        heads = [pictures.look(file) for file, _ in [*train, *(test or [])]]
-        size = size or _common_size(heads[: len(train)])
-        channels = channels or max(head.channels for head in heads)
-    if test is None:
-        parts = _held_out([label for _, label in train], found.class_names, hold_out, seed)
+        own = _size_and_channels([file for file, _ in [*found.train, *(found.test or [])]], len(found.train))
+        size, channels = size or own[0], channels or own[1]
+    if found.test is None:
+        parts = _held_out([label for _, label in found.train], found.class_names, hold_out, seed)
         train, test = ([found.train[k] for k in part] for part in parts)
-    images, counts = decoded([file for file, _ in [*train, *test]], size, channels, progress=True)
-    labels = torch.tensor([label for _, label in [*train, *test]])
-    first, second = (Split(images[part], labels[part]) for part in (slice(len(train)), slice(len(train), None)))
-    remarks = counts + found.remarks
+        found = replace(found, train=train, test=test)
+    return _said(_of_files(path.resolve().name, found, size, channels, classes=classes, told=told))
+
+
+def _of_files(
+    name: str, found: Listing, size: int, channels: int, *, classes: Sequence[str | int], told: bool
+) -> ImageData:
+    """Decode the pictures of both splits; the name says which classes were asked for, and channels if `told`."""
+    remarks, splits = Counter(found.remarks), []
+    for pairs in (found.train, found.test or []):
+        images, counts = store.decoded([file for file, _ in pairs], size, channels, progress=True)
+        splits.append(Split(images, torch.tensor([label for _, label in pairs])))
+        remarks.update(counts)
     said = [_in_words(found.class_names)] * bool(classes) + [_COLOUR[channels]] * told
-    name = path.resolve().name + "".join(f" ({part})" for part in said)
-    data = ImageData(name, first, second, found.class_names, remarks=remarks)
-    say(data.name, len(labels), remarks)
+    name += "".join(f" ({part})" for part in said)
+    return ImageData(name, splits[0], splits[1], found.class_names, remarks=remarks)
+
+
+def _said(data: ImageData) -> ImageData:
+    say(data.name, len(data.train) + len(data.test), data.remarks, 4)
     return data
+
+
+def _size_and_channels(files: Sequence[Path], train: int) -> tuple[int, int]:
+    """Return the common size of the training images, which come first, and the channels that all pictures need."""
+
+    def looked() -> list[int]:
+        heads = [pictures.look(file) for file in files]
+        return [_common_size(heads[:train]), max(head.channels for head in heads)]
+
+    size, channels = store.remembered(f"size of the first {train}, channels of all", files, looked)
+    return size, channels
 
 
 def check_options(size: Any, channels: Any, hold_out: Any, small: Any = "refuse") -> None:
@@ -533,4 +564,4 @@ _LOADERS: dict[str, Callable[[Path], ImageData]] = {
     "cifar10": _torchvision("cifar10", "CIFAR10", "cifar-10-python.tar.gz"),
     "cifar100": _torchvision("cifar100", "CIFAR100", "cifar-100-python.tar.gz"),
 }
-NAMES = tuple(_LOADERS)
+NAMES = (*_LOADERS, *layouts.SIZES)

@@ -35,6 +35,18 @@ class Listing:
     test: list[tuple[Path, int]] | None
     remarks: Counter[str]
 
+    def only(self, classes: Sequence[str | int]) -> "Listing":
+        """Return the pictures of some classes, labelled 0, 1, …; of all if none are named.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        if not classes:
+            return self
+        taken = {k: label for label, k in enumerate(chosen(self.class_names, classes))}
+        splits = [split and [(file, taken[k]) for file, k in split if k in taken] for split in (self.train, self.test)]
+        return Listing(tuple(self.class_names[k] for k in taken), splits[0] or [], splits[1], self.remarks)
+
 
 def listed(root: Path, classes: Sequence[str | int] = (), *, hold_out: bool = False) -> Listing:
     """Return the pictures of a folder with train/<class>/ and test/<class>/, or of one with <class>/ alone.

@@ -35,10 +35,14 @@ def sentence(name: str, pictures: int, remarks: Mapping[str, int]) -> str:
     return f"{name}, {pictures:,} pictures: {'; '.join(parts)}" if parts else ""
 
 
-def say(name: str, pictures: int, remarks: Mapping[str, int]) -> None:
-    """Warn of what was done, if anything was."""
+def say(name: str, pictures: int, remarks: Mapping[str, int], level: int = 3) -> None:
+    """Warn of what was done, if anything was.
+
+    Args:
+        level: of the caller that is meant, as in `warnings.warn`.
+    """
     if text := sentence(name, pictures, remarks):
-        warnings.warn(text, DataNote, stacklevel=3)
+        warnings.warn(text, DataNote, stacklevel=level)
 
 
 def say_plainly(silent: bool = False) -> None:

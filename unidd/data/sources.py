@@ -13,7 +13,8 @@ class Source:
     """A data set, and what to take of it.
 
     Args:
-        dataset: photos, digits, fashion-mnist, cifar10, cifar100, or a folder with train/<class>/ and test/<class>/.
+        dataset: photos, digits, fashion-mnist, cifar10, cifar100, tiny-imagenet, imagenet, or a folder with
+            train/<class>/ and test/<class>/.
         size: side of the images of a folder in pixels (default: their own, or the median shorter side).
         channels: 1 (grey) or 3 (colour) (default: as the pictures are).
         hold_out: of a folder without a test split, the part of every class to test on, as 0.1; 0: it has one.

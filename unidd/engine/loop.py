@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 from tqdm.auto import tqdm
 
+from ..bars import progress_bar
 from .descent import Objective, Position, Taken, steps
 from .run import Run
 
@@ -30,7 +31,7 @@ def carry_out(objective: Objective, position: Position, run: Run, identity: dict
             position.unpack(state["position"], checkpoint.load_batch)
             if shown:
                 tqdm.write(f"going on from {position.where(position.batch, position.step)}")
-        with tqdm(total=total, initial=position.done, desc=title, disable=not shown) as bar:
+        with progress_bar(total, title, shown=shown, initial=position.done) as bar:
             for taken in steps(objective, position):
                 save = taken.last or (run.save_every > 0 and taken.count % run.save_every == 0)
                 if (checkpoint and save) or taken.last or taken.count % _LOOK == 0:

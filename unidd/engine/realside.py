@@ -1,26 +1,30 @@
 """Take the statistics of the real side: one pass over the real images, shared by all processes, kept on disk."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from ..bars import progress_bar
 from ..core.statistics import Moments, real_statistics
 from ..data.datasets import ImageData
+from ..data.store import release
 from ..files import json_hash, seal, unseal
-from ..networks.models import tapped_layers, weights_hash
+from ..networks.checks import check_network
+from ..networks.models import real_batch, tapped_layers, weights_hash
 from ..networks.training import cache_folder
 from .parallel import Ranks
 
-_PIXELS = 2**21  # of a batch: what its features take of the memory
+Layers = Sequence[str] | None  # names or patterns; None: the convolutions
 
 
-def check_statistics(statistics: dict[str, Moments], signal: str, data: ImageData, teacher: nn.Module) -> None:
+def check_statistics(
+    statistics: dict[str, Moments], signal: str, data: ImageData, teacher: nn.Module, layers: Layers = None
+) -> None:
     """Raise a ValueError unless they are of the teacher's matched layers and of that signal, and finite."""
-    if set(statistics) != set(tapped_layers(teacher)):
+    if set(statistics) != set(tapped_layers(teacher, layers)):
         raise ValueError("the statistics given are not of the layers that are matched: take them of this teacher")
     columns = 1 if signal == "mean" else data.classes
     for layer, moments in statistics.items():
@@ -31,55 +35,55 @@ def check_statistics(statistics: dict[str, Moments], signal: str, data: ImageDat
 
 
 def real_side(
-    signal: str, data: ImageData, teacher: nn.Module, ranks: Ranks, progress: bool = False
+    signal: str, data: ImageData, teacher: nn.Module, ranks: Ranks, progress: bool = False, layers: Layers = None
 ) -> dict[str, Moments]:
     """Return statistics of the real images before every matched layer, from the cache or one pass over the images.
 
     Args:
         signal: see `unidd.core.statistics.signal_targets`.
         ranks: the processes that share the pass.
+        layers: see `unidd.networks.models.tapped_layers`.
     Raises:
-        ValueError: the teacher's features are not finite.
+        ValueError: the teacher cannot be matched; its features are not finite.
     """
-    statistics = ranks.from_first(lambda: kept_statistics(signal, data, teacher))
+    statistics = ranks.from_first(lambda: kept_statistics(signal, data, teacher, layers))
     if statistics is None:
+        names = check_network(teacher, data, layers)
         batches = _own_batches(data, ranks, progress)
-        found = real_statistics(teacher, batches, tapped_layers(teacher), signal, prepare=data.normalise)
+        found = real_statistics(teacher, batches, names, signal, prepare=data.normalise)
+        release(data.train.images)
         statistics = ranks.merge(found)
-        check_statistics(statistics, signal, data, teacher)
+        check_statistics(statistics, signal, data, teacher, layers)
         if ranks.first:
-            save_statistics(_folder(), real_identity(signal, data, teacher), statistics)
+            save_statistics(_folder(), real_identity(signal, data, teacher, layers), statistics)
     return statistics
 
 
 def _own_batches(data: ImageData, ranks: Ranks, progress: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield this process's batches of the training images; the batches are the same for any number of processes."""
-    parts = max(ranks.world, math.ceil(len(data.train) / real_batch(data.size)))
+    parts = max(ranks.world, math.ceil(len(data.train) / real_batch(data.size, data.device)))
     own = list(torch.arange(len(data.train)).tensor_split(parts))[ranks.slot(parts)]
-    with tqdm(total=sum(map(len, own)), desc="real side", unit=" images", disable=not progress) as bar:
+    with progress_bar(sum(map(len, own)), "real side", shown=progress, unit=" images") as bar:
         for index in own:
             yield data.train.images[index[0] : index[-1] + 1], data.train.labels[index[0] : index[-1] + 1]
             bar.update(len(index))
 
 
-def kept_statistics(signal: str, data: ImageData, teacher: nn.Module) -> dict[str, Moments] | None:
+def kept_statistics(
+    signal: str, data: ImageData, teacher: nn.Module, layers: Layers = None
+) -> dict[str, Moments] | None:
     """Return the statistics in the cache, on the CPU; None if they are not there."""
-    return load_statistics(_folder(), real_identity(signal, data, teacher))
+    return load_statistics(_folder(), real_identity(signal, data, teacher, layers))
 
 
 def _folder() -> Path:
     return cache_folder() / "statistics"
 
 
-def real_identity(signal: str, data: ImageData, teacher: nn.Module) -> dict:
+def real_identity(signal: str, data: ImageData, teacher: nn.Module, layers: Layers = None) -> dict:
     """Return what the statistics of the real side depend on, by name."""
     of = {"data": data.fingerprint, "weights": weights_hash(teacher)}
-    return of | {"layers": tapped_layers(teacher), "signal": signal}
-
-
-def real_batch(size: int) -> int:
-    """Return how many images of that size make a batch of the pass over the real data."""
-    return min(500, _PIXELS // size**2 or 1)
+    return of | {"layers": tapped_layers(teacher, layers), "signal": signal}
 
 
 def load_statistics(folder: str | Path, identity: dict) -> dict[str, Moments] | None:

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from ..core.frozen import frozen
 from ..core.statistics import Moments, statistics_hash
 from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet
@@ -40,20 +41,32 @@ class Descending(Method):
         """The signal of the real-side statistics that are needed; None if none are."""
         return None
 
+    @property
+    def real_layers(self) -> tuple[str, ...] | None:
+        """The layers whose statistics are matched, see `unidd.networks.models.tapped_layers`."""
+        return None
+
+    def check_teacher(self, data: ImageData, teacher: Teacher) -> None:
+        """Raise a ValueError now if images cannot descend on what this teacher says of them."""
+        if self.needs_teacher and self.descent(data).steps:
+            teacher.check(data, self.real_layers if self.real_signal else (), gradient=True)
+
     def distill(self, data: ImageData, teacher: Teacher, run: Run) -> SyntheticSet:
         """Return ipc × classes images on the CPU, round b = 0 … B − 1 first, class by class within it.
 
         The same seed gives the same bits on a CPU with the same number of threads, however often the run was cut off.
 
         Raises:
-            ValueError: ipc is above the size of a class; there are more processes than images in a batch; the
-                statistics are another teacher's or signal's; the loss is no longer finite; the state is another run's.
+            ValueError: the teacher cannot teach these data; ipc is above the size of a class; there are more processes
+                than images in a batch; the statistics are another teacher's or signal's; the loss is no longer finite;
+                the state is another run's.
             ConnectionError: another process of the run has stopped.
             OSError: the state cannot be written.
         """
         self.check(data, run)
+        self.check_teacher(data, teacher)
         about = self.identity(data, run, teacher, run.statistics if self.real_signal else None)
-        with run.checkpoint or nullcontext() as checkpoint:
+        with frozen(teacher.model), run.checkpoint or nullcontext() as checkpoint:
             if checkpoint:
                 checkpoint.check(about)
             start = self.start(data, run)

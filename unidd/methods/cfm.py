@@ -58,6 +58,9 @@ class CFM(Descending):
         scale: smallest area of the random resized crop.
         group: classes of one batch, for sets whose rounds do not fit the memory: β stays within a round, the moving
             update counts batches; 0 takes all classes.
+        layers: names of the layers whose inputs are matched, or patterns such as "encoder.layers.*.mlp.0", for networks
+            that are not made of convolutions; tokens (n, t, d) give a row each. None takes all convolutions but those
+            on shortcuts, as published.
         precision: of the network; correlations and filters are float32 except under "float64".
     Raises:
         ValueError: a value is out of range; the message names it.
@@ -76,6 +79,7 @@ class CFM(Descending):
     shift: Count = 4
     scale: Fraction = 0.08
     group: Count = 0
+    layers: tuple[str, ...] | None = None
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
 
     source: ClassVar[str] = "Bo, Liu & Wang, Understanding Dataset Distillation via Spectral Filtering, ICLR 2026, §4"
@@ -87,6 +91,17 @@ class CFM(Descending):
         "tiny-imagenet": {"beta": 0.5, "group": 200},
         "imagenet": {"group": 200},
     }
+
+    def __post_init__(self):
+        if isinstance(self.layers, list):  # as a suite or a card has them
+            object.__setattr__(self, "layers", tuple(self.layers))
+        super().__post_init__()
+        if self.layers is not None and not (self.layers and all(isinstance(name, str) for name in self.layers)):
+            raise ValueError(f"layers must be names of layers, at least one, not {self.layers!r}")
+
+    @property
+    def real_layers(self) -> tuple[str, ...] | None:
+        return self.layers
 
     @property
     def real_signal(self) -> str | None:
@@ -131,10 +146,11 @@ class CFM(Descending):
     def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "FrequencyMatching":
         statistics = {}
         if self.real_signal and run.statistics is not None:
-            check_statistics(run.statistics, self.signal, data, teacher.model)
+            check_statistics(run.statistics, self.signal, data, teacher.model, self.layers)
             statistics = run.statistics
         elif self.real_signal:
-            statistics = real_side(self.signal, data, teacher.model, run.ranks, run.progress and run.ranks.first)
+            shown = run.progress and run.ranks.first
+            statistics = real_side(self.signal, data, teacher.model, run.ranks, shown, self.layers)
         real = {layer: RealSide.of(moments.to(data.device)) for layer, moments in statistics.items()}
         augment = partial(crop_flip_roll, scale=self.scale, shift=self.shift)
         return FrequencyMatching(self, run.ipc, teacher.model, real, augment, data.device, run.ranks.all_sum)

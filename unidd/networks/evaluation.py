@@ -44,12 +44,13 @@ def evaluate_images(
     expected = (data.channels, data.size, data.size)
     if tuple(images.shape[1:]) != expected or labels.max() >= data.classes:
         raise ValueError(f"{data.name} has {data.classes} classes of images {expected}, not {tuple(images.shape[1:])}")
-    inputs, labels = data.normalise(images.to(data.device)), labels.to(data.device)
+    images, labels = images.to(data.device), labels.to(data.device)
     accuracies = []
     for seed in seeds:
         student = build(model, data.channels, data.size, data.classes, _STUDENT + seed).to(data.device)
         title = f"{'soft' if teacher else 'hard'}-label student {seed}" if progress else None
-        train(student, inputs, labels, config, seed=seed, teacher=teacher, progress=title)
+        shown: dict = {"prepare": data.normalise, "progress": title}
+        train(student, images, labels, config, seed=seed, teacher=teacher, **shown)
         accuracies.append(accuracy(student, data))
     return accuracies
 

@@ -1,6 +1,9 @@
 """Networks: the ConvNet of the distillation literature, ResNet-18 for small images, any torchvision model by name."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +29,10 @@ class ModelConfig:
     norm: str = "batch"
     pooling: str = "avg"
 
+    def __str__(self) -> str:
+        about = f" of width {self.width} and depth {self.depth}, {self.norm} norm, {self.pooling} pooling"
+        return self.name + about * (self.name == "convnet" and self.depth is not None)
+
 
 _NORMS = {
     "batch": nn.BatchNorm2d,
@@ -33,6 +40,7 @@ _NORMS = {
     "none": lambda width: nn.Identity(),
 }
 _POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
+_SEVERAL_OUTPUTS = ("googlenet", "inception_v3")  # in training, unless built without their auxiliary heads
 
 
 class ConvNet(nn.Module):
@@ -85,7 +93,8 @@ def _torchvision(name: str, channels: int, size: int, classes: int) -> nn.Module
 
     if name not in torchvision.models.list_models(torchvision.models):
         raise ValueError(f"unknown model {name!r}: choose convnet, resnet18 or another torchvision model")
-    model = torchvision.models.get_model(name, num_classes=classes)
+    alone = {"aux_logits": False, "init_weights": True} if name in _SEVERAL_OUTPUTS else {}
+    model = torchvision.models.get_model(name, num_classes=classes, **alone)
     stem = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     small = name.startswith("resnet") and size <= 64
     if small:
@@ -101,14 +110,41 @@ def _torchvision(name: str, channels: int, size: int, classes: int) -> nn.Module
     return model.train()
 
 
-def tapped_layers(model: nn.Module) -> list[str]:
-    """Return names of the convolutions whose inputs are matched: all but those on residual shortcuts.
+def tapped_layers(model: nn.Module, layers: Sequence[str] | None = None) -> list[str]:
+    """Return names of the layers whose inputs are matched, in the network's order.
 
+    Args:
+        layers: their names, or patterns such as "encoder.layers.*.mlp.0"; None takes all convolutions but those on
+            residual shortcuts, as published.
+    Raises:
+        ValueError: the network has no such layer.
     Source: UniDD, §4 (CFM).
     """
-    return [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and "downsample" not in n]
+    known = dict(model.named_modules())
+    if layers is None:
+        return [n for n, m in known.items() if isinstance(m, nn.Conv2d) and not _on_a_shortcut(n)]
+    for asked in layers:
+        if not any(fnmatchcase(name, asked) for name in known if name):
+            near = get_close_matches(asked, known, 1) or [name for name in known if name][:1]
+            like = f", as in {near[0]}" if near else ""
+            raise ValueError(f"the network has no layer {asked!r}: take names of its modules{like}")
+    return [name for name in known if name and any(fnmatchcase(name, asked) for asked in layers)]
+
+
+def _on_a_shortcut(name: str) -> bool:
+    return "downsample" in name or "shortcut" in name
 
 
 def weights_hash(model: nn.Module) -> str:
     """Return sha256 over names and values of a network's weights and buffers."""
     return tensors_hash(model.state_dict())
+
+
+def real_batch(size: int, device: str | torch.device = "cpu") -> int:
+    """Return how many images of that size go through a network together where all of a data set do.
+
+    What their features take is the memory that counts: 128 channels at full size, with the float64 copy that statistics
+    are taken of, are some 5 MiB an image of 64×64. A GPU has memory of its own and wants larger batches.
+    """
+    pixels = 2**21 if torch.device(device).type == "cuda" else 2**18
+    return min(500, pixels // size**2 or 1)

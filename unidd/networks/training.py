@@ -1,8 +1,11 @@
 """The one training loop: teachers and students, hard labels or a teacher's soft ones; and the store of teachers."""
 
 import json
-import os
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +14,15 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
-from tqdm.auto import tqdm
 
+from ..bars import progress_bar
+from ..core.frozen import frozen
 from ..data import augment
 from ..data.datasets import ImageData
-from ..files import atomic, json_hash, save_json
-from .models import ModelConfig, build
+from ..files import atomic, cache_folder, json_hash, save_json
+from .checks import check_answers, check_network
+from .models import ModelConfig, build, real_batch, weights_hash
+from .weights import Constants, fit, read_weights, save_weights
 
 
 def check_choices(config, *names: str) -> None:
@@ -63,17 +69,132 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained network in eval mode, its test accuracy in %, and the hash of its configuration and data."""
+    """A trained network, and what is known of it. Nothing that uses it changes it, whatever mode it is in.
+
+    Attributes:
+        accuracy: on the test images, in %.
+        name: for people.
+        classes: names of the classes its outputs stand for; empty: not known.
+        normalisation: mean and std of each channel that it was trained with; None: those of the data.
+        architecture: if it is one that the package builds.
+        file: where it was read from; empty if it was not.
+    """
 
     model: nn.Module
-    accuracy: float
-    hash: str
+    accuracy: float = float("nan")
+    name: str = ""
+    classes: tuple[str, ...] = ()
+    normalisation: Constants | None = None
+    architecture: ModelConfig | None = None
+    file: str = ""
+
+    @property
+    def hash(self) -> str:
+        """The sha256 of its weights."""
+        return weights_hash(self.model)
 
     def card(self) -> dict:
-        return {"hash": self.hash, "accuracy": self.accuracy}
+        """Return what sets and records say of it. Cards without "hash_of", of version 0.2, have another hash: that of
+        configuration and data.
+        """
+        card = {"hash": self.hash, "hash_of": "weights", "accuracy": self.accuracy}
+        card |= {"architecture": asdict(self.architecture)} if self.architecture else {}
+        card |= {"normalisation": list(map(list, self.normalisation))} if self.normalisation else {}
+        return card | ({"file": self.file} if self.file else {})
+
+    @staticmethod
+    def of(
+        model: nn.Module, data: ImageData, *, normalisation: Constants | None = None, layers: Sequence[str] | None = ()
+    ) -> "Teacher":
+        """Take any network as the teacher of a data set, after a look at it; it stays as it is.
+
+        Args:
+            model: images (n, C, H, W), normalised, → float32 logits (n, classes), output k for class k of the data.
+            normalisation: mean and std of each channel that it was trained with, of pixels in [0, 1]; None: the data's.
+            layers: that are to be matched, if they are known; None: the convolutions.
+        Raises:
+            ValueError: it cannot teach these data, or knows the classes in another order; the message says why.
+        """
+        made = Teacher(model, classes=data.class_names, normalisation=normalisation)
+        made._look(data, layers)
+        with frozen(model):
+            return replace(made, accuracy=accuracy(model, made.seen(data)))
+
+    @staticmethod
+    def load(
+        path: str | Path,
+        data: ImageData,
+        *,
+        model: str | None = None,
+        pooling: str | None = None,
+        order: Sequence[str] | None = None,
+        normalisation: Constants | None = None,
+    ) -> "Teacher":
+        """Read a teacher of a data set from a file of weights, or from a folder that `unidd import-teacher` wrote.
+
+        Args:
+            path: see `unidd.networks.weights.read_weights`.
+            model, pooling, order: what the file does not say, see `unidd.networks.weights.fit`.
+            normalisation: as in `of`; None: as the card says, else the data's.
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it cannot be read, is of another architecture, or cannot teach these data.
+        """
+        stored = read_weights(path)
+        network, config = fit(stored, data, model=model, pooling=pooling, order=order)
+        if "hash" in stored.card and order is None and stored.card["hash"] != weights_hash(network):
+            raise ValueError(f"the card beside {stored.path} belongs to other weights: copy both again")
+        known = {"classes": data.class_names, "architecture": config, "file": str(stored.path.resolve())}
+        found = Teacher(network, normalisation=normalisation or stored.constants, **known)
+        found._look(data)
+        seen = found.seen(data)
+        kept = order is None and stored.card.get("data") == seen.fingerprint
+        return replace(found, accuracy=stored.card["accuracy"] if kept else accuracy(network, seen))
+
+    def _look(self, data: ImageData, layers: Sequence[str] | None = ()) -> None:
+        """Raise what is wrong, and warn of what may be."""
+        seen = self.seen(data)
+        self.check(seen, layers)
+        if note := check_answers(self.model, seen).note:
+            warnings.warn(note, stacklevel=3)
+
+    def save(self, folder: str | Path, data: ImageData, source: str = "") -> Path:
+        """Write model.safetensors and card.json, which `load` reads.
+
+        Args:
+            data: it teaches.
+            source: where it comes from, for the card.
+        Raises:
+            ValueError: the package cannot build its architecture.
+        """
+        if self.architecture is None:
+            raise ValueError("the package cannot build this network again: keep its state dict and the code beside it")
+        seen = self.seen(data)
+        about = {"accuracy": self.accuracy, "name": data.name, "classes": data.class_names, "data": seen.fingerprint}
+        return save_weights(self.model, self.architecture, folder, (seen.mean, seen.std), {**about, "source": source})
+
+    def seen(self, data: ImageData) -> ImageData:
+        """Return the data set normalised as it was when the network was trained."""
+        if self.normalisation in (None, (data.mean, data.std)):
+            return data
+        return replace(data, normalisation=self.normalisation)
+
+    def check(self, data: ImageData, layers: Sequence[str] | None = (), *, gradient: bool = False) -> list[str]:
+        """Return the names of the layers that are matched; a ValueError says why it cannot teach the data.
+
+        Args:
+            layers, gradient: see `unidd.networks.checks.check_network`.
+        """
+        if self.classes and self.classes != data.class_names:
+            ours, theirs = next(pair for pair in zip_longest(self.classes, data.class_names) if pair[0] != pair[1])
+            number = self.classes.index(ours) if ours is not None else len(self.classes)
+            raise ValueError(
+                f"the teacher's classes are not those of {data.name}: class {number} is {ours!r} and {theirs!r}"
+            )
+        return check_network(self.model, data, layers, gradient=gradient)
 
 
-NOBODY = Teacher(nn.Identity(), float("nan"), "")  # in a teacher's place where none is needed
+NOBODY = Teacher(nn.Identity())  # in a teacher's place where none is needed
 
 
 def train(
@@ -84,15 +205,17 @@ def train(
     *,
     seed: int = 0,
     teacher: nn.Module | None = None,
+    prepare: Callable[[Tensor], Tensor] | None = None,
     progress: str | None = None,
 ) -> nn.Module:
     """Train `model` in place and return it in eval mode.
 
     Args:
-        images: network input (n, C, H, W), on the model's device.
+        images: (n, C, H, W), on the model's device.
         labels: (n,).
         seed: of the order of images and of the augmentation.
         teacher: if given, its soft labels on the augmented images are learnt, else `labels`.
+        prepare: makes a batch of images the network's input, such as `ImageData.normalise`; None: they are.
         progress: title of a progress bar; None shows none.
     Source: UniDD, appendix (student: KL to the teacher's online soft labels).
     """
@@ -104,11 +227,13 @@ def train(
         config.epochs * batches * config.period,  # pyright: ignore[reportArgumentType]  may be no whole number
     )
     model.train()
-    with tqdm(total=config.epochs, desc=progress, disable=progress is None, leave=False) as bar:
+    labeller = frozen(teacher) if teacher else nullcontext()
+    with labeller, progress_bar(config.epochs, progress, shown=progress is not None, leave=False) as bar:
         for _ in range(config.epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
             for index in order.tensor_split(batches):
-                loss = _loss(model, images[index], labels[index], config, teacher, generator)
+                batch = prepare(images[index]) if prepare else images[index]
+                loss = _loss(model, batch, labels[index], config, teacher, generator)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -143,9 +268,9 @@ def _loss(model, images, labels, config: TrainConfig, teacher, generator) -> Ten
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: ImageData, batch: int = 500) -> float:
+def accuracy(model: nn.Module, data: ImageData, batch: int | None = None) -> float:
     """Return test accuracy in %."""
-    correct = 0
+    correct, batch = 0, batch or real_batch(data.size, data.device)
     for images, labels in zip(data.test.images.split(batch), data.test.labels.split(batch), strict=True):
         correct += int((model(data.normalise(images)).argmax(1) == labels).sum())
     return 100 * correct / len(data.test)
@@ -162,6 +287,8 @@ def teacher(
 ) -> Teacher:
     """Return the teacher of a data set: found by the hash of configuration and data, else trained and kept.
 
+    Its own hash is that of its weights, which differ from machine to machine.
+
     Args:
         cache: folder of teachers; by default the environment variable UNIDD_CACHE, else ~/.cache/unidd, + /teachers.
     Raises:
@@ -172,16 +299,18 @@ def teacher(
     network = build(model, data.channels, data.size, data.classes, seed).to(data.device)
     if not (folder / "card.json").exists():
         with atomic(folder / "model.safetensors") as temporary:
-            images = data.normalise(data.train.images)
-            train(network, images, data.train.labels, config, seed=seed, progress="teacher" if progress else None)
+            shown: dict = {"prepare": data.normalise, "progress": "teacher" if progress else None}
+            train(network, data.train.images, data.train.labels, config, seed=seed, **shown)
             save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
-        save_json({"accuracy": accuracy(network, data), "name": data.name, **identity}, folder / "card.json")
+        about = {"accuracy": accuracy(network, data), "name": data.name, "mean": data.mean, "std": data.std}
+        save_json({**about, "hash": weights_hash(network), **identity}, folder / "card.json")
     try:
         network.load_state_dict(load_file(folder / "model.safetensors", device=str(data.device)))
         card = json.loads((folder / "card.json").read_text())
     except (FileNotFoundError, SafetensorError, json.JSONDecodeError, RuntimeError) as error:
         raise ValueError(f"the teacher in {folder} is damaged ({error}): delete that folder") from None
-    return Teacher(network.eval().requires_grad_(False), card["accuracy"], folder.name)
+    network = network.eval().requires_grad_(False)
+    return Teacher(network, card["accuracy"], data.name, data.class_names, architecture=model)
 
 
 def teacher_folder(
@@ -191,7 +320,3 @@ def teacher_folder(
     identity = {"data": data.fingerprint, "model": asdict(model), "training": asdict(config), "seed": seed}
     digest = json_hash(identity)
     return cache_folder(cache) / "teachers" / digest, identity
-
-
-def cache_folder(cache: str | Path | None = None) -> Path:
-    return Path(cache or os.environ.get("UNIDD_CACHE") or "~/.cache/unidd").expanduser()
