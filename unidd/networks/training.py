@@ -233,10 +233,10 @@ def train(
         for _ in range(config.epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
             for index in order.tensor_split(batches):
-                batch = prepare(images[index]) if prepare else images[index]
-                loss = _loss(model, batch, labels[index], config, teacher, generator)
+                inputs = prepare(images[index]) if prepare else images[index]
                 optimizer.zero_grad()
-                loss.backward()
+                _loss(model, inputs, labels[index], config, teacher, generator).backward()
+                del inputs
                 optimizer.step()
                 schedule.step()
             bar.update()
