@@ -456,6 +456,14 @@ def test_a_teacher_of_other_classes_is_refused(names):
         known.check(other)
 
 
+def test_a_kept_teacher_knows_its_classes(tmp_path):
+    Teacher(net(), 50.0, architecture=OURS).save(tmp_path, data())
+    renamed = dataclasses.replace(data(), name="renamed", class_names=("ant", "wasp", "cat", "dog"))
+    with pytest.raises(ValueError, match=r"classes are not those of renamed: class 1 is 'bee' and 'wasp'; .*--order"):
+        Teacher.load(tmp_path, renamed)
+    assert Teacher.load(tmp_path, renamed, order=renamed.class_names).classes == renamed.class_names
+
+
 def test_a_teacher_sees_what_it_was_trained_with():
     seen = []
     made = net()

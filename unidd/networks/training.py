@@ -145,7 +145,8 @@ class Teacher:
         network, config = fit(stored, data, model=model, pooling=pooling, order=order)
         if "hash" in stored.card and order is None and stored.card["hash"] != weights_hash(network):
             raise ValueError(f"the card beside {stored.path} belongs to other weights: copy both again")
-        known = {"classes": data.class_names, "architecture": config, "file": str(stored.path.resolve())}
+        classes = data.class_names if order is not None else tuple(stored.card.get("classes", data.class_names))
+        known = {"classes": classes, "architecture": config, "file": str(stored.path.resolve())}
         found = Teacher(network, normalisation=normalisation or stored.constants, **known)
         found._look(data)
         seen = found.seen(data)
@@ -190,7 +191,8 @@ class Teacher:
             ours, theirs = next(pair for pair in zip_longest(self.classes, data.class_names) if pair[0] != pair[1])
             number = self.classes.index(ours) if ours is not None else len(self.classes)
             raise ValueError(
-                f"the teacher's classes are not those of {data.name}: class {number} is {ours!r} and {theirs!r}"
+                f"the teacher's classes are not those of {data.name}: class {number} is {ours!r} and {theirs!r}; "
+                "if they are the same, unidd import-teacher it with --order, the data set's names in the order of its outputs"
             )
         return check_network(self.model, data, layers, gradient=gradient)
 
