@@ -192,7 +192,7 @@ class Teacher:
             number = self.classes.index(ours) if ours is not None else len(self.classes)
             raise ValueError(
                 f"the teacher's classes are not those of {data.name}: class {number} is {ours!r} and {theirs!r}; "
-                "if they are the same, unidd import-teacher it with --order, the data set's names in the order of its outputs"
+                "if they are the same, unidd import-teacher it with --order, the data's names in its outputs' order"
             )
         return check_network(self.model, data, layers, gradient=gradient)
 
