@@ -183,7 +183,7 @@ def test_another_student_and_another_teacher(unidd, here, digits):
     assert unidd(*task, "--model", "resnet18", "--labels", "hard")[0] == 0
     note = "note: soft labels come from another teacher"
     assert note not in unidd(*task, "--labels", "online-soft")[2]
-    other = dataclasses.replace(SyntheticSet.load(digits), teacher={"hash": "other", "accuracy": 50.0})
+    other = dataclasses.replace(SyntheticSet.load(digits), teacher={"hash": "other", "hash_of": "weights"})
     assert note in unidd("evaluate", other.save(here / "other"), *task[2:], "--labels", "online-soft")[2]
 
 

@@ -16,6 +16,7 @@ from unidd.core.matching import Matching, step_loss
 from unidd.core.statistics import RealSide, real_statistics
 from unidd.data.augment import flip, random_resized_crop, roll
 from unidd.data.synthetic import SyntheticSet
+from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.descent import Position, steps
 from unidd.engine.run import Run
 from unidd.methods.cfm import CFM
@@ -428,6 +429,30 @@ def test_the_teacher_is_left_as_it_was():
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.model.modules())
     assert all(parameter.grad is None for parameter in model.model.parameters())
     assert not model.model.training
+
+
+@pytest.mark.parametrize("changes", [{}, {"signal": "mix"}, {"filter": "none"}, {"precision": "float64"}], ids=str)
+def test_a_teacher_left_in_training_mode_gives_the_same_images_and_stays_as_it_was(changes, tmp_path):
+    expected = CFM(steps=2, **changes).distill(data(), teacher(), Run(2)).images
+    model = teacher()
+    model.model.train().requires_grad_()
+    before, kept, cut_off = copy.deepcopy(model.model.state_dict()), Checkpoint(tmp_path / "run"), [True]
+
+    class Killed(CFM):
+        def beta_at(self, b, rounds):
+            if b == 1 and cut_off:
+                raise InterruptedError
+            return super().beta_at(b, rounds)
+
+    with pytest.raises(InterruptedError):
+        Killed(steps=2, **changes).distill(data(), model, Run(2, checkpoint=kept))
+    assert kept.path.exists()
+    assert all(torch.equal(before[name], value) for name, value in model.model.state_dict().items())
+    assert all(module.training for module in model.model.modules())
+    assert all(p.requires_grad and p.grad is None for p in model.model.parameters())
+    cut_off.clear()
+    made = Killed(steps=2, **changes).distill(data(), model, Run(2, checkpoint=kept))
+    assert torch.equal(made.images, expected)
 
 
 def test_the_iterator_shows_every_round():

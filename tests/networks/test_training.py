@@ -13,6 +13,7 @@ from toys import randn
 
 from unidd.data.datasets import Split
 from unidd.networks import training
+from unidd.networks.evaluation import evaluate_images
 from unidd.networks.models import ModelConfig, build, weights_hash
 from unidd.networks.training import TrainConfig, accuracy, teacher, teacher_folder, train
 
@@ -190,6 +191,56 @@ def test_training_ends_in_eval_mode_and_trains_in_train_mode(digits):
     model.register_forward_pre_hook(lambda net, _: modes.append(net.training))
     assert not train(model, digits.normalise(digits.train.images[:20]), digits.train.labels[:20], BRIEF).training
     assert modes == [True]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainConfig(epochs=2, batch=32),
+        TrainConfig(epochs=1, batch=50, optimizer="adamw", crop="resized", cutmix=True),
+        TrainConfig(epochs=1, batch=1000),
+    ],
+    ids=["sgd", "cutmix", "one batch"],
+)
+@pytest.mark.parametrize("labels", ["hard", "soft"])
+def test_images_prepared_batch_by_batch_give_the_same_bits(digits, config, labels):
+    images, y, sizes = digits.train.images[:100], digits.train.labels[:100], []
+    taught = build(MODEL, 1, 8, 10, seed=9).eval() if labels == "soft" else None
+
+    def prepare(part):
+        assert part.dtype == torch.uint8
+        sizes.append(len(part))
+        return digits.normalise(part)
+
+    at_once = train(build(MODEL, 1, 8, 10), digits.normalise(images), y, config, seed=2, teacher=taught)
+    in_batches = train(build(MODEL, 1, 8, 10), images, y, config, seed=2, teacher=taught, prepare=prepare)
+    assert weights_hash(at_once) == weights_hash(in_batches)
+    assert max(sizes) <= config.batch
+    assert sum(sizes) == 100 * config.epochs
+
+
+def test_no_more_than_a_batch_of_floats_is_held(digits, cache, monkeypatch):
+    """By a teacher, its test, and students; whatever the size of the data set."""
+    sizes, normalise = [], type(digits).normalise
+    monkeypatch.setattr(type(digits), "normalise", lambda data, x: sizes.append(len(x)) or normalise(data, x))
+    teacher(digits, MODEL, BRIEF, progress=False)
+    images, y = digits.train.images, digits.train.labels
+    evaluate_images(images, y, digits, MODEL, BRIEF, [0], progress=False)
+    assert sum(sizes) == 2 * (len(digits.train) + len(digits.test))
+    assert max(sizes) <= max(BRIEF.batch, 500)
+
+
+def test_a_teacher_in_training_mode_labels_as_in_eval_mode_and_stays_as_it_was(digits):
+    images, y = digits.normalise(digits.train.images[:60]), digits.train.labels[:60]
+    students, before = [], None
+    for mode in (True, False):
+        taught = build(MODEL, 1, 8, 10, seed=9).train(mode)
+        before = weights_hash(taught)
+        students.append(weights_hash(train(build(MODEL, 1, 8, 10), images, y, BRIEF, teacher=taught)))
+        assert weights_hash(taught) == before
+        assert all(module.training == mode for module in taught.modules())
+        assert all(p.requires_grad and p.grad is None for p in taught.parameters())
+    assert students[0] == students[1]
 
 
 def test_progress_is_shown_when_it_has_a_title(capsys, terminal):

@@ -34,7 +34,7 @@ class SyntheticSet:
         class_names: in the order of the data set's labels.
         mean, std: per channel, for the network's input: (images − mean) / std.
         config: what made the images.
-        teacher: {"hash", "accuracy"} of the network they were distilled with; empty if none.
+        teacher: card of the network they were distilled with, see `Teacher.card`; empty if none.
         history: one entry a round: b, β and the last loss terms.
         versions: of the software that made them.
         soft: labels float32 (n, classes) that came with the images, as they were stored; None if there are none.

@@ -50,10 +50,10 @@ def check_network(
             _logits(model, again := _Calls(model, names), images, data)
     if [tensor._version for tensor in held] != before:
         raise ValueError("the network changes its own weights or buffers in eval mode: give one that does not")
-    if gradient and not _reaches(logits, x):
-        raise ValueError("no gradient reaches the images: is the forward pass under torch.no_grad, or detached?")
     for found in (calls, again):
         found.check(len(images))
+    if gradient and not _reaches(logits, x):
+        raise ValueError("no gradient reaches the images: is the forward pass under torch.no_grad, or detached?")
     if layers is None and calls.see_only(x) and _linear(model):
         raise ValueError(f"{_join(names)} would be matched alone, whose input is the image itself: {_advice(model)}")
     return names
@@ -100,7 +100,10 @@ def _logits(model: nn.Module, calls: "_Calls", x: Tensor, data: ImageData) -> Te
 def _reaches(logits: Tensor, x: Tensor) -> bool:
     if not logits.requires_grad:
         return False
-    (gradient,) = torch.autograd.grad(logits.logsumexp(1).sum(), x, allow_unused=True)
+    try:
+        (gradient,) = torch.autograd.grad(logits.logsumexp(1).sum(), x, allow_unused=True)
+    except RuntimeError as error:
+        raise ValueError(f"the network has no gradient: {str(error).splitlines()[0]}") from error
     return gradient is not None
 
 

@@ -144,7 +144,8 @@ class Teacher:
         network, config = fit(stored, data, model=model, pooling=pooling, order=order)
         if "hash" in stored.card and order is None and stored.card["hash"] != weights_hash(network):
             raise ValueError(f"the card beside {stored.path} belongs to other weights: copy both again")
-        known = {"classes": data.class_names, "architecture": config, "file": str(stored.path.resolve())}
+        classes = data.class_names if order is not None else tuple(stored.card.get("classes", data.class_names))
+        known = {"classes": classes, "architecture": config, "file": str(stored.path.resolve())}
         found = Teacher(network, normalisation=normalisation or stored.constants, **known)
         found._look(data)
         seen = found.seen(data)
@@ -189,7 +190,8 @@ class Teacher:
             ours, theirs = next(pair for pair in zip_longest(self.classes, data.class_names) if pair[0] != pair[1])
             number = self.classes.index(ours) if ours is not None else len(self.classes)
             raise ValueError(
-                f"the teacher's classes are not those of {data.name}: class {number} is {ours!r} and {theirs!r}"
+                f"the teacher's classes are not those of {data.name}: class {number} is {ours!r} and {theirs!r}; "
+                "if they are the same, unidd import-teacher it with --order, the data's names in its outputs' order"
             )
         return check_network(self.model, data, layers, gradient=gradient)
 
@@ -232,10 +234,10 @@ def train(
         for _ in range(config.epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
             for index in order.tensor_split(batches):
-                batch = prepare(images[index]) if prepare else images[index]
-                loss = _loss(model, batch, labels[index], config, teacher, generator)
+                inputs = prepare(images[index]) if prepare else images[index]
                 optimizer.zero_grad()
-                loss.backward()
+                _loss(model, inputs, labels[index], config, teacher, generator).backward()
+                del inputs
                 optimizer.step()
                 schedule.step()
             bar.update()
