@@ -24,6 +24,7 @@ from .bench.planning import plan
 from .bench.records import save_record
 from .data.datasets import NAMES, ImageData, load
 from .data.exchange import from_files, from_imagefolder, to_ddranking, to_imagefolder, to_vico
+from .data.exchange_names import same
 from .data.synthetic import SyntheticSet
 from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
@@ -49,6 +50,8 @@ class Task:
         dataset: photos, digits, fashion-mnist, cifar10, cifar100, or a folder with train/<class>/ and test/<class>/.
         ipc: images per class.
         seed: of the starting images and the augmentation.
+        start: a set to start from in place of random real images, as distill, import or export left it; ipc is then
+            that of the set, or smaller: its first images of each class.
         model: architecture of the teacher: convnet, resnet18, or a torchvision model.
         budget: widths, steps and epochs.
         out: folder for images.safetensors, card.json and preview.png.
@@ -61,6 +64,7 @@ class Task:
     dataset: str = "photos"
     ipc: int = 1
     seed: int = 0
+    start: Path | None = None
     model: str = "convnet"
     budget: Budget = "embedded"
     out: Path = Path("distilled")
@@ -96,20 +100,42 @@ def distill(method: Method, task: Task) -> None:
     cell, out = task.cell(method), task.out
     ranks, device = Ranks.join(task.device)
     data = _first_alone(ranks, lambda: load(task.dataset, task.root, device))
-    cell.check(data, ranks=ranks)
+    start = ranks.from_first(lambda: _start(task, data))
+    cell.check(data, ranks=ranks, start=start)
     ranks.from_first(lambda: check_writable(out))
     with Checkpoint(out, overwrite=task.overwrite, ranks=ranks) as checkpoint:
         ranks.from_first(lambda: _check_free(checkpoint, task.overwrite))
         if isinstance(method, Descending):
-            checkpoint.check(method.identity(data, cell.run(task.seed)))
+            checkpoint.check(method.identity(data, cell.run(task.seed, start=start)))
         teacher = _teacher(cell, data, ranks)
-        options = {"checkpoint": checkpoint, "save_every": task.save_every, "ranks": ranks, "progress": True}
+        options = {
+            "checkpoint": checkpoint,
+            "save_every": task.save_every,
+            "ranks": ranks,
+            "progress": True,
+            "start": start,
+        }
         result = cell.distill(task.seed, data, teacher, **options)
         if ranks.first:
             _write(result, out)
             checkpoint.remove()
             print(f"{len(result)} images in {out}; next: unidd evaluate {out}")
     ranks.leave()
+
+
+def _start(task: Task, data: ImageData) -> SyntheticSet | None:
+    """The set to start from, its first images of each class where it has more, and only the classes of the data."""
+    if task.start is None:
+        return None
+    whole = _set(task.start)
+    names, those = ({same(name) for name in of.class_names} for of in (whole, data))
+    start = whole.only(data.class_names) if names > those else whole
+    start = start.first(task.ipc) if min(start.counts) > task.ipc else start
+    if len(start) < len(whole):
+        print(f"starting from {len(start)} of the {len(whole)} images of {task.start}", file=sys.stderr)
+    if start.soft is not None:
+        print(f"note: the soft labels of {task.start} are not taken over", file=sys.stderr)
+    return start
 
 
 def _teacher(cell: Cell, data: ImageData, ranks: Ranks) -> Teacher:
@@ -126,7 +152,8 @@ def forecast(method: Method, task: Task) -> None:
     cell = task.cell(method)
     if sys.stderr.isatty():
         print("measuring a few real steps …", file=sys.stderr)
-    found = plan(cell, out=task.out, save_every=task.save_every, root=task.root, device=task.device)
+    start = task.start and _start(task, load(task.dataset, task.root))
+    found = plan(cell, out=task.out, save_every=task.save_every, start=start, root=task.root, device=task.device)
     print(found.text())
     found.check()
 
@@ -388,7 +415,7 @@ def _of_method(command: str, name: str, *arguments: str) -> None:
     cls, work = methods.find(name), OF_A_METHOD[command]
     default, flat = budgeted(cls, _budget(arguments)), tyro.conf.arg(name="")
     kind = Task if cls.has_ipc else WholeTask
-    parts = [("method", Annotated[cls, flat], default), ("task", Annotated[kind, flat], kind())]
+    parts = [("method", Annotated[cls, flat], default), ("task", Annotated[kind, flat], kind(ipc=_ipc(arguments)))]
     options = make_dataclass("Options", parts)
     docs = [inspect.getdoc(work), (inspect.getdoc(cls) or "").split("Args:")[0].strip()]
     about = "\n\n".join([*docs, f"Filter: {cls.acts_as}", f"Source: {cls.source}", f"Labels: {cls.labels}"])
@@ -398,9 +425,21 @@ def _of_method(command: str, name: str, *arguments: str) -> None:
 
 def _budget(arguments: Sequence[str]) -> str:
     """Return the budget that is asked for, which decides the defaults of a method."""
+    found = _option("budget", arguments)
+    return found if found in BUDGETS else Task.budget
+
+
+def _ipc(arguments: Sequence[str]) -> int:
+    """Return the images per class unless they are asked for: those of the set to start from."""
+    start = _option("start", arguments)
+    with contextlib.suppress(ValueError, OSError):  # it is said when the set is looked at
+        return max(1, min(_set(Path(start)).counts)) if start else Task.ipc
+    return Task.ipc
+
+
+def _option(name: str, arguments: Sequence[str]) -> str | None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--budget", default=Task.budget)
+    parser.add_argument(f"--{name}")
     with contextlib.suppress(argparse.ArgumentError):  # tyro says what is wrong
-        if (found := parser.parse_known_args(arguments)[0].budget) in BUDGETS:
-            return found
-    return Task.budget
+        return getattr(parser.parse_known_args(arguments)[0], name)
+    return None
