@@ -264,9 +264,10 @@ def teach(data: ImageData, model: str = "convnet", budget: str = "embedded", *, 
 def distill(
     data: ImageData,
     method: str = "cfm",
-    ipc: int | None = 1,
+    ipc: int | None = None,
     seed: int = 0,
     *,
+    start: SyntheticSet | None = None,
     model: str = "convnet",
     budget: str = "embedded",
     teacher: Teacher | None = None,
@@ -279,8 +280,9 @@ def distill(
     Args:
         data: from `unidd.load`, or any `ImageData`.
         method: for `unidd.find`.
-        ipc: images per class.
+        ipc: images per class; by default one, or as many as `start` has.
         seed: of the starting images and of every draw.
+        start: a set whose images are where the descent starts, in place of random real ones.
         model, budget: of the teacher, and what the budget says of the method.
         teacher: in place of the one that `teach` gives.
         checkpoint: where the state is kept.
@@ -293,7 +295,9 @@ def distill(
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     made = budgeted(methods.find(method), budget, **settings)
-    asked = Run(1 if ipc is None else ipc, seed, checkpoint, progress=progress)
+    if ipc is None:
+        ipc = max(1, min(start.counts)) if isinstance(start, SyntheticSet) else 1
+    asked = Run(ipc, seed, checkpoint, progress=progress, start=start)
     made.check(data, asked)
     if teacher is None:
         teacher = teach(data, model, budget, progress=progress) if made.needs_teacher else NOBODY

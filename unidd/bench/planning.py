@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.datasets import ImageData, load
+from ..data.synthetic import SyntheticSet
 from ..engine.descent import Descent, Start
 from ..engine.realside import kept_statistics
 from ..engine.run import Run
@@ -187,6 +188,7 @@ def plan(
     seed: int | None = None,
     out: str | Path = ".",
     save_every: int = 0,
+    start: SyntheticSet | None = None,
     root: str | Path | None = None,
     device: str = "cpu",
 ) -> Plan:
@@ -195,13 +197,13 @@ def plan(
     Args:
         seed: by default the cell's first.
         out: where the set is to lie, for the disk's free space.
-        save_every: see `unidd.engine.run.Run`.
+        save_every, start: see `unidd.engine.run.Run`.
         root: where downloads lie.
     Raises:
         ValueError: the data, the model or the settings are wrong; not even a step fits the memory.
     """
     available = available_memory(device)
-    run = cell.run(cell.seeds[0] if seed is None else seed, save_every=save_every)
+    run = cell.run(cell.seeds[0] if seed is None else seed, save_every=save_every, start=start)
     with ProcessPoolExecutor(1, get_context("spawn"), _become_small_run, (device, available)) as pool:
         try:
             found = pool.submit(_measure_there, cell, run, root, device, time.time()).result()
@@ -231,7 +233,7 @@ def measure(cell: Cell, run: Run, data: ImageData, began: float | None = None) -
     Raises:
         ValueError: a step does not fit the memory; the message says what does.
     """
-    cell.check(data)
+    cell.check(data, start=run.start)
     method, training = cell.method, cell.training()
     folder = teacher_folder(data, cell.network(), training)[0]
     to_train = method.needs_teacher and not (folder / "card.json").exists()

@@ -6,8 +6,11 @@ configuration, teacher, versions, and the checksum that ties it to the tensors.
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +20,7 @@ from torch import Tensor
 
 from ..files import atomic, versions
 from .datasets import ImageData
+from .exchange_names import same
 from .grids import grid
 
 CARD = ("class_names", "mean", "std", "config", "teacher", "history", "versions")
@@ -92,11 +96,74 @@ class SyntheticSet:
         images = split.images.float().div_(255)
         return SyntheticSet(images, split.labels, data.class_names, data.mean, data.std, config or {})
 
+    @property
+    def counts(self) -> list[int]:
+        """The number of images of each class."""
+        return torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+
+    def first(self, ipc: int) -> "SyntheticSet":
+        """Take the first `ipc` images of each class, as they stand in the set: the first rounds of a distilled one.
+
+        The card says so under config["first"]; the history is that of these rounds.
+
+        Raises:
+            ValueError: ipc is below 1, or above the number of images of a class.
+        """
+        fewest = min(self.counts)
+        if not isinstance(ipc, int) or not 1 <= ipc <= fewest:
+            of = self.class_names[self.counts.index(fewest)]
+            raise ValueError(f"a set with {fewest} images of {of!r} has no first {ipc} of each class")
+        counts, order = torch.tensor(self.counts), self.labels.cpu().argsort(stable=True)
+        place = torch.arange(len(order)) - (counts.cumsum(0) - counts).repeat_interleave(counts)  # within the class
+        history = [entry for entry in self.history if entry.get("b", 0) < ipc]
+        return self._part(order[place < ipc].sort().values, {"first": ipc}, history=history)
+
+    def only(self, classes: Sequence[str]) -> "SyntheticSet":
+        """Take the images of some classes, whose labels become 0, 1, … in the order they are named in.
+
+        The card says so under config["only"]. Soft labels keep the columns of these classes; those of probabilities
+        are divided by their sum.
+
+        Args:
+            classes: names of classes.
+        Raises:
+            ValueError: a name is no class of the set or named twice, or none is named; none of them has an image.
+        """
+        index = {same(name): k for k, name in enumerate(self.class_names)}
+        asked = [] if isinstance(classes, str) else [same(str(name)) for name in classes]
+        if not asked or not set(asked) <= set(index) or len(set(asked)) < len(asked):
+            odd = [name for name in asked if name not in index]
+            what = f"there is no {', '.join(odd[:3])}" if odd else f"name each once in a list, not {classes!r}"
+            raise ValueError(f"some of the set's classes ({', '.join(self.class_names[:10])}, …): {what}")
+        numbers = [index[name] for name in asked]
+        label = torch.full((len(self.class_names),), -1)
+        label[numbers] = torch.arange(len(numbers))
+        names, found = tuple(self.class_names[k] for k in numbers), label[self.labels.cpu()]
+        if not (found >= 0).any():
+            raise ValueError(f"the set has no image of {', '.join(names[:10])}")
+        soft = None if self.soft is None else _columns(self.soft, numbers)
+        changes = {"class_names": names, "labels": found.to(self.labels.device), "soft": soft}
+        return self._part((found >= 0).nonzero().flatten(), {"only": list(names)}, **changes)
+
+    def _part(self, numbers: Tensor, said: dict, **changes: Any) -> "SyntheticSet":
+        """The images of these numbers, after some changes to the whole; the card says which part it is."""
+        numbers = numbers.to(self.images.device)
+        tensors = {name: changes.pop(name, getattr(self, name)) for name in ("images", "labels", "soft")}
+        taken = {name: None if tensor is None else tensor[numbers] for name, tensor in tensors.items()}
+        return replace(self, **taken, **changes, config={**self.config, **said})
+
+    @cached_property
+    def sha256(self) -> str:
+        """The sha256 of `images.safetensors` as `save` writes it: of pixels, labels and soft labels."""
+        return hashlib.sha256(self._payload()).hexdigest()
+
+    def _payload(self) -> bytes:
+        tensors_of = {"images": self.images, "labels": self.labels} | ({} if self.soft is None else {"soft": self.soft})
+        return dump_tensors({name: tensor.cpu().contiguous() for name, tensor in tensors_of.items()})
+
     def save(self, folder: str | Path) -> Path:
         """Write `images.safetensors` and `card.json`; what stood there stays whole if writing fails."""
-        folder = Path(folder)
-        tensors_of = {"images": self.images, "labels": self.labels} | ({} if self.soft is None else {"soft": self.soft})
-        payload = dump_tensors({name: tensor.cpu().contiguous() for name, tensor in tensors_of.items()})
+        folder, payload = Path(folder), self._payload()
         card = {name: getattr(self, name) for name in CARD}
         card |= {"format": 1, "shape": list(self.images.shape), "sha256": hashlib.sha256(payload).hexdigest()}
         with atomic(folder / "card.json") as text, atomic(folder / "images.safetensors") as tensors:
@@ -154,6 +221,13 @@ def choose(data: ImageData, ipc: int, seed: int = 0) -> Tensor:
         index = (data.train.labels == k).nonzero().flatten().cpu()
         chosen.append(index[torch.randperm(len(index), generator=generator)[:ipc]])
     return torch.stack(chosen, 1).flatten().to(data.device)
+
+
+def _columns(soft: Tensor, numbers: list[int]) -> Tensor:
+    """Some columns of soft labels; of probabilities, what they are among these classes."""
+    probabilities = bool((soft >= 0).all()) and float((soft.sum(1) - 1).abs().max()) < 1e-3
+    taken = soft[:, numbers]
+    return taken / taken.sum(1, keepdim=True).clamp(min=torch.finfo(soft.dtype).tiny) if probabilities else taken
 
 
 def read_card(folder: Path) -> dict:

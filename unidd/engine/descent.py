@@ -9,13 +9,18 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
 
 from ..data.datasets import ImageData
-from ..data.synthetic import choose
+from ..data.exchange_names import same
+from ..data.synthetic import SyntheticSet, choose
 from .parallel import Ranks
+
+if TYPE_CHECKING:
+    from .run import Run
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Start:
         numbers: which of them, (n,).
         sizes: images of each batch; they add up to n.
         groups: batches of a round.
+        given: whether they are those of a set that was given, and not chosen.
     """
 
     images: Tensor
@@ -35,6 +41,49 @@ class Start:
     numbers: Tensor
     sizes: tuple[int, ...]
     groups: int = 1
+    given: bool = False
+
+    @staticmethod
+    def of(data: ImageData, run: "Run", group: int = 0) -> "Start":
+        """Return what a run starts from: the set it was given, or else random real images.
+
+        Args:
+            group: see `real`.
+        Raises:
+            ValueError: ipc is out of range, or the set does not fit the data.
+        """
+        if run.start is None:
+            return Start.real(data, run.ipc, run.seed, group)
+        return Start.from_set(run.start, data, run.ipc, group)
+
+    @staticmethod
+    def from_set(start: SyntheticSet, data: ImageData, ipc: int, group: int = 0) -> "Start":
+        """Take the images of a set, in its order within each class; classes are matched by name.
+
+        Args:
+            group: see `real`.
+        Raises:
+            ValueError: the set has other classes, images of another shape, or not `ipc` of each class.
+        """
+        shapes = [tuple(images.shape[1:]) for images in (start.images, data.train.images)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"the images to start from are {shapes[0]}, those of {data.name} {shapes[1]}")
+        labels = _classes(start, data)[start.labels.cpu()]
+        counts = torch.bincount(labels, minlength=data.classes).tolist()
+        wrong = [k for k, n in enumerate(counts) if n != ipc]
+        if wrong:
+            k = min(wrong, key=counts.__getitem__)
+            advice = (
+                f"take its first {ipc}, as set.first({ipc}) does" if counts[k] > ipc else f"ask for ipc {counts[k]}"
+            )
+            advice = advice if counts[k] else "every class needs one"
+            raise ValueError(
+                f"the set to start from has {counts[k]} images of {data.class_names[k]!r}, not {ipc}: {advice}"
+            )
+        numbers = labels.argsort(stable=True).view(data.classes, ipc).T.flatten()
+        images, labels, numbers = (t.to(data.device) for t in (start.images, labels, numbers))
+        sizes = _group_sizes(data.classes, group)
+        return Start(images, labels, numbers, sizes * ipc, len(sizes), given=True)
 
     @staticmethod
     def real(data: ImageData, ipc: int, seed: int, group: int = 0) -> "Start":
@@ -45,10 +94,7 @@ class Start:
         Raises:
             ValueError: ipc is below 1 or above the size of a class.
         """
-        numbers = choose(data, ipc, seed)
-        sizes = tuple(
-            min(group or data.classes, data.classes - k) for k in range(0, data.classes, group or data.classes)
-        )
+        numbers, sizes = choose(data, ipc, seed), _group_sizes(data.classes, group)
         return Start(data.train.images, data.train.labels, numbers, sizes * ipc, len(sizes))
 
     def batches(self, ranks: Ranks, steps: int) -> Iterator["Batch"]:
@@ -60,6 +106,24 @@ class Start:
             b, group = divmod(number, self.groups)
             yield Batch(number, b, group, numbers, self.labels[numbers], first, (own.start, size), steps)
             first += size
+
+
+def _group_sizes(classes: int, group: int) -> tuple[int, ...]:
+    """How many classes each group of a round has."""
+    return tuple(min(group or classes, classes - k) for k in range(0, classes, group or classes))
+
+
+def _classes(start: SyntheticSet, data: ImageData) -> Tensor:
+    """Which class of the data each class of a set is, by name."""
+    index = {same(name): k for k, name in enumerate(data.class_names)}
+    names = [same(name) for name in start.class_names]
+    if set(names) != set(index) or len(names) != len(index):
+        missing, more = sorted(set(index) - set(names)), sorted(set(names) - set(index))
+        said = [f"has no {', '.join(missing[:3])}"] if missing else []
+        said += [f"also has {', '.join(more[:3])} (set.only takes some classes)"] if more else []
+        what = " and ".join(said) or "names a class twice"
+        raise ValueError(f"the set to start from is not of the classes of {data.name}: it {what}")
+    return torch.tensor([index[name] for name in names])
 
 
 @dataclass(frozen=True)
