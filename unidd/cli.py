@@ -23,9 +23,9 @@ from .bench.machine import keep_memory
 from .bench.planning import plan
 from .bench.records import save_record
 from .data.datasets import NAMES, ImageData, load
-from .data.exchange import from_files, from_imagefolder, to_ddranking, to_imagefolder, to_vico
+from .data.exchange import from_files, read_set, to_ddranking, to_huggingface, to_imagefolder, to_vico
 from .data.exchange_names import same
-from .data.synthetic import SyntheticSet
+from .data.synthetic import SyntheticSet, made_from
 from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
 from .files import check_writable
@@ -77,7 +77,7 @@ class Task:
         if self.save_every < 0:
             raise ValueError(f"save-every must be a number of steps from 0, not {self.save_every}")
         ipc = self.ipc if method.has_ipc else None
-        return Cell(method, self.dataset, self.model, ipc, (self.seed,), self.budget)
+        return Cell(method, _lasting(self.dataset), self.model, ipc, (self.seed,), self.budget)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _start(task: Task, data: ImageData) -> SyntheticSet | None:
     """The set to start from, its first images of each class where it has more, and only the classes of the data."""
     if task.start is None:
         return None
-    whole = _set(task.start)
+    whole = read_set(task.start)
     names, those = ({same(name) for name in of.class_names} for of in (whole, data))
     start = whole.only(data.class_names) if names > those else whole
     start = start.first(task.ipc) if min(start.counts) > task.ipc else start
@@ -136,6 +136,12 @@ def _start(task: Task, data: ImageData) -> SyntheticSet | None:
     if start.soft is not None:
         print(f"note: the soft labels of {task.start} are not taken over", file=sys.stderr)
     return start
+
+
+def _lasting(dataset: str) -> str:
+    """What a card calls a data set: its name, or where its folder lies, seen from anywhere."""
+    folder = Path(dataset).expanduser()
+    return str(folder.resolve()) if dataset not in NAMES and folder.is_dir() else dataset
 
 
 def _teacher(cell: Cell, data: ImageData, ranks: Ranks) -> Teacher:
@@ -207,14 +213,15 @@ def assess(
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """
-    synthetic = _set(folder)
+    synthetic = read_set(folder)
     card, ipc = synthetic.config.get("cell", {}), max(1, len(synthetic) // len(synthetic.class_names))
     check_seeds(seeds)
     teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
     model = model or teacher_model
     if record:
         check_writable(record.parent)
-    data = load(dataset or _dataset_of(card, folder), root, device)
+    data = load(dataset or _dataset_of(synthetic, folder), root, device)
+    _say_if_changed(synthetic, data)
     pairs = list(zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=False))
     foreign = len(synthetic.mean) == data.channels and any(abs(a - b) > 1e-3 for a, b in pairs)
     if dataset and foreign:  # a set of others, with the constants of their code
@@ -238,17 +245,21 @@ def assess(
         save_record(set_record(synthetic, data, name, model, budget, seeds, ours, of_teacher), record)
 
 
-def _set(folder: Path) -> SyntheticSet:
-    """A set in our own format, or in a folder of pictures with our card."""
-    ours = (folder / "images.safetensors").exists() or not (folder / "card.json").is_file()
-    pictures = not ours and any(folder.glob("*/*.png"))
-    return from_imagefolder(folder) if pictures else SyntheticSet.load(folder)
-
-
-def _dataset_of(card: dict, folder: Path) -> str:
-    if "dataset" not in card:
+def _dataset_of(synthetic: SyntheticSet, folder: Path) -> str:
+    """The data set that a card names, if it is still where it was."""
+    config = synthetic.config
+    name = config.get("cell", {}).get("dataset") or config.get("data", {}).get("name")
+    if not name or (name not in NAMES and "cell" not in config):  # a name alone does not say where a folder lies
         raise ValueError(f"the card of {folder} names no data set: say --dataset")
-    return card["dataset"]
+    if name not in NAMES and not Path(name).expanduser().is_dir():
+        raise ValueError(f"{name}, from which {folder} was made, is not there: say --dataset, and where it lies now")
+    return name
+
+
+def _say_if_changed(synthetic: SyntheticSet, data: ImageData) -> None:
+    known = synthetic.config.get("data", {}).get("fingerprint")
+    if known and known != data.fingerprint:
+        print(f"note: the images of {data.name} are not those that the set was made from", file=sys.stderr)
 
 
 def _print(name: str, accuracies: dict[str, list[float]]) -> None:
@@ -287,6 +298,7 @@ def catalogue() -> None:
 
 EXPORTS: dict[str, Callable[[SyntheticSet, Path], Path]] = {
     "imagefolder": to_imagefolder,
+    "huggingface": to_huggingface,
     "vico": to_vico,
     "ddranking": to_ddranking,
 }
@@ -297,13 +309,14 @@ def send(folder: Annotated[Path, tyro.conf.Positional], to: str, out: Path) -> N
 
     Args:
         folder: what `unidd distill` or `unidd import` wrote.
-        to: imagefolder (8-bit PNG files, a folder a class), vico (the .pt file of DC, DSA and DM), or ddranking
-            (images.pt, labels.pt and, if it is known, lr.pt).
+        to: imagefolder (8-bit PNG files, a folder a class), huggingface (parquet with the same pixels, and a README,
+            for `datasets`), vico (the .pt file of DC, DSA and DM), or ddranking (images.pt, labels.pt and, if it is
+            known, lr.pt).
         out: a new folder; for vico, a new file.
     """
     if to not in EXPORTS:
         raise ValueError(f"unknown format {to!r}: choose one of {', '.join(EXPORTS)}")
-    synthetic = _set(folder)
+    synthetic = read_set(folder)
     check_writable(out.parent)
     EXPORTS[to](synthetic, out)
     print(f"{len(synthetic)} images in {out}")
@@ -352,9 +365,8 @@ def receive(
     said: dict[str, Any] = {"space": space, "mean": mean, "std": std, "order": order, "ipc": ipc}
     synthetic = from_files(path, data=data, number=number, factor=factor, **said)
     check_fits(synthetic, data)
-    source = dataset if dataset in NAMES else str(Path(dataset).expanduser().resolve())
-    cell = {**synthetic.config.get("cell", {}), "dataset": source}
-    synthetic = replace(synthetic, config={**synthetic.config, "cell": cell})
+    cell = {**synthetic.config.get("cell", {}), "dataset": _lasting(dataset)}
+    synthetic = replace(synthetic, config={**synthetic.config, "cell": cell, "data": made_from(data)})
     synthetic.save(out)
     synthetic.preview(scale=max(1, 96 // synthetic.images.shape[-1])).save(out / "preview.png")
     for what, value in synthetic.config.get("import", {}).items():
@@ -433,7 +445,7 @@ def _ipc(arguments: Sequence[str]) -> int:
     """Return the images per class unless they are asked for: those of the set to start from."""
     start = _option("start", arguments)
     with contextlib.suppress(ValueError, OSError):  # it is said when the set is looked at
-        return max(1, min(_set(Path(start)).counts)) if start else Task.ipc
+        return max(1, min(read_set(start).counts)) if start else Task.ipc
     return Task.ipc
 
 
