@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import methods
 from ..data.datasets import NAMES, ImageData, load
-from ..data.synthetic import SyntheticSet
+from ..data.synthetic import SyntheticSet, made_from
 from ..engine.run import Run
 from ..methods import Method
 from ..networks.evaluation import REGIMES, check_fits, evaluate_images
@@ -191,7 +191,7 @@ class Cell:
     def distill(self, seed: int, data: ImageData, teacher: Teacher = NOBODY, **options: Any) -> SyntheticSet:
         """Return the set of one seed, its card naming this cell."""
         made = self.method.distill(data, teacher, self.run(seed, **options))
-        return replace(made, config=made.config | {"cell": self.parameters()})
+        return replace(made, config=made.config | {"data": made_from(data), "cell": self.parameters()})
 
     def accuracies(
         self, synthetic: SyntheticSet, data: ImageData, teacher: Teacher | None, seed: int, **options: Any
@@ -301,7 +301,8 @@ def distill(
     made.check(data, asked)
     if teacher is None:
         teacher = teach(data, model, budget, progress=progress) if made.needs_teacher else NOBODY
-    return made.distill(data, teacher, asked)
+    found = made.distill(data, teacher, asked)
+    return replace(found, config=found.config | {"data": made_from(data)})
 
 
 def evaluate(

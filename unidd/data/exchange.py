@@ -15,12 +15,22 @@ from torch.nn.functional import interpolate, pad
 
 from ..files import atomic
 from .datasets import ImageData
-from .exchange_folder import from_imagefolder, to_imagefolder
+from .exchange_folder import check_new, from_imagefolder, image_files, to_imagefolder
 from .exchange_names import folder_names, same
+from .exchange_parquet import from_huggingface, parquet_files, to_huggingface
 from .exchange_read import SPACES, Stored, read
-from .synthetic import CARD, SyntheticSet
+from .synthetic import CARD, SyntheticSet, made_from
 
-__all__ = ["from_files", "from_imagefolder", "to_ddranking", "to_imagefolder", "to_vico"]
+__all__ = [
+    "from_files",
+    "from_huggingface",
+    "from_imagefolder",
+    "read_set",
+    "to_ddranking",
+    "to_huggingface",
+    "to_imagefolder",
+    "to_vico",
+]
 
 
 def to_vico(synthetic: SyntheticSet, path: str | Path) -> Path:
@@ -46,9 +56,7 @@ def to_ddranking(synthetic: SyntheticSet, folder: str | Path) -> Path:
     Raises:
         FileExistsError: something stands in that folder already.
     """
-    folder, (images, labels, soft) = Path(folder), _by_class(synthetic)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is not empty: export to a new folder")
+    folder, (images, labels, soft) = check_new(folder), _by_class(synthetic)
     with atomic(folder) as temporary:
         temporary.mkdir()
         torch.save(images, temporary / "images.pt")
@@ -71,6 +79,25 @@ def _by_class(synthetic: SyntheticSet) -> tuple[Tensor, Tensor, Tensor | None]:
 
 def _card(synthetic: SyntheticSet) -> str:
     return json.dumps({name: getattr(synthetic, name) for name in CARD}, indent=1)
+
+
+def read_set(folder: str | Path) -> SyntheticSet:
+    """Read a set of ours: as it was saved, or as an exported folder of pictures or for Hugging Face.
+
+    Raises:
+        FileNotFoundError: there is none; sets of others are read by `from_files`.
+        ValueError: it is damaged.
+    """
+    folder = Path(folder).expanduser()
+    if not (folder / "card.json").is_file() and not (folder / "images.safetensors").is_file():
+        raise FileNotFoundError(
+            f"{folder} is not a synthetic set: card.json is missing; unidd import reads what other code made"
+        )
+    if (folder / "images.safetensors").is_file() or not (folder / "card.json").is_file():
+        return SyntheticSet.load(folder)
+    if parquet_files(folder):
+        return from_huggingface(folder)
+    return from_imagefolder(folder) if image_files(folder) else SyntheticSet.load(folder)
 
 
 def from_files(
@@ -105,8 +132,7 @@ def from_files(
     if (path / "card.json").is_file() and not (path / "images.pt").is_file():
         if any(option is not None for option in (space, mean, std, class_names, order, ipc, number, factor)):
             raise ValueError(f"{path} is a set with a card, which says all: leave the options out")
-        stored_here = (path / "images.safetensors").is_file()
-        return SyntheticSet.load(path) if stored_here else from_imagefolder(path)
+        return read_set(path)
     if (mean is None) != (std is None):
         raise ValueError("mean and std belong together: say both, or neither")
     stored = read(path, number)
@@ -122,7 +148,7 @@ def from_files(
     if mean is None or std is None:
         raise ValueError(f"{path} does not say mean and std of its data set: say the data set, or both")
     labels, soft = labels.repeat_interleave(repeats), None if soft is None else soft.repeat_interleave(repeats, 0)
-    config = {"method": stored.format, "import": told}
+    config = {"method": stored.format, "import": told} | ({"data": made_from(data)} if data else {})
     return SyntheticSet(images, labels, names, tuple(mean), tuple(std), config, soft=soft)
 
 

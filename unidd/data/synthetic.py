@@ -230,6 +230,11 @@ def _columns(soft: Tensor, numbers: list[int]) -> Tensor:
     return taken / taken.sum(1, keepdim=True).clamp(min=torch.finfo(soft.dtype).tiny) if probabilities else taken
 
 
+def made_from(data: ImageData) -> dict:
+    """Return what a card says under config["data"]: the data set's name, and its fingerprint to know it again by."""
+    return {"name": data.name, "fingerprint": data.fingerprint}
+
+
 def read_card(folder: Path) -> dict:
     try:
         card = json.loads((folder / "card.json").read_text())
