@@ -335,25 +335,29 @@ def receive(
     ipc: int | None = None,
     number: int | None = None,
     factor: int | None = None,
+    rate: float | None = None,
     overwrite: bool = False,
     root: Path | None = None,
     device: str = "cpu",
 ) -> None:
     """Read a set that other code made, or an exported one that was edited; the format is found from what is there.
 
-    Formats: DC, DSA, DM, MTT, TESLA, DATM, FRePo, KIP, NCFM, DD-Ranking, and folders of images, as of SRe2L and RDED.
+    Formats: DC, DSA, DM, MTT, TESLA, DATM, FRePo, KIP, NCFM, DD-Ranking, folders of images, as of SRe2L and RDED, and
+    parquet files of Hugging Face. What was taken from where is printed, and stands on the card.
 
     Args:
         path: a file or a folder.
         dataset: what it was made from: a name, or an image folder.
         out: folder for images.safetensors, card.json and preview.png.
         space: what the stored values are, if the file does not say: pixels, normalised, or zca.
-        mean: of each channel, which the images were normalised with (default: the data set's).
+        mean: of each channel, which the images were normalised with (default: as the released code does, or else
+            the data set's).
         std: of each channel.
         order: class names in the order of the file's labels, or of its sorted folders (default: the data set's).
         ipc: images per class, if there is no file of labels.
         number: which set of a file that holds several (default: the last).
         factor: of NCFM, whose every image is factor × factor training images (default: 2).
+        rate: learning rate that was learnt with the images, if there is no file of it (MTT and TESLA only log it).
         overwrite: replace a set that stands in that folder.
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
@@ -362,7 +366,7 @@ def receive(
         raise ValueError(f"{out} already holds a synthetic set: choose another --out, or add --overwrite")
     check_writable(out)
     data = load(dataset, root, device)
-    said: dict[str, Any] = {"space": space, "mean": mean, "std": std, "order": order, "ipc": ipc}
+    said: dict[str, Any] = {"space": space, "mean": mean, "std": std, "order": order, "ipc": ipc, "rate": rate}
     synthetic = from_files(path, data=data, number=number, factor=factor, **said)
     check_fits(synthetic, data)
     cell = {**synthetic.config.get("cell", {}), "dataset": _lasting(dataset)}
