@@ -7,6 +7,7 @@ soft. `datasets.load_dataset(folder)` reads the folder as it is, and so does the
 import importlib
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -203,7 +204,7 @@ def _readme(synthetic: SyntheticSet, name: str) -> str:
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
         "unidd": about,
     }
-    head = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items())
+    head = "\n".join(f"{key}: {_yaml(value)}" for key, value in front.items())
     rows = "\n".join(f"- {key}: {_plain(value)}" for part in about.values() for key, value in part.items())
     return f"""---
 {head}
@@ -227,9 +228,16 @@ students on it beside random real images.
 """
 
 
+def _yaml(value: Any) -> str:
+    """JSON, with those characters escaped that YAML takes for breaks of a line, or not at all."""
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def _source(synthetic: SyntheticSet) -> str | None:
+    """The name of the data set it was made from; of a folder, its last part."""
     config = synthetic.config
-    return config.get("data", {}).get("name") or config.get("cell", {}).get("dataset")
+    return config.get("data", {}).get("name") or Path(config.get("cell", {}).get("dataset", "")).name or None
 
 
 def _protocol(synthetic: SyntheticSet) -> dict:
