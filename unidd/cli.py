@@ -364,6 +364,8 @@ def receive(
     """
     if (out / "card.json").exists() and not overwrite:
         raise ValueError(f"{out} already holds a synthetic set: choose another --out, or add --overwrite")
+    if out.resolve() in (path.expanduser().resolve(), path.expanduser().resolve().parent):
+        raise ValueError(f"{out} holds what is to be read, which stays as it is: choose another --out")
     check_writable(out)
     data = load(dataset, root, device)
     said: dict[str, Any] = {"space": space, "mean": mean, "std": std, "order": order, "ipc": ipc, "rate": rate}
