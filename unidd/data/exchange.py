@@ -148,6 +148,8 @@ def from_files(
     if number is not None and stored.format != "DC/DSA/DM":
         raise ValueError(f"{path} is {stored.format}, which has no numbers: leave the number out")
     told: dict[str, Any] = {"file": path.name, "format": stored.format}
+    if data:
+        stored.images = _as_channels(stored.images, data, told)
     card = stored.card or {}
     names = class_names or (data and data.class_names) or card.get("class_names")
     names, labels, soft = _classes(stored, names, order, ipc, told)
@@ -164,6 +166,22 @@ def from_files(
     if stored.card:
         config, about = _since(stored, config, told)
     return SyntheticSet(images, labels, names, tuple(mean), tuple(std), config, soft=soft, **about)
+
+
+def _as_channels(images: Tensor, data: ImageData, told: dict) -> Tensor:
+    """Pictures that are grey, with as many channels as the data have.
+
+    Raises:
+        ValueError: the shapes differ in another way.
+    """
+    shape, grey = tuple(images.shape[1:]), images.dtype == torch.uint8 and images.shape[1] in (1, 3)
+    if grey and images.shape[1] != data.channels and bool((images == images[:, :1]).all()):
+        told["channels"] = f"grey, as {data.channels} of {shape[0]}"
+        images = images[:, :1].expand(-1, data.channels, -1, -1).contiguous()
+    expected = tuple(data.train.images.shape[1:])
+    if tuple(images.shape[1:]) != expected:
+        raise ValueError(f"the set's images are {shape}, those of {data.name} {expected}")
+    return images
 
 
 def _since(stored: Stored, config: dict, told: dict) -> tuple[dict, dict]:
@@ -234,6 +252,8 @@ def _space(stored: Stored, asked: str | None, told: dict) -> str:
 def _pixels(stored: Stored, space: str, data: ImageData | None, moments: tuple, whence: str, told: dict) -> Tensor:
     """Pixels in [0, 1]; what lies outside is cut off, and the card says how much that was."""
     images = stored.images.float() / 255 if stored.images.dtype == torch.uint8 else stored.images
+    if not images.isfinite().all():
+        raise ValueError("the images contain NaN or infinite numbers")
     if space == "pixels":
         return images
     mean, std = moments
@@ -372,9 +392,13 @@ def _counted(stored: Stored, names: Sequence[str] | None, ipc: int | None, told:
 
 
 def _kind(soft: Tensor) -> str:
-    if soft.min() >= 0 and (soft.sum(1) - 1).abs().max() < 1e-3:
+    """What soft labels are, as far as their numbers prove it."""
+    sums = soft.sum(1)
+    if soft.min() >= 0 and (sums - 1).abs().max() < 1e-3:
         return "probabilities"
-    return "centred" if soft.sum(1).abs().max() < 1e-3 * float(soft.abs().max()) else "logits"
+    if sums.abs().max() < 1e-3 * float(soft.abs().max()):
+        return "centred"
+    return "logits" if soft.min() < 0 else f"numbers from 0 up whose rows sum to {sums.min():.3g} … {sums.max():.3g}"
 
 
 def _by_folder(

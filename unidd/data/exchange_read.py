@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .exchange_folder import image_files, read_images
+from .exchange_folder import ENDINGS, image_files, read_images
 from .exchange_parquet import parquet_files, read_parquet
 from .synthetic import metadata, read_card
 
@@ -91,6 +91,8 @@ def read(path: str | Path, number: int | None = None) -> Stored:
         return _rows(path)
     if path.is_dir():
         return _folders(path)
+    if path.suffix.lower() in {*ENDINGS, ".safetensors"}:
+        raise ValueError(f"{path} is a part of a set: name the folder that holds all of it")
     if _is_npz(path):
         return _arrays(path)
     if _is_flax(path):
@@ -115,6 +117,7 @@ def _inside(path: Path) -> Path:
     while path.is_dir() and not parquet_files(path) and not image_files(path):
         for names in _TENSORS:
             found = sorted(p for p in path.glob(names) if not p.name.startswith(("images_zca_", "data_init")))
+            found = [p for p in found if p.is_file()]
             if len(found) > 1:
                 raise ValueError(f"{path} holds several sets ({found[0].name}, {found[1].name}, …): name the file")
             if found:
