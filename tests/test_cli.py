@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import hashlib
-import inspect
 import json
 import os
 import re
@@ -14,9 +13,9 @@ import time
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import docstring_parser
 import pytest
 import torch
+from options import declared
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -311,10 +310,6 @@ def test_no_space_for_the_set(unidd, here, digits, monkeypatch, method):
 # ------------------------------------------------------------------------------------------------------ help
 
 
-def parameters(documented) -> dict[str, str]:
-    return {p.arg_name: p.description for p in docstring_parser.parse(documented.__doc__).params}
-
-
 def told(text: str) -> str:
     """What a help text says, whatever its frames and lines."""
     return " ".join(re.sub("[│|]", " ", text).split())
@@ -330,17 +325,13 @@ HELPED = [(command, method) for command in ("distill", "plan") for method in MET
 def test_help_names_every_option_and_says_what_it_does(unidd, command, method):
     code, out, err = unidd(command, *([method] if method else []), "--help")
     assert (code, err) == (0, "")
-    documented = {"evaluate": cli.assess, "teach": cli.teach}.get(command, cli.Task)
-    defaults = {name: parameter.default for name, parameter in inspect.signature(documented).parameters.items()}
-    described = {}
+    defaults, described = declared({"evaluate": cli.assess, "teach": cli.teach}.get(command, cli.Task))
     if method:
-        defaults |= {f.name: f.default for f in dataclasses.fields(find(method))}
-        for cls in filter(dataclasses.is_dataclass, reversed(find(method).__mro__)):
-            described |= parameters(cls)
+        of_method = declared(find(method))
+        defaults, described = defaults | of_method[0], of_method[1] | described
         if not find(method).has_ipc:
             del defaults["ipc"]
             assert "--ipc" not in out
-    described |= parameters(documented)
     shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", out))
     names = {name: "--" + name.replace("_", "-") for name in defaults}
     expected = {option for name, option in names.items() if name != "folder"}

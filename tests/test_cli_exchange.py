@@ -1,7 +1,6 @@
 """The commands `unidd export` and `unidd import`: sets go out and come in, and every mistake is one clear line."""
 
 import hashlib
-import inspect
 import json
 import os
 import pickle
@@ -12,11 +11,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import docstring_parser
 import foreign
 import numpy as np
 import pytest
 import torch
+from options import declared
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchvision.datasets import ImageFolder
@@ -424,8 +423,8 @@ def test_help_names_every_option_and_says_what_it_does(unidd, command, work):
     code, out, _ = unidd(command, "--help")
     assert code == 0
     told = " ".join(re.sub("[│|]", " ", out).split())
-    described = {p.arg_name: p.description for p in docstring_parser.parse(work.__doc__).params}
-    for name in inspect.signature(work).parameters:
-        assert name in ("folder", "path") or f"--{name}" in out
+    defaults, described = declared(work)
+    for name in defaults:
+        assert name in ("folder", "path") or "--" + name.replace("_", "-") in out
         assert " ".join(described[name].split()) in told
     assert command in unidd("--help")[1]

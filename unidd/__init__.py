@@ -13,7 +13,13 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         objectives        what each method minimises on fixed features, and UniDD's two terms
         spectra           spectra, what filters do to them, power spectra and diversity of images
     data                  images
+        pictures          one picture, read right or refused by name
+        remarks           what was done to pictures, counted, and said in one line
+        folders           splits and classes of a folder, and the pictures in them
+        rows              rows of torch's and Hugging Face's data sets
+        store             many pictures decoded
         datasets          by name, from a folder, or from any torch Dataset
+        sources           which images are asked for, in plain values
         augment           crop, flip, roll and CutMix for whole batches
         grids             images side by side
         exchange_names    names of classes compared, and names of folders that sort in the order of the labels

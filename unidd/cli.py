@@ -9,11 +9,12 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
+import torch
 import tyro
 
 from . import methods
@@ -22,9 +23,11 @@ from .bench.cell import teach as bench_teach
 from .bench.machine import keep_memory
 from .bench.planning import plan
 from .bench.records import save_record
-from .data.datasets import NAMES, ImageData, load
+from .data.datasets import NAMES, ImageData, Small
 from .data.exchange import from_files, read_set, to_ddranking, to_huggingface, to_imagefolder, to_vico
 from .data.exchange_names import same
+from .data.remarks import say_plainly
+from .data.sources import Source
 from .data.synthetic import SyntheticSet, made_from
 from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
@@ -43,11 +46,10 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Source):
     """What to distill, and where to.
 
     Args:
-        dataset: photos, digits, fashion-mnist, cifar10, cifar100, or a folder with train/<class>/ and test/<class>/.
         ipc: images per class.
         seed: of the starting images and the augmentation.
         start: a set to start from in place of random real images, as distill, import or export left it; ipc is then
@@ -61,7 +63,6 @@ class Task:
         device: cpu, cuda or mps.
     """
 
-    dataset: str = "photos"
     ipc: int = 1
     seed: int = 0
     start: Path | None = None
@@ -77,7 +78,7 @@ class Task:
         if self.save_every < 0:
             raise ValueError(f"save-every must be a number of steps from 0, not {self.save_every}")
         ipc = self.ipc if method.has_ipc else None
-        return Cell(method, _lasting(self.dataset), self.model, ipc, (self.seed,), self.budget)
+        return Cell(method, _lasting(self.dataset), self.model, ipc, (self.seed,), self.budget, **self.options())
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def distill(method: Method, task: Task) -> None:
     """
     cell, out = task.cell(method), task.out
     ranks, device = Ranks.join(task.device)
-    data = _first_alone(ranks, lambda: load(task.dataset, task.root, device))
+    data = _first_alone(ranks, lambda: task.load(task.root, device))
     start = ranks.from_first(lambda: _start(task, data))
     cell.check(data, ranks=ranks, start=start)
     ranks.from_first(lambda: check_writable(out))
@@ -130,7 +131,7 @@ def _start(task: Task, data: ImageData) -> SyntheticSet | None:
     whole = read_set(task.start)
     names, those = ({same(name) for name in of.class_names} for of in (whole, data))
     start = whole.only(data.class_names) if names > those else whole
-    start = start.first(task.ipc) if min(start.counts) > task.ipc else start
+    start = start.first(task.ipc) if start.ipc > task.ipc else start
     if len(start) < len(whole):
         print(f"starting from {len(start)} of the {len(whole)} images of {task.start}", file=sys.stderr)
     if start.soft is not None:
@@ -158,7 +159,7 @@ def forecast(method: Method, task: Task) -> None:
     cell = task.cell(method)
     if sys.stderr.isatty():
         print("measuring a few real steps …", file=sys.stderr)
-    start = task.start and _start(task, load(task.dataset, task.root))
+    start = task.start and _start(task, task.load(task.root))
     found = plan(cell, out=task.out, save_every=task.save_every, start=start, root=task.root, device=task.device)
     print(found.text())
     found.check()
@@ -187,12 +188,42 @@ def _first_alone(ranks: Ranks, work: Callable[[], Found]) -> Found:
     return done[0] if done else work()
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a set was distilled from: as its card says, unless told otherwise.
+
+    Args:
+        dataset: where it was distilled from (default: as its card says; and so for the options up to --small).
+        size: side of the images of a folder in pixels.
+        channels: 1 (grey) or 3 (colour).
+        hold_out: of a folder without a test split, the part of every class to test on, as 0.1; 0: it has one.
+        classes: names or numbers of the classes to take.
+        small: what becomes of a class with fewer images than are asked for: refuse it, or cap what it gives.
+    """
+
+    dataset: str | None = None
+    size: int | None = None
+    channels: Literal[1, 3] | None = None
+    hold_out: float | None = None
+    classes: tuple[str, ...] | None = None
+    small: Small | None = None
+
+    def source(self, synthetic: SyntheticSet, folder: Path) -> Source:
+        """Return what the card of a set names, but for what is told.
+
+        Raises:
+            ValueError: the card names none, or what it names is not there any more.
+        """
+        where = self.dataset or _dataset_of(synthetic, folder)
+        return Source.of(synthetic.config.get("cell", {}), **vars(self) | {"dataset": where})
+
+
 def assess(
     folder: Annotated[Path, tyro.conf.Positional],
+    data_options: Annotated[Elsewhere, tyro.conf.arg(name="")] = Elsewhere(),
     labels: tuple[Regime, ...] = REGIMES,
     seeds: tuple[int, ...] = (0, 1, 2),
     model: str | None = None,
-    dataset: str | None = None,
     budget: Budget | None = None,
     baseline: bool = True,
     record: Path | None = None,
@@ -203,10 +234,10 @@ def assess(
 
     Args:
         folder: what `unidd distill`, `unidd import` or, as pictures, `unidd export` wrote.
+        data_options: real images.
         labels: label regimes: hard labels, soft labels of every augmented view by the teacher (online-soft), or both.
         seeds: one student each.
         model: the student's architecture (default: the teacher's).
-        dataset: where it was distilled from (default: as its card says).
         budget: epochs of the students (default: as its card says).
         baseline: also train on random real images under the same regime.
         record: write a result record to this file.
@@ -214,13 +245,13 @@ def assess(
         device: cpu, cuda or mps.
     """
     synthetic = read_set(folder)
-    card, ipc = synthetic.config.get("cell", {}), max(1, len(synthetic) // len(synthetic.class_names))
+    card, dataset = synthetic.config.get("cell", {}), data_options.dataset
     check_seeds(seeds)
     teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
     model = model or teacher_model
     if record:
         check_writable(record.parent)
-    data = load(dataset or _dataset_of(synthetic, folder), root, device)
+    data = data_options.source(synthetic, folder).load(root, device)
     _say_if_changed(synthetic, data)
     pairs = list(zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=False))
     foreign = len(synthetic.mean) == data.channels and any(abs(a - b) > 1e-3 for a, b in pairs)
@@ -238,7 +269,8 @@ def assess(
     name = synthetic.config.get("method", folder.name)
     _print(name, ours)
     if baseline:
-        real = [evaluate(SyntheticSet.from_real(data, ipc, seed), data, seeds=[seed], **task) for seed in seeds]
+        counts = torch.bincount(synthetic.labels, minlength=data.classes).tolist()
+        real = [evaluate(SyntheticSet.from_real(data, counts, seed), data, seeds=[seed], **task) for seed in seeds]
         _print("random real", {regime: [run[regime][0] for run in real] for regime in labels})
     if record:
         of_teacher = teacher.card() if teacher else synthetic.teacher
@@ -270,7 +302,7 @@ def _print(name: str, accuracies: dict[str, list[float]]) -> None:
 
 
 def teach(
-    dataset: str = "photos",
+    source: Annotated[Source, tyro.conf.arg(name="")] = Source(),  # noqa: B008  it is frozen
     model: str = "convnet",
     budget: Budget = "embedded",
     root: Path | None = None,
@@ -279,13 +311,13 @@ def teach(
     """Train a teacher, or find the one trained before.
 
     Args:
-        dataset: a name or an image folder.
+        source: real images.
         model: convnet, resnet18, or a torchvision model.
         budget: width and epochs.
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """
-    data = load(dataset, root, device)
+    data = source.load(root, device)
     found = bench_teach(data, model, budget)
     print(f"teacher {found.hash}: {model}, {found.accuracy:.1f} % on the {data.name} test images")
 
@@ -324,9 +356,20 @@ def send(folder: Annotated[Path, tyro.conf.Positional], to: str, out: Path) -> N
         print("note: the soft labels stay behind, which the format has no place for", file=sys.stderr)
 
 
+@dataclass(frozen=True)
+class Made(Source):
+    """What a set was made from.
+
+    Args:
+        dataset: what it was made from: a name, or an image folder.
+    """
+
+    dataset: str = field()
+
+
 def receive(
     path: Annotated[Path, tyro.conf.Positional],
-    dataset: str,
+    source: Annotated[Made, tyro.conf.arg(name="")],
     out: Path,
     space: str | None = None,
     mean: tuple[float, ...] | None = None,
@@ -347,7 +390,7 @@ def receive(
 
     Args:
         path: a file or a folder.
-        dataset: what it was made from: a name, or an image folder.
+        source: real images.
         out: folder for images.safetensors, card.json and preview.png.
         space: what the stored values are, if the file does not say: pixels, normalised, or zca.
         mean: of each channel, which the images were normalised with (default: as the released code does, or else
@@ -367,11 +410,11 @@ def receive(
     if out.resolve() in (path.expanduser().resolve(), path.expanduser().resolve().parent):
         raise ValueError(f"{out} holds what is to be read, which stays as it is: choose another --out")
     check_writable(out)
-    data = load(dataset, root, device)
+    data = source.load(root, device)
     said: dict[str, Any] = {"space": space, "mean": mean, "std": std, "order": order, "ipc": ipc, "rate": rate}
     synthetic = from_files(path, data=data, number=number, factor=factor, **said)
     check_fits(synthetic, data)
-    cell = {**synthetic.config.get("cell", {}), "dataset": _lasting(dataset)}
+    cell = {**synthetic.config.get("cell", {}), "dataset": _lasting(source.dataset), **source.options()}
     synthetic = replace(synthetic, config={**synthetic.config, "cell": cell, "data": made_from(data)})
     synthetic.save(out)
     synthetic.preview(scale=max(1, 96 // synthetic.images.shape[-1])).save(out / "preview.png")
@@ -394,6 +437,7 @@ OF_A_METHOD: dict[str, Callable[[Method, Task], None]] = {"distill": distill, "p
 def main() -> None:
     """Run the command line; a mistake in the input is one line on standard error and exit code 2."""
     keep_memory()
+    say_plainly(silent=os.environ.get("RANK", "0") != "0")  # set by torchrun
     command, *arguments = sys.argv[1:] or [""]
     try:
         if command not in OF_A_METHOD:
@@ -451,7 +495,7 @@ def _ipc(arguments: Sequence[str]) -> int:
     """Return the images per class unless they are asked for: those of the set to start from."""
     start = _option("start", arguments)
     with contextlib.suppress(ValueError, OSError):  # it is said when the set is looked at
-        return max(1, min(read_set(start).counts)) if start else Task.ipc
+        return read_set(start).ipc if start else Task.ipc
     return Task.ipc
 
 

@@ -285,14 +285,14 @@ def test_missing_folders_and_missing_classes_say_what_to_put_where(tmp_path):
 def test_classes_of_train_and_test_must_agree(tmp_path):
     make_folder(tmp_path)
     write(tmp_path / "test/owl/0.png", noise(8, 8, 3))
-    with pytest.raises(ValueError, match=r"\['cat', 'dog'\].*\['cat', 'dog', 'owl'\]"):
+    with pytest.raises(ValueError, match=r"differ \(only in test/: owl\)"):
         from_folder(tmp_path)
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path):
     make_folder(tmp_path)
     (tmp_path / "train/cat/broken.png").write_bytes(b"not a PNG")
-    with pytest.raises(OSError, match=r"broken\.png"):
+    with pytest.raises(ValueError, match=r"broken\.png"):
         from_folder(tmp_path)
 
 
@@ -349,8 +349,8 @@ GOOD = [item(3, 4, 4)]
         ([item(4, 4)], GOOD, r"\(4, 4\)"),
         ([item(3, 4, 4), item(3, 5, 5)], GOOD, "size"),
         ([item(3, 4, 6)], [item(3, 4, 6)], "square"),
-        (GOOD, [item(3, 5, 5)], "one shape"),
-        (GOOD, [item(1, 4, 4)], "one shape"),
+        (GOOD, [item(3, 5, 5)], "differ in size"),
+        (GOOD, [item(5, 4, 4)], "differ in size"),
         ([], GOOD, "empty"),
         (GOOD, [], "empty"),
         ([item(3, 4, 4, label=0), item(3, 4, 4, label=2)], GOOD, "labels"),

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import methods
-from ..data.datasets import NAMES, ImageData, load
+from ..data.datasets import ImageData
+from ..data.sources import Source
 from ..data.synthetic import SyntheticSet, made_from
 from ..engine.run import Run
 from ..methods import Method
@@ -88,7 +89,7 @@ class Cell:
 
     Args:
         method: with its hyper-parameters.
-        dataset: a name or folder for `unidd.load`.
+        dataset, size, channels, hold_out, classes, small: a name or folder, and what to take of it: see `unidd.load`.
         model: architecture of teacher and students.
         ipc: images per class; None for a method that takes all images.
         seeds: each is a whole repetition: other starting images, another distillation, another student; none twice.
@@ -105,11 +106,15 @@ class Cell:
     seeds: tuple[int, ...] = (0, 1, 2)
     budget: str = "embedded"
     suite: str = "local"
+    size: int | None = None
+    channels: int | None = None
+    hold_out: float = 0.0
+    classes: tuple[str, ...] = ()
+    small: str = "refuse"
 
     def __post_init__(self):
         _check_choice("budget", self.budget, BUDGETS)
-        if self.dataset not in NAMES and not Path(self.dataset).expanduser().is_dir():
-            raise ValueError(f"unknown data set {self.dataset!r}: choose one of {', '.join(NAMES)}, or a folder")
+        object.__setattr__(self, "classes", self.source.classes)
         check_seeds(self.seeds)
         object.__setattr__(self, "seeds", tuple(self.seeds))
         if (self.ipc is None) == self.method.has_ipc:
@@ -155,10 +160,22 @@ class Cell:
         }
         return Cell.of(**given)
 
+    @property
+    def source(self) -> Source:
+        """Which images are asked for."""
+        return Source.of(vars(self))
+
     def parameters(self) -> dict:
-        """Return the plain values that `of` makes the cell of."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "method"}
-        return {**parts, "method": self.method.path(), "settings": asdict(self.method), "seeds": list(self.seeds)}
+        """Return the plain values that `of` makes the cell of; of the data set, those that are not the default ones."""
+        options = {f.name for f in fields(Source)} - {"dataset"}
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("method", *options)}
+        return {
+            **parts,
+            **self.source.options(),
+            "method": self.method.path(),
+            "settings": asdict(self.method),
+            "seeds": list(self.seeds),
+        }
 
     @property
     def regimes(self) -> tuple[str, ...]:
@@ -237,7 +254,7 @@ def run(cell: Cell, data: ImageData | None = None, *, sets: str | Path | None = 
     Raises:
         ValueError: data, model or method do not fit together (before any long work).
     """
-    data = data or load(cell.dataset)
+    data = data or cell.source.load()
     cell.check(data)
     teacher = cell.teacher(data, progress=progress)
     accuracy: dict[str, list[float]] = {regime: [] for regime in cell.regimes}
@@ -290,13 +307,13 @@ def distill(
     Raises:
         ValueError: an argument is unknown or out of range.
 
-    >>> made = distill(load("digits"), "cfm", ipc=2, budget="smoke", progress=False)
+    >>> made = distill(Source("digits").load(), "cfm", ipc=2, budget="smoke", progress=False)
     >>> made.labels.tolist()[:10]
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     made = budgeted(methods.find(method), budget, **settings)
     if ipc is None:
-        ipc = max(1, min(start.counts)) if isinstance(start, SyntheticSet) else 1
+        ipc = start.ipc if isinstance(start, SyntheticSet) else 1
     asked = Run(ipc, seed, checkpoint, progress=progress, start=start)
     made.check(data, asked)
     if teacher is None:
@@ -331,7 +348,7 @@ def evaluate(
     check_model(data, model, budget)
     if teacher is None and set(regimes) != {"hard"}:
         teacher = teach(data, model, budget, progress=progress)
-    student = BUDGETS[budget].student_of(max(1, len(synthetic) // data.classes), data.classes)
+    student = BUDGETS[budget].student_of(synthetic.ipc, data.classes)
     network = BUDGETS[budget].network(model)
     task = synthetic.images, synthetic.labels, data, network, student, seeds
     return _students(regimes, teacher, *task, progress=progress)
@@ -359,7 +376,7 @@ def set_record(
         model, budget: of the students.
         teacher: its card; empty if there was none.
     """
-    ipc = max(1, len(synthetic) // data.classes)
+    ipc = synthetic.ipc
     student = BUDGETS[budget].student_of(ipc, data.classes)
     return Record(
         suite="local",

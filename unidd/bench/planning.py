@@ -17,8 +17,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ..data.datasets import ImageData, load
-from ..data.synthetic import SyntheticSet
+from ..data.datasets import ImageData
+from ..data.remarks import say_plainly
+from ..data.synthetic import SyntheticSet, choose
 from ..engine.descent import Descent, Start
 from ..engine.realside import kept_statistics
 from ..engine.run import Run
@@ -216,13 +217,14 @@ def _become_small_run(device: str, available: int | None) -> None:
     """Make this process like one of the command; what it prints goes to standard error."""
     os.dup2(2, 1)
     importlib.import_module("unidd.cli")
+    say_plainly()
     keep_memory()
     if device == "cpu":
         limit_memory(available)
 
 
 def _measure_there(cell: Cell, run: Run, root: str | Path | None, device: str, began: float) -> tuple[Measured, Work]:
-    return measure(cell, run, load(cell.dataset, root, device), began)
+    return measure(cell, run, cell.source.load(root, device), began)
 
 
 def measure(cell: Cell, run: Run, data: ImageData, began: float | None = None) -> tuple[Measured, Work]:
@@ -244,7 +246,8 @@ def measure(cell: Cell, run: Run, data: ImageData, began: float | None = None) -
         done += _fitting("a step of the teacher's training", lambda: measure_training(network, data, training))
     elif method.needs_teacher:
         network = cell.teacher(data).model
-    work: dict[str, Any] = {"images": run.ipc * data.classes if method.has_ipc else len(data.train)}
+    chosen = run.start or (choose(data, run.ipc) if method.has_ipc else data.train)
+    work: dict[str, Any] = {"images": len(chosen)}
     if isinstance(method, Descending):
         work |= {"descent": method.descent(data), "start": method.start(data, run), "save_every": run.save_every}
         teacher = Teacher(network.eval().requires_grad_(False), 0.0, "") if network else NOBODY

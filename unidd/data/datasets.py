@@ -10,15 +10,25 @@ import hashlib
 import importlib
 import os
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from . import pictures, rows
+from .folders import TESTS, chosen, difference, few, listed, normal, visible
+from .remarks import ASIDE, say
+from .store import decoded
+
+Small = Literal["refuse", "cap"]
+_COLOUR = {1: "grey", 3: "colour"}
 
 PHOTOS = tuple(
     "astronaut brick camera chelsea coffee grass gravel hubble_deep_field immunohistochemistry moon".split()  # noqa: SIM905
@@ -46,6 +56,9 @@ class ImageData:
     Attributes:
         mean, std: per channel, of pixel values in [0, 1].
         normalisation: mean and std in place of the training images', if these are a part of what networks saw.
+        small: what becomes of a class with fewer training images than are asked for: "refuse" it, or "cap" what it
+            gives at all it has.
+        remarks: how many pictures were scaled, cropped, turned, …, and how many files were skipped.
     """
 
     name: str
@@ -53,6 +66,12 @@ class ImageData:
     test: Split
     class_names: tuple[str, ...]
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    small: Small = "refuse"
+    remarks: Mapping[str, int] = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        images = f"{len(self.train)} + {len(self.test)} images {self.channels} × {self.size} × {self.size}"
+        return f"ImageData({self.name!r}, {images}, {self.classes} classes, remarks={dict(self.remarks)})"
 
     def __post_init__(self):
         shape = self.train.images.shape[1:]
@@ -114,6 +133,33 @@ class ImageData:
     def _channel(self, values: tuple[float, ...], like: Tensor) -> Tensor:
         return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True).view(-1, 1, 1)
 
+    def only(self, classes: Sequence[str | int]) -> "ImageData":
+        """Return the images of some classes, labelled 0, 1, … in the order they have here.
+
+        Args:
+            classes: names, or numbers.
+        Raises:
+            ValueError: there is no such class.
+        """
+        splits, names = _only([self.train, self.test], self.class_names, classes)
+        return replace(
+            self, name=f"{self.name} ({_in_words(names)})", train=splits[0], test=splits[1], class_names=names
+        )
+
+    def with_channels(self, channels: int) -> "ImageData":
+        """Return the images in grey (1 channel) or colour (3), by the rule of picture files.
+
+        Raises:
+            ValueError: they are neither now.
+        """
+        if channels == self.channels:
+            return self
+        if {channels, self.channels} != {1, 3}:
+            raise ValueError(f"{self.name} has {self.channels} channels, of which there is no way to {channels}")
+        change = _grey if channels == 1 else lambda images: images.repeat(1, 3, 1, 1)
+        splits = [Split(change(split.images), split.labels) for split in (self.train, self.test)]
+        return replace(self, name=f"{self.name} ({_COLOUR[channels]})", train=splits[0], test=splits[1])
+
     def split_validation(self, fraction: float = 0.1, seed: int = 0) -> "ImageData":
         """Return the same classes with part of the *training* images as the test split, for every choice one makes.
 
@@ -146,29 +192,50 @@ class ImageData:
         return digest.hexdigest()
 
 
-def load(name: str, root: str | Path | None = None, device: str | torch.device = "cpu") -> ImageData:
+def load(
+    name: str,
+    root: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    hold_out: float = 0.0,
+    classes: Sequence[str | int] = (),
+    small: Small = "refuse",
+) -> ImageData:
     """Load a data set by name, or an image folder by path.
 
     Args:
-        name: one of `NAMES`, or the path of a folder with train/ and test/ (or val/), one folder a class in each.
+        name: one of `NAMES`, or the path of a folder: see `from_folder`.
         root: where downloads lie or go; by default the environment variable UNIDD_DATA, else ~/.cache/unidd/data.
         device: where the tensors are put.
+        size, channels, hold_out, classes: see `from_folder`; a data set by name has a size and a test split of its own.
+        small: see `ImageData`.
     Raises:
-        ValueError: no such data set, or no such device.
+        ValueError: no such data set, class or device, or an option is of no use to it.
         FileNotFoundError: its files are missing and cannot be fetched; the message says what to put where.
 
     >>> load("digits").class_names[:3]
     ('0', '1', '2')
+    >>> load("digits", classes=["3", "8"]).train.images.shape
+    torch.Size([273, 1, 8, 8])
     """
+    check_options(size, channels, hold_out, small)
     root = Path(root or os.environ.get("UNIDD_DATA") or "~/.cache/unidd/data").expanduser()
     if name in _LOADERS:
+        if hold_out:
+            raise ValueError(f"{name} has test images of its own: leave hold-out out")
         data = _LOADERS[name](root)
+        if size not in (None, data.size):
+            raise ValueError(f"{name} has images of {data.size} pixels: leave size out")
+        data = data.only(classes) if classes else data
+        data = data.with_channels(channels) if channels else data
     elif Path(name).expanduser().is_dir():
-        data = from_folder(name)
+        data = from_folder(name, size, channels=channels, hold_out=hold_out, classes=classes)
     else:
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(NAMES)}, or the path of an image folder")
     try:
-        return data.to(device)
+        return replace(data, small=small).to(device)
     except (RuntimeError, AssertionError) as error:  # what torch raises depends on how it was built
         raise ValueError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}") from None
 
@@ -179,86 +246,210 @@ def source_fingerprint(name: str) -> str:
     if name in _LOADERS or not folder.is_dir():
         return name
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in visible(folder):
         digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def from_torch(train, test, class_names: tuple[str, ...] | None = None, name: str = "custom") -> ImageData:
-    """Make a data set of any two map-style torch `Dataset`s of (image, label).
+def from_torch(
+    train: Any,
+    test: Any = None,
+    class_names: Sequence[str] | None = None,
+    name: str = "custom",
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    hold_out: float = 0.0,
+    seed: int = 0,
+    classes: Sequence[str | int] = (),
+    image: str | None = None,
+    label: str | None = None,
+) -> ImageData:
+    """Make a data set of rows (image, label) or {"image": …, "label": …}.
+
+    Rows come from a torch `Dataset` or `IterableDataset`, a DataLoader, Hugging Face's data sets, streams or not, or a
+    list. An image is a PIL image, a uint8 tensor (C, H, W), a float tensor in [0, 1], an array (H, W) or (H, W, C), a
+    path, or the bytes of a file. A label is one whole number.
 
     Args:
-        train, test: items are (PIL image, uint8 tensor (C, H, W), or float tensor in [0, 1]; integer label).
-        class_names: by default the training set's `classes`, else "0", "1", ….
+        train: the training split; or, without `test`, a dict of splits such as Hugging Face's `DatasetDict`.
+        test: the split to test on.
+        class_names: by default the data set's own, else "0", "1", ….
+        size: side of the square that images are cropped and scaled to; by default they must have one size.
+        channels, hold_out, seed, classes: see `from_folder`.
+        image, label: names of the columns, where rows are dicts and several would fit.
     Raises:
-        ValueError: an image is not in a usable format, or images differ in size.
+        ValueError: a row is not usable (the message has its number), images differ in size, labels have gaps.
     """
-    first, second = (_stack([split[i] for i in range(len(split))]) for split in (train, test))
-    names = class_names or getattr(train, "classes", None) or range(int(first.labels.max()) + 1)
-    return ImageData(name, first, second, tuple(str(n) for n in names))
+    check_options(size, channels if channels in (1, 3) else None, hold_out)
+    remarks: Counter[str] = Counter()
+    train, test = _both(train, test, hold_out, remarks)
+    own, names = rows.class_names(train, label), rows.class_names(test, label)
+    if class_names is None and own and names and own != names:
+        raise ValueError(
+            f"data set {name!r}: the classes of training and test images differ "
+            f"({difference(('training', own), ('test', names)) or 'in their order'})"
+        )
+    options: dict[str, Any] = {"size": size, "channels": channels, "columns": (image, label)}
+    parts = [rows.read(train, "training images", **options)]
+    parts += [] if test is None else [rows.read(test, "test images", **options)]
+    for *_, counts in parts:
+        remarks.update(counts)
+    images = _stacked([array for arrays, *_ in parts for array in arrays], remarks)
+    labels = [torch.tensor(labels) for _, labels, _ in parts]
+    splits = [Split(*pair) for pair in zip(images.split([len(k) for k in labels]), labels, strict=True)]
+    names = tuple(normal(str(n)) for n in class_names or own or range(int(labels[0].max()) + 1))
+    if classes:
+        splits, names = _only(splits, names, classes)
+    _check_gaps(name, splits, names)
+    if test is None:
+        parts = _held_out(splits[0].labels.tolist(), names, hold_out, seed)
+        splits = [splits[0].take(torch.tensor(index)) for index in parts]
+    data = ImageData(name, splits[0], splits[1], names, remarks=remarks)
+    say(name, len(data.train) + len(data.test), remarks)
+    return data
 
 
-def from_folder(path: str | Path, size: int | None = None) -> ImageData:
-    """Make a data set of the images in train/<class>/* and test/<class>/* (or val/).
+def from_folder(
+    path: str | Path,
+    size: int | None = None,
+    *,
+    channels: int | None = None,
+    hold_out: float = 0.0,
+    seed: int = 0,
+    classes: Sequence[str | int] = (),
+) -> ImageData:
+    """Make a data set of the pictures in train/<class>/ and test/<class>/ (or val/, valid/, validation/).
+
+    What was done to pictures and what was skipped is counted in `remarks`, and said once as a `DataNote`.
 
     Args:
-        size: side of the square images; by default the images' own if they agree, else their median shorter side
-            (a multiple of 8, at most 224). Others are resized (shorter side) and cropped at the centre.
+        size: side of the square images; by default the training images' own if they agree, else their median shorter
+            side (a multiple of 8, at most 224). Others are cropped at the centre to a square and scaled.
+        channels: 1 (grey) or 3 (colour); by default 1 if the files are all grey, else 3.
+        hold_out: part of the training images of every class, at least one, that becomes the test split of a folder
+            which has none: train/<class>/ alone, or <class>/. 0: the folder has its own.
+        seed: of the choice of images held out.
+        classes: names or numbers of those to take; by default all.
     Raises:
-        FileNotFoundError: train/ or test/ is missing, or has no class folders with images.
-        ValueError: the test classes are not the training classes.
+        FileNotFoundError: there are no class folders with pictures, or there is nothing to test on.
+        ValueError: a picture cannot be read (the message names it), or the splits have different classes.
     """
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms import v2
-
+    check_options(size, channels, hold_out)
     path = Path(path).expanduser()
-    held_out = path / ("test" if (path / "test").is_dir() else "val")
-    try:
-        train, test = ImageFolder(path / "train"), ImageFolder(held_out)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{path} is not an image folder ({error}): put images in {path}/train/<class>/ and {path}/test/<class>/"
-        ) from None
-    if train.classes != test.classes:
-        raise ValueError(f"{path}: train/ has the classes {train.classes}, {held_out.name}/ has {test.classes}")
-    size = size or _common_size(train)
-    train.transform = test.transform = v2.Compose([v2.RGB(), v2.Resize(size, antialias=True), v2.CenterCrop(size)])
-    return from_torch(train, test, name=path.resolve().name)
+    found, told = listed(path, classes, hold_out=bool(hold_out)), channels is not None
+    train, test = found.train, found.test
+    if size is None or channels is None:
+        heads = [pictures.look(file) for file, _ in [*train, *(test or [])]]
+        size = size or _common_size(heads[: len(train)])
+        channels = channels or max(head.channels for head in heads)
+    if test is None:
+        parts = _held_out([label for _, label in train], found.class_names, hold_out, seed)
+        train, test = ([found.train[k] for k in part] for part in parts)
+    images, counts = decoded([file for file, _ in [*train, *test]], size, channels, progress=True)
+    labels = torch.tensor([label for _, label in [*train, *test]])
+    first, second = (Split(images[part], labels[part]) for part in (slice(len(train)), slice(len(train), None)))
+    remarks = counts + found.remarks
+    said = [_in_words(found.class_names)] * bool(classes) + [_COLOUR[channels]] * told
+    name = path.resolve().name + (f" ({', '.join(said)})" if said else "")
+    data = ImageData(name, first, second, found.class_names, remarks=remarks)
+    say(data.name, len(labels), remarks)
+    return data
 
 
-def _common_size(folder) -> int:
-    from PIL import Image
+def check_options(size: Any, channels: Any, hold_out: Any, small: Any = "refuse") -> None:
+    """Raise a ValueError unless `load` takes these values."""
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+        raise ValueError(f"size must be a whole number of pixels from 1, not {size!r}")
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels must be 1 (grey) or 3 (colour), not {channels!r}")
+    if not isinstance(hold_out, int | float) or not 0 <= hold_out < 1:
+        raise ValueError(f"hold-out must be a fraction below 1, as 0.1, not {hold_out!r}")
+    if small not in get_args(Small):
+        raise ValueError(f"small must be one of {', '.join(get_args(Small))}, not {small!r}")
 
-    sizes = set()
-    for path, _ in folder.samples:
-        with Image.open(path) as image:
-            sizes.add(image.size)
+
+def _held_out(labels: Sequence[int], names: Sequence[str], fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """The numbers of training and of test images: of every class that fraction, at least one, for the test."""
+    members: dict[int, list[int]] = {}
+    for number, label in enumerate(labels):
+        members.setdefault(label, []).append(number)
+    train, test = [], []
+    for label, inside in members.items():
+        order = torch.randperm(len(inside), generator=torch.Generator().manual_seed(seed)).tolist()
+        cut = max(1, round(fraction * len(inside)))
+        if cut == len(inside):
+            raise ValueError(f"holding out {fraction} of class {names[label]!r}, {cut} images, leaves none to train on")
+        test += [inside[k] for k in order[:cut]]
+        train += [inside[k] for k in order[cut:]]
+    return sorted(train), sorted(test)
+
+
+def _both(train: Any, test: Any, hold_out: float, remarks: Counter[str]) -> tuple[Any, Any]:
+    """Training and test rows, from a dict of splits if one was given."""
+    if test is None and isinstance(train, Mapping):
+        named = {str(key).lower(): key for key in train}
+        held = next((named[key] for key in TESTS if key in named), None)
+        if "train" not in named:
+            raise ValueError(f"the splits are {', '.join(map(str, train))}: give the training rows and the test rows")
+        used = (named["train"], held)
+        remarks.update(f"{ASIDE}{key}" for key in train if key not in used)
+        train, test = train[used[0]], None if held is None else train[held]
+    if test is None and not hold_out:
+        raise ValueError("there are no test images: give them, or say hold_out=0.1 to test on a tenth of the others")
+    if test is not None and hold_out:
+        raise ValueError("there are test images: leave hold_out out")
+    return train, test
+
+
+def _stacked(arrays: list[np.ndarray], remarks: Counter[str]) -> Tensor:
+    """All images as one tensor (n, C, H, W): in colour if any of them is."""
+    if {len(array) for array in arrays} == {1, 3}:
+        remarks["grey to colour"] += sum(len(array) == 1 for array in arrays)
+        arrays = [array.repeat(3, 0) if len(array) == 1 else array for array in arrays]
+    if len(shapes := sorted({array.shape for array in arrays})) > 1:
+        raise ValueError(f"images differ in size, as {shapes[0]} and {shapes[-1]}: say the size they are to have")
+    return torch.from_numpy(np.stack(arrays))
+
+
+def _only(splits: list[Split], names: Sequence[str], classes: Sequence[str | int]) -> tuple[list[Split], tuple]:
+    taken = torch.tensor(chosen(names, classes))
+    found = []
+    for split in splits:
+        index = torch.isin(split.labels, taken.to(split.labels.device)).nonzero().flatten()
+        part = split.take(index)
+        found.append(Split(part.images, torch.searchsorted(taken.to(part.labels.device), part.labels)))
+    return found, tuple(names[k] for k in taken.tolist())
+
+
+def _check_gaps(name: str, splits: Sequence[Split], names: Sequence[str]) -> None:
+    """Raise a ValueError, with advice, if there are classes without a training image."""
+    there = sorted(set(splits[0].labels.tolist()))
+    if there and there[-1] < len(names) and len(there) < len(names):
+        missing, some = [name for k, name in enumerate(names) if k not in there], [names[k] for k in there][:5]
+        raise ValueError(
+            f"data set {name!r}: the labels 0 … {len(names) - 1} have gaps, no training image is of class "
+            f"{few(missing)}: say classes={some}{' …' * (len(there) > 5)} to take those there are"
+        )
+
+
+def _in_words(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} classes"
+
+
+def _grey(images: Tensor) -> Tensor:
+    """L of RGB, uint8 (n, 1, H, W), as Pillow works it out."""
+    weights = torch.tensor([19595, 38470, 7471], dtype=torch.int32, device=images.device).view(3, 1, 1)
+    parts = [(((part.int() * weights).sum(1, keepdim=True) + 2**15) >> 16).byte() for part in images.split(1000)]
+    return torch.cat(parts)
+
+
+def _common_size(heads: Sequence[pictures.Header]) -> int:
+    sizes = {(head.width, head.height) for head in heads}
     if len(sizes) == 1 and len(set(*sizes)) == 1:
         return sizes.pop()[0]
     return int(min(224, max(8, np.median([min(s) for s in sizes]) // 8 * 8)))
-
-
-def _stack(items: list) -> Split:
-    if not items:
-        raise ValueError("the data set is empty")
-    images = [_as_uint8(image) for image, _ in items]
-    if len({image.shape for image in images}) > 1:
-        raise ValueError("images differ in size: resize them in the data set's transform, or use an image folder")
-    return Split(torch.stack(images), torch.tensor([int(label) for _, label in items]))
-
-
-def _as_uint8(image) -> Tensor:
-    if not isinstance(image, Tensor):
-        array = np.asarray(image.convert("RGB") if getattr(image, "mode", "") == "P" else image)
-        image = torch.from_numpy(array.copy()).view(*array.shape[:2], -1).permute(2, 0, 1)
-    if image.is_floating_point():
-        if not (image.min() >= 0 and image.max() <= 1):
-            raise ValueError("float images must lie in [0, 1]: leave normalisation to unidd")
-        image = (image * 255).round().to(torch.uint8)
-    if image.dtype != torch.uint8 or image.ndim != 3:
-        raise ValueError(f"images must be PIL, uint8 or float (C, H, W), not {image.dtype} {tuple(image.shape)}")
-    return image
 
 
 def _embedded(package: str, name: str) -> ModuleType:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..files import atomic, versions
 from .datasets import ImageData
-from .exchange_names import same
+from .folders import chosen, few
 from .grids import grid
 
 CARD = ("class_names", "mean", "std", "config", "teacher", "history", "versions")
@@ -83,12 +83,21 @@ class SyntheticSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def ipc(self) -> int:
+        """Images per class; where classes have different numbers, the largest."""
+        return max(self.counts)
+
     @staticmethod
-    def from_real(data: ImageData, ipc: int, seed: int = 0, config: dict | None = None) -> "SyntheticSet":
+    def from_real(
+        data: ImageData, ipc: int | Sequence[int], seed: int = 0, config: dict | None = None
+    ) -> "SyntheticSet":
         """Choose `ipc` random training images of each class, in rounds: all classes' first, all classes' second, ….
 
         The start of every distillation with that seed, and by itself the random-real baseline.
 
+        Args:
+            ipc: as in `choose`.
         Raises:
             ValueError: ipc is below 1 or above the size of a class.
         """
@@ -98,56 +107,47 @@ class SyntheticSet:
 
     @property
     def counts(self) -> list[int]:
-        """The number of images of each class."""
+        """Images of each class."""
         return torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
 
     def first(self, ipc: int) -> "SyntheticSet":
         """Take the first `ipc` images of each class, as they stand in the set: the first rounds of a distilled one.
 
-        The card says so under config["first"]; the history is that of these rounds.
+        The card says so under config["first"]; the history is that of these rounds. A class that has fewer gives all.
 
         Raises:
-            ValueError: ipc is below 1, or above the number of images of a class.
+            ValueError: ipc is below 1, or above the number of images of any class.
         """
-        fewest = min(self.counts)
-        if not isinstance(ipc, int) or not 1 <= ipc <= fewest:
-            of = self.class_names[self.counts.index(fewest)]
-            raise ValueError(f"a set with {fewest} images of {of!r} has no first {ipc} of each class")
-        counts, order = torch.tensor(self.counts), self.labels.cpu().argsort(stable=True)
-        place = torch.arange(len(order)) - (counts.cumsum(0) - counts).repeat_interleave(counts)  # within the class
+        if not isinstance(ipc, int) or not 1 <= ipc <= self.ipc:
+            raise ValueError(f"a set of {self.ipc} images per class has no first {ipc}")
         history = [entry for entry in self.history if entry.get("b", 0) < ipc]
-        return self._part(order[place < ipc].sort().values, {"first": ipc}, history=history)
+        return self._part((places(self.labels) < ipc).nonzero().flatten(), {"first": ipc}, history=history)
 
-    def only(self, classes: Sequence[str]) -> "SyntheticSet":
-        """Take the images of some classes, whose labels become 0, 1, … in the order they are named in.
+    def only(self, classes: Sequence[str | int]) -> "SyntheticSet":
+        """Take the images of some classes, labelled 0, 1, … in the order they have here.
 
         The card says so under config["only"]. Soft labels keep the columns of these classes; those of probabilities
         are divided by their sum.
 
         Args:
-            classes: names of classes.
+            classes: names, or numbers.
         Raises:
-            ValueError: a name is no class of the set or named twice, or none is named; none of them has an image.
+            ValueError: there is no such class; none is named, or none of them has an image.
         """
-        index = {same(name): k for k, name in enumerate(self.class_names)}
-        asked = [] if isinstance(classes, str) else [same(str(name)) for name in classes]
-        if not asked or not set(asked) <= set(index) or len(set(asked)) < len(asked):
-            odd = [name for name in asked if name not in index]
-            what = f"there is no {', '.join(odd[:3])}" if odd else f"name each once in a list, not {classes!r}"
-            raise ValueError(f"some of the set's classes ({', '.join(self.class_names[:10])}, …): {what}")
-        numbers = [index[name] for name in asked]
+        if isinstance(classes, str) or not len(classes):
+            raise ValueError(f"classes must be a list of names or numbers, not {classes!r}")
+        numbers = chosen(self.class_names, classes)
         label = torch.full((len(self.class_names),), -1)
         label[numbers] = torch.arange(len(numbers))
-        names, found = tuple(self.class_names[k] for k in numbers), label[self.labels.cpu()]
+        names, found = tuple(self.class_names[k] for k in numbers), label.to(self.labels.device)[self.labels]
         if not (found >= 0).any():
-            raise ValueError(f"the set has no image of {', '.join(names[:10])}")
+            raise ValueError(f"the set has no image of {few(names)}")
         soft = None if self.soft is None else _columns(self.soft, numbers)
-        changes = {"class_names": names, "labels": found.to(self.labels.device), "soft": soft}
+        changes = {"class_names": names, "labels": found, "soft": soft}
         return self._part((found >= 0).nonzero().flatten(), {"only": list(names)}, **changes)
 
     def _part(self, numbers: Tensor, said: dict, **changes: Any) -> "SyntheticSet":
         """The images of these numbers, after some changes to the whole; the card says which part it is."""
-        numbers = numbers.to(self.images.device)
         tensors = {name: changes.pop(name, getattr(self, name)) for name in ("images", "labels", "soft")}
         taken = {name: None if tensor is None else tensor[numbers] for name, tensor in tensors.items()}
         return replace(self, **taken, **changes, config={**self.config, **said})
@@ -206,21 +206,42 @@ class SyntheticSet:
         return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
-def choose(data: ImageData, ipc: int, seed: int = 0) -> Tensor:
-    """Which training images `SyntheticSet.from_real` takes: their numbers (ipc × classes,), on the data's device.
+def choose(data: ImageData, ipc: int | Sequence[int], seed: int = 0) -> Tensor:
+    """Return which training images `SyntheticSet.from_real` takes: their numbers (n,), on the data's device.
 
+    Args:
+        ipc: images of every class, so that n = ipc × classes; a class that has fewer gives all of them if the data say
+            so (`ImageData.small`). Or a number for each class.
     Raises:
         ValueError: ipc is below 1 or above the size of a class.
     """
-    smallest = int(torch.bincount(data.train.labels).min())
-    if not 1 <= ipc <= smallest:
-        raise ValueError(f"ipc must be 1 … {smallest}, the size of the smallest class of {data.name}, not {ipc}")
+    there = torch.bincount(data.train.labels).tolist()
+    asked, least = ([ipc] * data.classes, 1) if isinstance(ipc, int) else (list(ipc), 0)
+    counts = [min(pair) for pair in zip(asked, there, strict=True)] if data.small == "cap" else asked
+    if min(asked) < least or max(asked) < 1 or any(k > n for k, n in zip(counts, there, strict=True)):
+        cap = "; --small cap (small='cap' in Python) takes all that a smaller class has" if min(asked) >= least else ""
+        raise ValueError(f"ipc must be 1 … {min(there)}, the size of the smallest class of {data.name}, not {ipc}{cap}")
     generator = torch.Generator().manual_seed(seed)
-    chosen = []
-    for k in range(data.classes):
+    chosen: list[list[int]] = []
+    for k, count in enumerate(counts):
         index = (data.train.labels == k).nonzero().flatten().cpu()
-        chosen.append(index[torch.randperm(len(index), generator=generator)[:ipc]])
-    return torch.stack(chosen, 1).flatten().to(data.device)
+        chosen.append(index[torch.randperm(len(index), generator=generator)[:count]].tolist())
+    rounds = (inside[b] for b in range(max(counts)) for inside in chosen if b < len(inside))
+    return torch.tensor(list(rounds), device=data.device)
+
+
+def places(labels: Tensor) -> Tensor:
+    """Return the how manieth of its class each is, from 0: (n,).
+
+    >>> places(torch.tensor([2, 0, 2, 2, 0]))
+    tensor([0, 0, 1, 2, 1])
+    """
+    order, counts = labels.argsort(stable=True), torch.bincount(labels)
+    found = torch.empty_like(labels)
+    found[order] = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts).repeat_interleave(
+        counts
+    )
+    return found
 
 
 def _columns(soft: Tensor, numbers: list[int]) -> Tensor:

@@ -8,7 +8,7 @@ that is not finite, or measures time, consumes the iterator: see `unidd.engine.r
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from ..data.datasets import ImageData
 from ..data.exchange_names import same
-from ..data.synthetic import SyntheticSet, choose
+from ..data.synthetic import SyntheticSet, choose, places
 from .parallel import Ranks
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Start:
         numbers: which of them, (n,).
         sizes: images of each batch; they add up to n.
         groups: batches of a round.
+        places: (round, class group) of each batch, where not every round has as many; empty: each has `groups`.
         given: whether they are those of a set that was given, and not chosen.
     """
 
@@ -41,6 +42,7 @@ class Start:
     numbers: Tensor
     sizes: tuple[int, ...]
     groups: int = 1
+    places: tuple[tuple[int, int], ...] = ()
     given: bool = False
 
     @staticmethod
@@ -63,39 +65,45 @@ class Start:
         Args:
             group: see `real`.
         Raises:
-            ValueError: the set has other classes, images of another shape, or not `ipc` of each class.
+            ValueError: the set has other classes, images of another shape, or not `ipc` of each class; a class may
+                have fewer if the data say so (`ImageData.small`).
         """
         shapes = [tuple(images.shape[1:]) for images in (start.images, data.train.images)]
         if shapes[0] != shapes[1]:
             raise ValueError(f"the images to start from are {shapes[0]}, those of {data.name} {shapes[1]}")
         labels = _classes(start, data)[start.labels.cpu()]
-        counts = torch.bincount(labels, minlength=data.classes).tolist()
-        wrong = [k for k, n in enumerate(counts) if n != ipc]
-        if wrong:
-            k = min(wrong, key=counts.__getitem__)
-            advice = (
-                f"take its first {ipc}, as set.first({ipc}) does" if counts[k] > ipc else f"ask for ipc {counts[k]}"
-            )
-            advice = advice if counts[k] else "every class needs one"
-            raise ValueError(
-                f"the set to start from has {counts[k]} images of {data.class_names[k]!r}, not {ipc}: {advice}"
-            )
-        numbers = labels.argsort(stable=True).view(data.classes, ipc).T.flatten()
-        images, labels, numbers = (t.to(data.device) for t in (start.images, labels, numbers))
-        sizes = _group_sizes(data.classes, group)
-        return Start(images, labels, numbers, sizes * ipc, len(sizes), given=True)
+        _check_counts(torch.bincount(labels, minlength=data.classes).tolist(), data, ipc)
+        numbers = (places(labels) * data.classes + labels).argsort()  # by round, by class within it
+        images, labels, numbers = (tensor.to(data.device) for tensor in (start.images, labels, numbers))
+        return replace(Start._in_rounds(images, labels, numbers, data.classes, group), given=True)
 
     @staticmethod
     def real(data: ImageData, ipc: int, seed: int, group: int = 0) -> "Start":
         """Choose `ipc` random training images of each class.
 
         Args:
-            group: classes of one batch, of which the last may have fewer; 0 takes all.
+            group: classes of one batch, of which the last may have fewer; 0 takes all. A class whose images are used
+                up (see `choose`) is left out of the later rounds.
         Raises:
             ValueError: ipc is below 1 or above the size of a class.
         """
-        numbers, sizes = choose(data, ipc, seed), _group_sizes(data.classes, group)
-        return Start(data.train.images, data.train.labels, numbers, sizes * ipc, len(sizes))
+        numbers = choose(data, ipc, seed)
+        return Start._in_rounds(data.train.images, data.train.labels, numbers, data.classes, group)
+
+    @staticmethod
+    def _in_rounds(images: Tensor, labels: Tensor, numbers: Tensor, classes: int, group: int) -> "Start":
+        group, of = group or classes, labels[numbers]
+        rounds = torch.cat([of.new_zeros(1), (of.diff() <= 0).cumsum(0)])  # labels rise within a round
+        pairs = torch.stack([rounds, of // group], 1)
+        pairs, sizes = pairs.unique_consecutive(dim=0, return_counts=True)
+        whole = -(-classes // group)
+        found = tuple((b, g) for b, g in pairs.tolist())
+        even = found == tuple(divmod(number, whole) for number in range(len(found)))
+        return Start(images, labels, numbers, tuple(sizes.tolist()), whole, () if even else found)
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Return round and class group of a batch, both from 0."""
+        return self.places[number] if self.places else divmod(number, self.groups)
 
     def batches(self, ranks: Ranks, steps: int) -> Iterator["Batch"]:
         """Yield the batches, each with this process's slot of it."""
@@ -103,14 +111,21 @@ class Start:
         for number, size in enumerate(self.sizes):
             own = ranks.slot(size)
             numbers = self.numbers[first : first + size][own]
-            b, group = divmod(number, self.groups)
+            b, group = self.place(number)
             yield Batch(number, b, group, numbers, self.labels[numbers], first, (own.start, size), steps)
             first += size
 
 
-def _group_sizes(classes: int, group: int) -> tuple[int, ...]:
-    """How many classes each group of a round has."""
-    return tuple(min(group or classes, classes - k) for k in range(0, classes, group or classes))
+def _check_counts(counts: list[int], data: ImageData, ipc: int) -> None:
+    """Raise a ValueError unless there are `ipc` images of each class, or fewer where the data allow it."""
+    fewer = 1 if data.small == "cap" else ipc
+    wrong = [k for k, n in enumerate(counts) if not fewer <= n <= ipc]
+    if not wrong:
+        return
+    k = min(wrong, key=counts.__getitem__)
+    advice = f"take its first {ipc}, as set.first({ipc}) does" if counts[k] else "every class needs one"
+    advice = f"ask for ipc {counts[k]}" if 0 < counts[k] < ipc else advice
+    raise ValueError(f"the set to start from has {counts[k]} images of {data.class_names[k]!r}, not {ipc}: {advice}")
 
 
 def _classes(start: SyntheticSet, data: ImageData) -> Tensor:
@@ -279,7 +294,7 @@ class Position:
 
     def where(self, batch: int, step: int) -> str:
         """Return a place in words."""
-        b, group = divmod(batch, self.start.groups)
+        b, group = self.start.place(batch)
         return f"round {b}, " + (f"group {group}, " if self.start.groups > 1 else "") + f"step {step}"
 
     def pixels(self, number: int) -> Tensor:
