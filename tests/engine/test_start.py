@@ -192,3 +192,25 @@ def test_from_python_the_number_of_images_is_that_of_the_set():
     assert len(unidd.distill(data, "cfm", **task)) == 10
     with pytest.raises(ValueError, match="has 2 images of '0', not 1"):
         unidd.distill(data, "cfm", ipc=1, start=real, **task)
+
+
+def uneven() -> tuple:
+    """Data whose second class has one image, and says that this is all it gives."""
+    data = toys.data()
+    kept = torch.tensor([k for k, label in enumerate(data.train.labels.tolist()) if label != 1 or k == 1])
+    return replace(data, train=data.train.take(kept), small="cap"), toys.teacher()
+
+
+@pytest.mark.parametrize("group", [0, 2])
+def test_a_class_with_fewer_images_starts_with_as_many_where_the_data_allow_it(group):
+    data, teacher = uneven()
+    method = CFM(steps=1, group=group)
+    usual = method.distill(data, teacher, Run(3, seed=4))
+    again = method.distill(data, teacher, Run(3, seed=4, start=SyntheticSet.from_real(data, 3, seed=4)))
+    assert usual.counts == again.counts == [3, 1, 3, 3]
+    assert torch.equal(usual.images, again.images)
+    assert usual.history == again.history
+    on = method.distill(data, teacher, Run(2, start=usual.first(2)))
+    assert on.counts == [2, 1, 2, 2]
+    with pytest.raises(ValueError, match="has 1 images of 'bee', not 3: ask for ipc 1"):
+        method.check(toys.data(), Run(3, start=usual))
