@@ -1,5 +1,6 @@
 """`unidd distill --start`: going on from a set, of ours or of others; and cards whose data set moved or changed."""
 
+import inspect
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import foreign
 import pytest
 import torch
 from PIL import Image
@@ -190,3 +192,37 @@ def test_a_set_from_python_names_its_data_where_a_name_is_enough(unidd):
     code, _, err = unidd(EVALUATE[0], "pets-made", *EVALUATE[1:])
     assert code == 2
     assert "names no data set: say --dataset" in err
+
+
+# ------------------------------------------------------------------------------------------ the page
+
+
+PAGE = (Path(__file__).resolve().parent.parent / "book" / "sets.md").read_text()
+COMMANDS = re.findall(r"^unidd .*", "\n".join(re.findall(r"^```bash\n(.*?)^```", PAGE, re.M | re.S)), re.M)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_work_one_after_another(unidd, tmp_path, real):
+    """As printed, but on the smallest data set and budget."""
+    pytest.importorskip("pyarrow")
+    data = load("digits")
+    foreign.WRITERS["DM"](tmp_path, real.first(1).images, real.first(1).labels, data)
+    Path("res_DM_mine_ConvNet_2ipc.pt").rename("res_DM_CIFAR10_ConvNet_10ipc.pt")
+    assert len(COMMANDS) == 8
+    for command in COMMANDS:
+        words = re.sub("photos|cifar10", "digits", command).split()[1:]
+        more = {"distill": ["--budget", "smoke"], "evaluate": ["--budget", "smoke", "--seeds", "0"]}
+        code, out, err = unidd(*words, *more.get(words[0], []))
+        assert code == 0, (command, err)
+        if words[0] == "evaluate":
+            assert "hard labels: " in out
+        else:
+            assert (tmp_path / words[words.index("--out") + 1] / "card.json").is_file(), command
+
+
+def test_the_page_names_every_format_and_option():
+    for name in cli.EXPORTS:
+        assert f"| `{name}` |" in PAGE
+    for name in inspect.signature(cli.receive).parameters:
+        if name not in ("path", "source", "out", "overwrite", "root", "device"):
+            assert f"--{name}" in PAGE, name
