@@ -41,7 +41,15 @@ def test_environment_agrees_with_constraints():
     *pinned, last = pip
     assert pins(pinned) == pins((ROOT / "constraints.txt").read_text().splitlines())
     assert last.replace('"', "") == "-e .[embedded,show,book,test,batch]"
-    assert set(PROJECT["optional-dependencies"]) == {"embedded", "show", "book", "test", "mutants", "batch"}
+    assert set(PROJECT["optional-dependencies"]) == {
+        "embedded",
+        "exchange",
+        "show",
+        "book",
+        "test",
+        "mutants",
+        "batch",
+    }
 
 
 def test_every_direct_requirement_is_pinned_within_its_range():

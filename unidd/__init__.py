@@ -26,9 +26,10 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         sources           which images are asked for, in plain values
         augment           crop, flip, roll and CutMix for whole batches
         grids             images side by side
+        exchange_names    names of classes compared, and names of folders that sort in the order of the labels
         synthetic         a synthetic set with everything it depends on
-        exchange_names    names of folders that sort in the order of the labels
         exchange_folder   a set as a folder of pictures, and back after someone edited it
+        exchange_parquet  a set as Hugging Face keeps data, and back
         exchange_read     what the published methods leave on disk, as it is stored
         exchange          sets in the formats of others
     networks              what looks at images

@@ -37,10 +37,11 @@ from .bench.machine import keep_memory
 from .bench.planning import plan
 from .bench.records import save_record
 from .data.datasets import NAMES, ImageData, Small, load
-from .data.exchange import from_files, from_imagefolder, to_ddranking, to_imagefolder, to_vico
+from .data.exchange import from_files, read_set, to_ddranking, to_huggingface, to_imagefolder, to_vico
+from .data.exchange_names import same
 from .data.remarks import say_plainly
 from .data.sources import Source
-from .data.synthetic import SyntheticSet
+from .data.synthetic import SyntheticSet, made_from
 from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
 from .files import check_writable
@@ -65,6 +66,8 @@ class Task(Source):
     Args:
         ipc: images per class.
         seed: of the starting images and the augmentation.
+        start: a set to start from in place of random real images, as distill, import or export left it; ipc is then
+            that of the set, or smaller: its first images of each class.
         model: architecture of the teacher: convnet, resnet18, or a torchvision model.
         teacher: of your own, in place of one that is trained: a file of weights (safetensors, or a state dict), or what
             unidd import-teacher wrote.
@@ -78,6 +81,7 @@ class Task(Source):
 
     ipc: int = 1
     seed: int = 0
+    start: Path | None = None
     model: str = "convnet"
     teacher: Path | None = None
     budget: Budget = "embedded"
@@ -91,7 +95,7 @@ class Task(Source):
         if self.save_every < 0:
             raise ValueError(f"save-every must be a number of steps from 0, not {self.save_every}")
         ipc = self.ipc if method.has_ipc else None
-        return Cell(method, self.dataset, self.model, ipc, (self.seed,), self.budget, **self.options())
+        return Cell(method, _lasting(self.dataset), self.model, ipc, (self.seed,), self.budget, **self.options())
 
 
 @dataclass(frozen=True)
@@ -117,20 +121,43 @@ def distill(method: Method, task: Task) -> None:
     brought = _brought(cell, task.teacher, data, ranks.first) if task.teacher else None
     if brought:
         data, cell = brought.seen(data), cell.taught_by(brought)
-    cell.check(data, ranks=ranks)
+    start = ranks.from_first(lambda: _start(task, data))
+    cell.check(data, ranks=ranks, start=start)
     ranks.from_first(lambda: check_writable(out))
     with Checkpoint(out, overwrite=task.overwrite, ranks=ranks) as checkpoint:
         ranks.from_first(lambda: _check_free(checkpoint, task.overwrite))
         if isinstance(method, Descending):
-            checkpoint.check(method.identity(data, cell.run(task.seed)))
+            checkpoint.check(method.identity(data, cell.run(task.seed, start=start)))
         teacher = brought or _teacher(cell, data, ranks)
         options = {"checkpoint": checkpoint, "save_every": task.save_every, "ranks": ranks, "progress": True}
+        options |= {"start": start}
         result = cell.distill(task.seed, data, teacher, **options)
         if ranks.first:
             _write(result, out)
             checkpoint.remove()
             print(f"{len(result)} images in {out}; next: unidd evaluate {out}")
     ranks.leave()
+
+
+def _start(task: Task, data: ImageData) -> SyntheticSet | None:
+    """The set to start from, its first images of each class where it has more, and only the classes of the data."""
+    if task.start is None:
+        return None
+    whole = read_set(task.start)
+    names, those = ({same(name) for name in of.class_names} for of in (whole, data))
+    start = whole.only(data.class_names) if names > those else whole
+    start = start.first(task.ipc) if start.ipc > task.ipc else start
+    if len(start) < len(whole):
+        print(f"starting from {len(start)} of the {len(whole)} images of {task.start}", file=sys.stderr)
+    if start.soft is not None:
+        print(f"note: the soft labels of {task.start} are not taken over", file=sys.stderr)
+    return start
+
+
+def _lasting(dataset: str) -> str:
+    """What a card calls a data set: its name, or where its folder lies, seen from anywhere."""
+    folder = Path(dataset).expanduser()
+    return str(folder.resolve()) if dataset not in NAMES and folder.is_dir() else dataset
 
 
 def _teacher(cell: Cell, data: ImageData, ranks: Ranks) -> Teacher:
@@ -165,9 +192,9 @@ def forecast(method: Method, task: Task) -> None:
     cell = task.cell(method)
     if sys.stderr.isatty() and not silent():
         print("measuring a few real steps …", file=sys.stderr)
-    found = plan(
-        cell, out=task.out, save_every=task.save_every, root=task.root, device=task.device, teacher=task.teacher
-    )
+    start = task.start and _start(task, task.load(task.root))
+    options: dict[str, Any] = {"save_every": task.save_every, "start": start, "teacher": task.teacher}
+    found = plan(cell, out=task.out, root=task.root, device=task.device, **options)
     print(found.text())
     found.check()
 
@@ -215,10 +242,14 @@ class Elsewhere:
     classes: tuple[str, ...] | None = None
     small: Small | None = None
 
-    def source(self, card: dict, folder: Path) -> Source:
-        if not self.dataset and "dataset" not in card:
-            raise ValueError(f"the card of {folder} names no data set: say --dataset")
-        return Source.of(card, **vars(self))
+    def source(self, synthetic: SyntheticSet, folder: Path) -> Source:
+        """Return what the card of a set names, but for what is told.
+
+        Raises:
+            ValueError: the card names none, or what it names is not there any more.
+        """
+        where = self.dataset or _dataset_of(synthetic, folder)
+        return Source.of(synthetic.config.get("cell", {}), **vars(self) | {"dataset": where})
 
 
 def assess(
@@ -249,14 +280,15 @@ def assess(
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """
-    synthetic = _set(folder)
+    synthetic = read_set(folder)
     card, dataset = synthetic.config.get("cell", {}), data_options.dataset
     check_seeds(seeds)
     teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
     model = model or teacher_model
     if record:
         check_writable(record.parent)
-    data = as_made(synthetic, data_options.source(card, folder).load(root, device))
+    data = as_made(synthetic, data_options.source(synthetic, folder).load(root, device))
+    _say_if_changed(synthetic, data)
     brought = _brought(Cell.of(model=teacher_model), teacher, data) if teacher else None
     data = brought.seen(data) if brought else data
     pairs = list(zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=False))
@@ -288,11 +320,21 @@ def assess(
         save_record(set_record(synthetic, data, name, model, budget, seeds, ours, of_teacher), record)
 
 
-def _set(folder: Path) -> SyntheticSet:
-    """A set in our own format, or in a folder of pictures with our card."""
-    ours = (folder / "images.safetensors").exists() or not (folder / "card.json").is_file()
-    pictures = not ours and any(folder.glob("*/*.png"))
-    return from_imagefolder(folder) if pictures else SyntheticSet.load(folder)
+def _dataset_of(synthetic: SyntheticSet, folder: Path) -> str:
+    """The data set that a card names, if it is still where it was."""
+    config = synthetic.config
+    name = config.get("cell", {}).get("dataset") or config.get("data", {}).get("name")
+    if not name or (name not in NAMES and "cell" not in config):  # a name alone does not say where a folder lies
+        raise ValueError(f"the card of {folder} names no data set: say --dataset")
+    if name not in NAMES and not Path(name).expanduser().is_dir():
+        raise ValueError(f"{name}, from which {folder} was made, is not there: say --dataset, and where it lies now")
+    return name
+
+
+def _say_if_changed(synthetic: SyntheticSet, data: ImageData) -> None:
+    known = synthetic.config.get("data", {}).get("fingerprint")
+    if known and known != data.fingerprint:
+        print(f"note: the images of {data.name} are not those that the set was made from", file=sys.stderr)
 
 
 def _print(name: str, accuracies: dict[str, list[float]]) -> None:
@@ -382,6 +424,7 @@ def receive_teacher(
 
 EXPORTS: dict[str, Callable[[SyntheticSet, Path], Path]] = {
     "imagefolder": to_imagefolder,
+    "huggingface": to_huggingface,
     "vico": to_vico,
     "ddranking": to_ddranking,
 }
@@ -392,13 +435,14 @@ def send(folder: Annotated[Path, tyro.conf.Positional], to: str, out: Path) -> N
 
     Args:
         folder: what `unidd distill` or `unidd import` wrote.
-        to: imagefolder (8-bit PNG files, a folder a class), vico (the .pt file of DC, DSA and DM), or ddranking
-            (images.pt, labels.pt and, if it is known, lr.pt).
+        to: imagefolder (8-bit PNG files, a folder a class), huggingface (parquet with the same pixels, and a README,
+            for `datasets`), vico (the .pt file of DC, DSA and DM), or ddranking (images.pt, labels.pt and, if it is
+            known, lr.pt).
         out: a new folder; for vico, a new file.
     """
     if to not in EXPORTS:
         raise ValueError(f"unknown format {to!r}: choose one of {', '.join(EXPORTS)}")
-    synthetic = _set(folder)
+    synthetic = read_set(folder)
     check_writable(out.parent)
     EXPORTS[to](synthetic, out)
     print(f"{len(synthetic)} images in {out}")
@@ -428,39 +472,44 @@ def receive(
     ipc: int | None = None,
     number: int | None = None,
     factor: int | None = None,
+    rate: float | None = None,
     overwrite: bool = False,
     root: Path | None = None,
     device: str = "cpu",
 ) -> None:
     """Read a set that other code made, or an exported one that was edited; the format is found from what is there.
 
-    Formats: DC, DSA, DM, MTT, TESLA, DATM, FRePo, KIP, NCFM, DD-Ranking, and folders of images, as of SRe2L and RDED.
+    Formats: DC, DSA, DM, MTT, TESLA, DATM, FRePo, KIP, NCFM, DD-Ranking, folders of images, as of SRe2L and RDED, and
+    parquet files of Hugging Face. What was taken from where is printed, and stands on the card.
 
     Args:
         path: a file or a folder.
         source: real images.
         out: folder for images.safetensors, card.json and preview.png.
         space: what the stored values are, if the file does not say: pixels, normalised, or zca.
-        mean: of each channel, which the images were normalised with (default: the data set's).
+        mean: of each channel, which the images were normalised with (default: as the released code does, or else
+            the data set's).
         std: of each channel.
         order: class names in the order of the file's labels, or of its sorted folders (default: the data set's).
         ipc: images per class, if there is no file of labels.
         number: which set of a file that holds several (default: the last).
         factor: of NCFM, whose every image is factor × factor training images (default: 2).
+        rate: learning rate that was learnt with the images, if there is no file of it (MTT and TESLA only log it).
         overwrite: replace a set that stands in that folder.
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """
     if (out / "card.json").exists() and not overwrite:
         raise ValueError(f"{out} already holds a synthetic set: choose another --out, or add --overwrite")
+    if out.resolve() in (path.expanduser().resolve(), path.expanduser().resolve().parent):
+        raise ValueError(f"{out} holds what is to be read, which stays as it is: choose another --out")
     check_writable(out)
     data = source.load(root, device)
-    said: dict[str, Any] = {"space": space, "mean": mean, "std": std, "order": order, "ipc": ipc}
+    said: dict[str, Any] = {"space": space, "mean": mean, "std": std, "order": order, "ipc": ipc, "rate": rate}
     synthetic = from_files(path, data=data, number=number, factor=factor, **said)
     check_fits(synthetic, data)
-    where = source.dataset if source.dataset in NAMES else str(Path(source.dataset).expanduser().resolve())
-    cell = {**synthetic.config.get("cell", {}), "dataset": where, **source.options()}
-    synthetic = replace(synthetic, config={**synthetic.config, "cell": cell})
+    cell = {**synthetic.config.get("cell", {}), "dataset": _lasting(source.dataset), **source.options()}
+    synthetic = replace(synthetic, config={**synthetic.config, "cell": cell, "data": made_from(data)})
     synthetic.save(out)
     synthetic.preview(scale=max(1, 96 // synthetic.images.shape[-1])).save(out / "preview.png")
     for what, value in synthetic.config.get("import", {}).items():
@@ -527,7 +576,7 @@ def _of_method(command: str, name: str, *arguments: str) -> None:
     cls, work = methods.find(name), OF_A_METHOD[command]
     default, flat = budgeted(cls, _budget(arguments)), tyro.conf.arg(name="")
     kind = Task if cls.has_ipc else WholeTask
-    parts = [("method", Annotated[cls, flat], default), ("task", Annotated[kind, flat], kind())]
+    parts = [("method", Annotated[cls, flat], default), ("task", Annotated[kind, flat], kind(ipc=_ipc(arguments)))]
     options = make_dataclass("Options", parts)
     docs = [inspect.getdoc(work), (inspect.getdoc(cls) or "").split("Args:")[0].strip(), _QUIET]
     about = "\n\n".join([*docs, f"Filter: {cls.acts_as}", f"Source: {cls.source}", f"Labels: {cls.labels}"])
@@ -537,9 +586,21 @@ def _of_method(command: str, name: str, *arguments: str) -> None:
 
 def _budget(arguments: Sequence[str]) -> str:
     """Return the budget that is asked for, which decides the defaults of a method."""
+    found = _option("budget", arguments)
+    return found if found in BUDGETS else Task.budget
+
+
+def _ipc(arguments: Sequence[str]) -> int:
+    """Return the images per class unless they are asked for: those of the set to start from."""
+    start = _option("start", arguments)
+    with contextlib.suppress(ValueError, OSError):  # it is said when the set is looked at
+        return read_set(start).ipc if start else Task.ipc
+    return Task.ipc
+
+
+def _option(name: str, arguments: Sequence[str]) -> str | None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--budget", default=Task.budget)
+    parser.add_argument(f"--{name}")
     with contextlib.suppress(argparse.ArgumentError):  # tyro says what is wrong
-        if (found := parser.parse_known_args(arguments)[0].budget) in BUDGETS:
-            return found
-    return Task.budget
+        return getattr(parser.parse_known_args(arguments)[0], name)
+    return None

@@ -3,16 +3,19 @@
 import json
 import os
 import pickle
+from dataclasses import replace
 
+import foreign
 import numpy as np
 import pytest
 import torch
+from foreign import whitening
 from PIL import Image
 from sets import make
 from toys import rand
 
 from unidd.data.datasets import ImageData, Split
-from unidd.data.exchange import from_files, from_imagefolder, to_ddranking, to_imagefolder, to_vico
+from unidd.data.exchange import from_files, from_imagefolder, to_ddranking, to_imagefolder, to_vico, undo_zca
 from unidd.data.synthetic import SyntheticSet
 
 NAMES = ("cat", "dog", "eel", "fox")
@@ -25,7 +28,7 @@ def pixels(n=8, size=6, seed=0):
 
 
 def normalised(images, mean=MEAN, std=STD):
-    return (images - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+    return foreign.normalised(images, mean, std)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +58,9 @@ def test_dc_dsa_and_dm(tmp_path, method):
     assert from_files(tmp_path, mean=MEAN, std=STD).class_names == ("0", "1", "2", "3")
     with pytest.raises(ValueError, match="holds 3 sets: there is no number 3"):
         from_files(path, mean=MEAN, std=STD, number=3)
+    nameless = path.rename(tmp_path / f"res_{method}_mine.pt")
     with pytest.raises(ValueError, match="say the data set, or mean and std"):
-        from_files(path)
+        from_files(nameless)
 
 
 def test_a_file_of_the_time_of_older_numpy(tmp_path):
@@ -124,21 +128,6 @@ def test_mtt_does_not_say_its_space(tmp_path):
     assert "the numbers" in found.config["import"]["space"]["from"]
 
 
-def whitening(data, mean=None, std=None):
-    """Slowly and plainly, in numpy: what kornia, or KIP, whitens with."""
-    x = data.train.images.double().numpy() / 255
-    if mean is None:
-        x = x.reshape(len(x), -1)
-        centre = x.mean(0)
-        u, s, _ = np.linalg.svd((x - centre).T @ (x - centre) / (len(x) - 1))
-        return centre, u @ np.diag(1 / np.sqrt(s + 0.1)) @ u.T
-    x = (x - np.array(mean).reshape(1, 3, 1, 1)) / np.array(std).reshape(1, 3, 1, 1)
-    x = x.reshape(len(x), -1)
-    covariance = x.T @ x / len(x)
-    u, s, _ = np.linalg.svd(covariance)
-    return 0, u @ np.diag(1 / np.sqrt(s + 0.1 * np.trace(covariance) / len(s))) @ u.T
-
-
 @pytest.mark.parametrize("name", ["MTT", "DATM"])
 def test_zca_is_undone_with_the_data_set(tmp_path, data, name):
     centre, w = whitening(data)
@@ -163,9 +152,30 @@ def test_zca_is_undone_with_the_data_set(tmp_path, data, name):
         assert again.config == found.config
 
 
-def test_zca_of_another_shape(tmp_path, data):
-    with pytest.raises(ValueError, match="ZCA cannot be undone"):
+def test_images_of_another_shape(tmp_path, data):
+    with pytest.raises(ValueError, match=r"the set's images are \(3, 8, 8\), those of toy \(3, 6, 6\)"):
         from_files(mtt(tmp_path / "x", normalised(pixels(size=8))), data=data, space="zca")
+    with pytest.raises(ValueError, match="ZCA cannot be undone"):
+        undo_zca(pixels(size=8), data)
+
+
+def test_grey_pictures_have_the_channels_of_the_data(tmp_path, data):
+    grey = replace(
+        data,
+        train=Split(data.train.images[:, :1], data.train.labels),
+        test=Split(data.test.images[:, :1], data.test.labels),
+    )
+    for mode, of, channels in (("L", data, 3), ("RGB", grey, 1)):
+        for k in range(4):
+            (tmp_path / mode / str(k)).mkdir(parents=True)
+            Image.new("L", (6, 6), 40 * k).convert(mode).save(tmp_path / mode / str(k) / "0.jpg")
+        found = from_files(tmp_path / mode, data=of)
+        assert found.images.shape == (4, channels, 6, 6)
+        assert torch.allclose(found.images, 40 / 255 * torch.arange(4).view(4, 1, 1, 1).expand(found.images.shape))
+        assert found.config["import"]["channels"].startswith("grey, as ")
+    Image.new("RGB", (6, 6), (255, 0, 0)).save(tmp_path / "RGB" / "0" / "0.jpg")
+    with pytest.raises(ValueError, match=r"\(3, 6, 6\), those of toy \(1, 6, 6\)"):
+        from_files(tmp_path / "RGB", data=grey)
 
 
 def test_tesla_with_the_teachers_labels(tmp_path):
@@ -446,7 +456,106 @@ def test_options_that_do_not_fit(tmp_path):
             from_files(tmp_path / "x.pt", **options)
 
 
+# ------------------------------------------------------------------------------------------ what nobody says
+
+
+RELEASED = [
+    ("res_DM_CIFAR10_ConvNet_2ipc.pt", "mine", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    ("res_DSA_CIFAR100_ConvNet_2ipc.pt", "mine", (0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+    ("res_DC_mine.pt", "tiny-imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ("CIFAR100/run/images_best.pt", "mine", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    ("run/images.pt", "cifar100", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+]
+
+
+@pytest.mark.parametrize(("name", "of", "mean", "std"), RELEASED)
+def test_released_code_has_constants_of_its_own(tmp_path, data, name, of, mean, std):
+    """Undone with the constants of the code that did it, seen by networks with those of the data."""
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = normalised(pixels(), mean, std)
+    torch.save({"data": [[images, LABELS]]} if name.startswith("res") else images, path)
+    torch.save(LABELS, path.with_name(path.name.replace("images", "labels")))
+    torch.save({"data": [[images, LABELS]]} if name.startswith("res") else images, path)
+    data = replace(data, name=of)
+    found = from_files(path, data=data, space="normalised")
+    assert torch.allclose(found.images, pixels(), atol=1e-6)
+    assert (found.mean, found.std) == (data.mean, data.std)
+    assert found.config["import"]["mean and std from"].startswith("the released code, for ")
+    told = from_files(path, data=data, space="normalised", mean=MEAN, std=STD).config["import"]
+    assert told["mean and std from"] == "asked for"
+
+
+def test_the_learning_rate_of_mtt_is_asked_for(tmp_path):
+    path = mtt(tmp_path / "x", pixels())
+    assert "learning_rate" not in from_files(path, mean=MEAN, std=STD).config["import"]
+    told = from_files(path, mean=MEAN, std=STD, rate=0.02).config["import"]
+    assert (told["learning_rate"], told["learning_rate from"]) == (0.02, "asked for")
+    exported = to_ddranking(from_files(path, mean=MEAN, std=STD, rate=0.02), tmp_path / "out")
+    assert float(torch.load(exported / "lr.pt", weights_only=True)) == pytest.approx(0.02)
+    told = from_files(mtt(tmp_path / "y", pixels(), rate=0.5), mean=MEAN, std=STD, rate=0.5).config["import"]
+    assert (told["learning_rate"], told["learning_rate from"]) == (0.5, "its file")
+
+
+@pytest.mark.parametrize(
+    ("soft", "kind"),
+    [
+        (torch.softmax(torch.randn(8, 4), 1), "probabilities"),
+        (torch.eye(4)[LABELS] - 0.25, "centred"),
+        (torch.randn(8, 4) + 1, "logits"),
+        (torch.full((8, 4), 0.5), "numbers from 0 up whose rows sum to 2 … 2"),
+    ],
+)
+def test_what_soft_labels_are_is_said_as_far_as_they_prove_it(tmp_path, soft, kind):
+    found = from_files(mtt(tmp_path / "x", pixels(), soft), mean=MEAN, std=STD)
+    assert found.config["import"]["soft labels"] == kind
+    assert torch.equal(found.soft, soft)
+
+
+def test_every_answer_has_its_source_on_the_card(tmp_path, data):
+    found = from_files(mtt(tmp_path / "x", 3 * normalised(pixels()[:7]), LABELS[:7]), data=data, space="normalised")
+    assert found.config["import"] == {
+        "file": "x",
+        "format": "MTT/TESLA",
+        "classes": "the numbers, in the order of the classes (assumed: the file does not say)",
+        "images per class": "1 to 2",
+        "space": {"value": "normalised", "from": "asked for"},
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "mean and std from": "the data set (assumed: the file does not say)",
+        "cut off": found.config["import"]["cut off"],
+    }
+    assert found.config["data"] == {"name": "toy", "fingerprint": data.fingerprint}
+
+
 # ------------------------------------------------------------------------------------------ there and back
+
+
+@pytest.mark.parametrize("to", [to_vico, to_ddranking])
+def test_tensors_that_someone_edited(tmp_path, data, to):
+    """Images taken away, painted over, given another label: as they are now, and said; the rest as the card has it."""
+    names = ("fox", "cat", "eel", "dog")
+    original = make(n=12, class_names=names, config={"method": "cfm", "seed": 3, "import": {"format": "KIP"}})
+    path = to(original, tmp_path / "out")
+    found = from_files(path)
+    assert found.config["seed"] == 3
+    assert found.config["import"]["before"] == {"format": "KIP"}
+    assert "changed" not in found.config["import"]
+    assert found.teacher == original.teacher
+    images, labels = torch.cat([found.images[2:3], found.images[5:]]), torch.cat([found.labels[2:3], found.labels[5:]])
+    images, labels[0] = 1 - images, 3
+    stored = normalised(images, original.mean, original.std)
+    if to is to_vico:
+        torch.save(torch.load(path, weights_only=True) | {"data": [[stored, labels]]}, path)
+    else:
+        torch.save(stored, path / "images.pt")
+        torch.save(labels, path / "labels.pt")
+    for options, of in (({}, names), ({"data": data}, NAMES)):
+        back = from_files(path, **options)
+        assert torch.allclose(back.images, images, atol=1e-6)
+        assert [of[k] for k in back.labels.tolist()] == [names[k] for k in labels.tolist()], "by name"
+        assert back.class_names == of
+        assert back.config["import"]["changed"] == "the tensors are not those that were exported"
 
 
 @pytest.mark.parametrize("soft", [None, torch.rand(8, 4)])
@@ -461,7 +570,7 @@ def test_out_and_back_in(tmp_path, to, soft):
         assert torch.equal(found.labels, original.labels[order])
     else:
         assert torch.equal(found.soft, soft[order])
-    assert found.config["import"].get("learning_rate") == (0.25 if to is to_ddranking else None)
+    assert found.config["import"]["learning_rate"] == 0.25
     with pytest.raises(FileExistsError):
         to(original, path)
 

@@ -237,6 +237,120 @@ def test_tensors_that_are_no_set_are_refused_when_made_and_when_loaded(saved, im
         SyntheticSet.load(saved)
 
 
+# ------------------------------------------------------------------------------------------- a part of a set
+
+
+def numbered(labels: list[int], **changes):
+    """Every image has its number as its value."""
+    values = (torch.arange(len(labels)) / 255).view(-1, 1, 1, 1).expand(-1, 3, 6, 6).contiguous()
+    return make(images=values, labels=torch.tensor(labels), **changes)
+
+
+def which(found) -> list[int]:
+    return (found.images[:, 0, 0, 0] * 255).round().int().tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "ipc", "expected"),
+    [
+        ([0, 1, 2, 3] * 3, 2, list(range(8))),
+        ([0, 1, 2, 3] * 3, 3, list(range(12))),
+        ([0] * 3 + [1] * 3 + [2] * 3 + [3] * 3, 1, [0, 3, 6, 9]),
+        ([3, 3, 0, 1, 1, 2, 0, 2], 1, [0, 2, 3, 5]),
+        ([0, 1, 2, 3, 0, 2, 2], 2, [0, 1, 2, 3, 4, 5]),
+    ],
+    ids=["rounds", "all", "class by class", "mixed", "uneven"],
+)
+def test_the_first_images_of_each_class(labels, ipc, expected):
+    soft = torch.rand(len(labels), 4)
+    found = numbered(labels, soft=soft).first(ipc)
+    assert which(found) == expected
+    assert found.labels.tolist() == [labels[i] for i in expected]
+    assert torch.equal(found.soft, soft[expected])
+    assert found.config["first"] == ipc
+    assert found.config["method"] == "cfm"
+
+
+def test_the_history_is_that_of_these_rounds():
+    history = [{"b": b, "group": g} for b in range(3) for g in range(2)]
+    assert numbered([0, 1, 2, 3] * 3, history=history).first(2).history == history[:4]
+
+
+def test_a_set_of_fewer_images_has_the_same_first_ones(data):
+    whole = SyntheticSet.from_real(data, 4, seed=1)
+    assert torch.equal(whole.first(2).images, SyntheticSet.from_real(data, 2, seed=1).images)
+
+
+@pytest.mark.parametrize("ipc", [0, -1, 4, 1.5, "2", None])
+def test_no_such_first_images(ipc):
+    with pytest.raises(ValueError, match="a set of 3 images per class has no first"):
+        numbered([0, 1, 2, 3] * 3).first(ipc)
+
+
+@pytest.mark.parametrize(
+    ("classes", "names", "expected", "labels"),
+    [
+        (["zebra", "2"], ("zebra", "2"), [1, 3, 5, 7], [0, 1, 0, 1]),
+        (["2", "T-shirt/top"], ("T-shirt/top", "2"), [0, 3, 4, 7], [0, 1, 0, 1]),
+        ([2], ("10",), [2, 6], [0, 0]),
+        (NAMES, NAMES, list(range(8)), [0, 1, 2, 3] * 2),
+    ],
+    ids=["two", "in the order of the set", "by number", "all"],
+)
+def test_the_images_of_some_classes(classes, names, expected, labels):
+    logits = torch.randn(8, 4)
+    found = numbered([0, 1, 2, 3] * 2, soft=logits).only(classes)
+    assert found.class_names == names
+    assert which(found) == expected
+    assert found.labels.tolist() == labels
+    assert torch.equal(found.soft, logits[expected][:, [NAMES.index(name) for name in names]])
+    assert found.config["only"] == list(names)
+
+
+def test_probabilities_of_some_classes_are_those_among_them():
+    soft = torch.softmax(torch.randn(8, 4), 1)
+    found = numbered([0, 1, 2, 3] * 2, soft=soft).only(["zebra", "2"])
+    assert torch.allclose(
+        found.soft, soft[[1, 3, 5, 7]][:, [1, 3]] / soft[[1, 3, 5, 7]][:, [1, 3]].sum(1, keepdim=True)
+    )
+    assert torch.allclose(found.soft.sum(1), torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([], "must be a list of names or numbers"),
+        ("zebra", "must be a list of names or numbers, not 'zebra'"),
+        (["zebra", "horse"], "there is no class 'horse'"),
+        (["zebras"], "did you mean 'zebra'"),
+        ([4], "there is no class 4"),
+        ([-1], "there is no class -1"),
+    ],
+)
+def test_no_such_classes(classes, message):
+    with pytest.raises(ValueError, match=message):
+        make().only(classes)
+
+
+def test_classes_without_an_image():
+    with pytest.raises(ValueError, match="no image of zebra"):
+        numbered([0, 2, 3, 3]).only(["zebra"])
+
+
+def test_parts_of_a_set_are_saved_and_loaded(tmp_path):
+    part = make(n=12, soft=torch.randn(12, 4)).first(2).only(["zebra", "10"])
+    assert_same(SyntheticSet.load(part.save(tmp_path)), part)
+    assert part.counts == [2, 2]
+
+
+def test_the_hash_is_that_of_the_file(tmp_path):
+    for n, soft in ((8, None), (12, torch.rand(12, 4))):
+        original = make(n=n, soft=soft)
+        path = original.save(tmp_path / str(n)) / "images.safetensors"
+        assert original.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert SyntheticSet.load(path.parent).sha256 == original.sha256
+
+
 # --------------------------------------------------------------------------------- real images and preview
 
 

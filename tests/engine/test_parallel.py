@@ -16,6 +16,7 @@ from toys import rand
 from unidd.cli import main
 from unidd.core.statistics import Moments
 from unidd.data import augment
+from unidd.data.datasets import load
 from unidd.data.synthetic import SyntheticSet
 from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.parallel import Ranks
@@ -144,6 +145,21 @@ def test_the_command_gives_the_images_of_one_process(tmp_path, monkeypatch):
     assert (one.images - two.images).abs().max() < 1e-5
     assert one.config == two.config
     assert {p.name for p in (tmp_path / "two").iterdir()} == {"images.safetensors", "card.json", "preview.png"}
+
+
+@pytest.mark.slow
+def test_the_command_starts_from_a_set_in_every_process(tmp_path, monkeypatch):
+    SyntheticSet.from_real(load("digits"), 3, seed=4).save(tmp_path / "start")
+    command = [*COMMAND, "--group", "6", "--start", str(tmp_path / "start")]
+    done = torchrun("-m", "--", "unidd", *command, "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("starting from 20 of the 30 images") == 1, "one process reports"
+    monkeypatch.setattr(sys, "argv", ["unidd", *command, "--out", str(tmp_path / "one")])
+    main()
+    one, two = (SyntheticSet.load(tmp_path / name) for name in ("one", "two"))
+    assert (one.images - two.images).abs().max() < 1e-5
+    assert one.config == two.config
+    assert one.config["start"]["config"]["first"] == 2
 
 
 @pytest.mark.slow

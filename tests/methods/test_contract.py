@@ -177,6 +177,20 @@ def test_killed_and_resumed_it_gives_the_same_bits(cls, tmp_path):
         assert again.history == whole.history
 
 
+@every
+def test_it_starts_from_a_set_or_says_that_it_does_not(cls):
+    start = SyntheticSet.from_real(toys.data(), 2, seed=5)
+    if not issubclass(cls, Descending):
+        with pytest.raises(ValueError, match="leave out the set to start from"):
+            small(cls).check(toys.data(), Run(ipc=2, start=start))
+        return
+    assert torch.equal(run(small(cls, steps=0), start=start).images, start.images)
+    made = run(small(cls), start=start)
+    assert torch.equal(made.images, run(small(cls), start=start).images)
+    assert not torch.equal(made.images, run(small(cls)).images)
+    assert made.config["start"]["sha256"] == start.sha256
+
+
 @descending
 def test_its_own_loss_falls(cls):
     """Over the same sixteen draws, what 60 steps made has a lower loss than what they started from."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import methods
 from ..data.datasets import ImageData, Split
 from ..data.sources import Source
-from ..data.synthetic import SyntheticSet
+from ..data.synthetic import SyntheticSet, made_from
 from ..engine.run import Run
 from ..methods import Method
 from ..networks.evaluation import REGIMES, check_fits, evaluate_images
@@ -224,7 +224,7 @@ class Cell:
     def distill(self, seed: int, data: ImageData, teacher: Teacher = NOBODY, **options: Any) -> SyntheticSet:
         """Return the set of one seed, its card naming this cell."""
         made = self.method.distill(teacher.seen(data), teacher, self.run(seed, **options))
-        return replace(made, config=made.config | {"cell": self.parameters()})
+        return replace(made, config=made.config | {"data": made_from(data), "cell": self.parameters()})
 
     def accuracies(
         self, made: SyntheticSet | Split, data: ImageData, teacher: Teacher | None, seed: int, **options: Any
@@ -311,9 +311,10 @@ def teach(data: ImageData, model: str = "convnet", budget: str = "embedded", *, 
 def distill(
     data: ImageData,
     method: str = "cfm",
-    ipc: int | None = 1,
+    ipc: int | None = None,
     seed: int = 0,
     *,
+    start: SyntheticSet | None = None,
     model: str = "convnet",
     budget: str = "embedded",
     teacher: Teacher | None = None,
@@ -326,8 +327,9 @@ def distill(
     Args:
         data: from `unidd.load`, or any `ImageData`.
         method: for `unidd.find`.
-        ipc: images per class.
+        ipc: images per class; by default one, or as many as `start` has.
         seed: of the starting images and of every draw.
+        start: a set whose images are where the descent starts, in place of random real ones.
         model, budget: of the teacher, and what the budget says of the method.
         teacher: in place of the one that `teach` gives; images are normalised as it was trained.
         checkpoint: where the state is kept.
@@ -340,11 +342,14 @@ def distill(
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     made = budgeted(methods.find(method), budget, **settings)
-    asked = Run(1 if ipc is None else ipc, seed, checkpoint, progress=progress)
+    if ipc is None:
+        ipc = start.ipc if isinstance(start, SyntheticSet) else 1
+    asked = Run(ipc, seed, checkpoint, progress=progress, start=start)
     made.check(data, asked)
     if teacher is None:
         teacher = teach(data, model, budget, progress=progress) if made.needs_teacher else NOBODY
-    return made.distill(teacher.seen(data), teacher, asked)
+    found = made.distill(teacher.seen(data), teacher, asked)
+    return replace(found, config=found.config | {"data": made_from(data)})
 
 
 def evaluate(

@@ -21,7 +21,7 @@ from typing import Any
 from ..core.frozen import frozen
 from ..data.datasets import ImageData
 from ..data.remarks import say_plainly
-from ..data.synthetic import choose
+from ..data.synthetic import SyntheticSet, choose
 from ..engine.descent import Descent, Start
 from ..engine.realside import kept_statistics
 from ..engine.run import Run
@@ -191,6 +191,7 @@ def plan(
     seed: int | None = None,
     out: str | Path = ".",
     save_every: int = 0,
+    start: SyntheticSet | None = None,
     root: str | Path | None = None,
     device: str = "cpu",
     teacher: str | Path | None = None,
@@ -200,14 +201,14 @@ def plan(
     Args:
         seed: by default the cell's first.
         out: where the set is to lie, for the disk's free space.
-        save_every: see `unidd.engine.run.Run`.
+        save_every, start: see `unidd.engine.run.Run`.
         root: where downloads lie.
         teacher: a file of weights or a folder, see `Teacher.load`, in place of one that is trained.
     Raises:
         ValueError: the data, the model or the settings are wrong; not even a step fits the memory.
     """
     available = available_memory(device)
-    run = cell.run(cell.seeds[0] if seed is None else seed, save_every=save_every)
+    run = cell.run(cell.seeds[0] if seed is None else seed, save_every=save_every, start=start)
     with ProcessPoolExecutor(1, get_context("spawn"), _become_small_run, (device, available)) as pool:
         try:
             found = pool.submit(_measure_there, cell, run, root, device, time.time(), teacher).result()
@@ -248,7 +249,7 @@ def measure(
     Raises:
         ValueError: a step does not fit the memory; the message says what does.
     """
-    cell.check(data)
+    cell.check(data, start=run.start)
     method, training = cell.method, cell.training()
     folder = teacher_folder(data, cell.network(), training)[0]
     to_train = method.needs_teacher and not brought and not (folder / "card.json").exists()
@@ -259,7 +260,8 @@ def measure(
         done += _fitting("a step of the teacher's training", lambda: measure_training(network, data, training))
     elif method.needs_teacher:
         network = (brought or cell.teacher(data)).model
-    work: dict[str, Any] = {"images": len(choose(data, run.ipc)) if method.has_ipc else len(data.train)}
+    chosen = run.start or (choose(data, run.ipc) if method.has_ipc else data.train)
+    work: dict[str, Any] = {"images": len(chosen)}
     if isinstance(method, Descending):
         work |= {"descent": method.descent(data), "start": method.start(data, run), "save_every": run.save_every}
         teacher = Teacher(network) if network else NOBODY

@@ -5,6 +5,7 @@ is asked for; what was said, by the format, the numbers or the user, stands on t
 """
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,24 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from ..files import atomic
+from ..files import atomic, tensors_hash
 from .datasets import ImageData
-from .exchange_folder import from_imagefolder, to_imagefolder
+from .exchange_folder import check_new, from_imagefolder, image_files, to_imagefolder
 from .exchange_names import folder_names, same
+from .exchange_parquet import from_huggingface, parquet_files, to_huggingface
 from .exchange_read import SPACES, Stored, read
-from .synthetic import CARD, SyntheticSet
+from .synthetic import CARD, SyntheticSet, made_from
 
-__all__ = ["from_files", "from_imagefolder", "to_ddranking", "to_imagefolder", "to_vico"]
+__all__ = [
+    "from_files",
+    "from_huggingface",
+    "from_imagefolder",
+    "read_set",
+    "to_ddranking",
+    "to_huggingface",
+    "to_imagefolder",
+    "to_vico",
+]
 
 
 def to_vico(synthetic: SyntheticSet, path: str | Path) -> Path:
@@ -34,7 +45,7 @@ def to_vico(synthetic: SyntheticSet, path: str | Path) -> Path:
     path, (images, labels, _) = Path(path), _by_class(synthetic)
     if path.exists():
         raise FileExistsError(f"{path} is there already: export to a new file")
-    content = {"data": [[images, labels]], "accs_all_exps": {}, "unidd": _card(synthetic)}
+    content = {"data": [[images, labels]], "accs_all_exps": {}, "unidd": _card(synthetic, images, labels)}
     with atomic(path) as temporary:
         torch.save(content, temporary)
     return path
@@ -46,16 +57,15 @@ def to_ddranking(synthetic: SyntheticSet, folder: str | Path) -> Path:
     Raises:
         FileExistsError: something stands in that folder already.
     """
-    folder, (images, labels, soft) = Path(folder), _by_class(synthetic)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is not empty: export to a new folder")
+    folder, (images, labels, soft) = check_new(folder), _by_class(synthetic)
     with atomic(folder) as temporary:
         temporary.mkdir()
         torch.save(images, temporary / "images.pt")
-        torch.save(labels if soft is None else soft, temporary / "labels.pt")
+        labels = labels if soft is None else soft
+        torch.save(labels, temporary / "labels.pt")
         if rate := synthetic.config.get("import", {}).get("learning_rate"):
             torch.save(torch.tensor(rate), temporary / "lr.pt")
-        (temporary / "card.json").write_text(_card(synthetic) + "\n")
+        (temporary / "card.json").write_text(_card(synthetic, images, labels) + "\n")
         if folder.exists():
             folder.rmdir()  # empty; some systems replace no folder
     return folder
@@ -69,8 +79,32 @@ def _by_class(synthetic: SyntheticSet) -> tuple[Tensor, Tensor, Tensor | None]:
     return images, synthetic.labels[order].cpu(), soft
 
 
-def _card(synthetic: SyntheticSet) -> str:
-    return json.dumps({name: getattr(synthetic, name) for name in CARD}, indent=1)
+def _card(synthetic: SyntheticSet, images: Tensor, labels: Tensor) -> str:
+    card = {name: getattr(synthetic, name) for name in CARD} | {"tensors": tensors_hash(_named(images, labels))}
+    return json.dumps(card, indent=1)
+
+
+def _named(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    return {"images": images, "labels": labels}
+
+
+def read_set(folder: str | Path) -> SyntheticSet:
+    """Read a set of ours: as it was saved, or as an exported folder of pictures or for Hugging Face.
+
+    Raises:
+        FileNotFoundError: there is none; sets of others are read by `from_files`.
+        ValueError: it is damaged.
+    """
+    folder = Path(folder).expanduser()
+    if not (folder / "card.json").is_file() and not (folder / "images.safetensors").is_file():
+        raise FileNotFoundError(
+            f"{folder} is not a synthetic set: card.json is missing; unidd import reads what other code made"
+        )
+    if (folder / "images.safetensors").is_file() or not (folder / "card.json").is_file():
+        return SyntheticSet.load(folder)
+    if parquet_files(folder):
+        return from_huggingface(folder)
+    return from_imagefolder(folder) if image_files(folder) else SyntheticSet.load(folder)
 
 
 def from_files(
@@ -85,6 +119,7 @@ def from_files(
     ipc: int | None = None,
     number: int | None = None,
     factor: int | None = None,
+    rate: float | None = None,
 ) -> SyntheticSet:
     """Read a set that other code made: the format is found from what is there.
 
@@ -97,33 +132,97 @@ def from_files(
         ipc: stored images per class, if there is no file of labels; else they are held against it.
         number: which set of a file that holds several; by default the last.
         factor: of NCFM, whose every image is factor × factor training images; 1 leaves them as they are.
+        rate: learning rate that was learnt with the images, if there is no file of it (MTT and TESLA only log it).
     Raises:
         FileNotFoundError: there is nothing, or a part is missing.
         ValueError: no known format, damaged, or something must be said that the file does not.
     """
     path = Path(path).expanduser()
     if (path / "card.json").is_file() and not (path / "images.pt").is_file():
-        if any(option is not None for option in (space, mean, std, class_names, order, ipc, number, factor)):
+        if any(option is not None for option in (space, mean, std, class_names, order, ipc, number, factor, rate)):
             raise ValueError(f"{path} is a set with a card, which says all: leave the options out")
-        stored_here = (path / "images.safetensors").is_file()
-        return SyntheticSet.load(path) if stored_here else from_imagefolder(path)
+        return read_set(path)
     if (mean is None) != (std is None):
         raise ValueError("mean and std belong together: say both, or neither")
     stored = read(path, number)
     if number is not None and stored.format != "DC/DSA/DM":
         raise ValueError(f"{path} is {stored.format}, which has no numbers: leave the number out")
     told: dict[str, Any] = {"file": path.name, "format": stored.format}
-    names, labels, soft = _classes(stored, class_names or (data and data.class_names), order, ipc, told)
-    images = _pixels(stored, _space(stored, space, told), data, (mean, std), told)
+    if data:
+        stored.images = _as_channels(stored.images, data, told)
+    card = stored.card or {}
+    names = class_names or (data and data.class_names) or card.get("class_names")
+    names, labels, soft = _classes(stored, names, order, ipc, told)
+    moments, whence = _moments(stored, path, data, mean, std)
+    images = _pixels(stored, _space(stored, space, told), data, moments, whence, told)
     images, repeats = _decoded(images, stored.factor if factor is None else factor, told)
-    if stored.rate is not None:
-        told["learning_rate"] = stored.rate
-    mean, std = (data.mean, data.std) if data else (mean, std)
+    _rate(stored, rate, told)
+    mean, std = (data.mean, data.std) if data else moments
     if mean is None or std is None:
         raise ValueError(f"{path} does not say mean and std of its data set: say the data set, or both")
     labels, soft = labels.repeat_interleave(repeats), None if soft is None else soft.repeat_interleave(repeats, 0)
-    config = {"method": stored.format, "import": told}
-    return SyntheticSet(images, labels, names, tuple(mean), tuple(std), config, soft=soft)
+    config = {"method": stored.format, "import": told} | ({"data": made_from(data)} if data else {})
+    about = {}
+    if stored.card:
+        config, about = _since(stored, config, told)
+    return SyntheticSet(images, labels, names, tuple(mean), tuple(std), config, soft=soft, **about)
+
+
+def _as_channels(images: Tensor, data: ImageData, told: dict) -> Tensor:
+    """Pictures that are grey, with as many channels as the data have.
+
+    Raises:
+        ValueError: the shapes differ in another way.
+    """
+    shape, grey = tuple(images.shape[1:]), images.dtype == torch.uint8 and images.shape[1] in (1, 3)
+    if grey and images.shape[1] != data.channels and bool((images == images[:, :1]).all()):
+        told["channels"] = f"grey, as {data.channels} of {shape[0]}"
+        images = images[:, :1].expand(-1, data.channels, -1, -1).contiguous()
+    expected = tuple(data.train.images.shape[1:])
+    if tuple(images.shape[1:]) != expected:
+        raise ValueError(f"the set's images are {shape}, those of {data.name} {expected}")
+    return images
+
+
+def _since(stored: Stored, config: dict, told: dict) -> tuple[dict, dict]:
+    """What our card in an export of ours says goes on; whether the tensors are still those of the export."""
+    card = stored.card or {}
+    labels = torch.empty(0) if stored.labels is None else stored.labels
+    if card.get("tensors") not in (None, tensors_hash(_named(stored.images, labels))):
+        told["changed"] = "the tensors are not those that were exported"
+    if earlier := card["config"].get("import"):
+        told["before"] = earlier
+    about = {name: card[name] for name in ("teacher", "history", "versions")}
+    return card["config"] | {name: value for name, value in config.items() if name != "method"}, about
+
+
+def _moments(
+    stored: Stored, path: Path, data: ImageData | None, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[tuple, str]:
+    """What the images were normalised with, and who says so; (None, None) if nobody does."""
+    if mean is not None:
+        return (mean, std), "asked for"
+    if stored.card:
+        return (stored.card["mean"], stored.card["std"]), "its card"
+    words = [word for part in path.absolute().parts[-4:] for word in part.replace(".", "_").split("_")]
+    if found := stored.constants(*([data.name] if data else []), *words):
+        return found[1:], f"the released code, for {found[0]}"
+    if data:
+        return (data.mean, data.std), "the data set (assumed: the file does not say)"
+    return (None, None), ""
+
+
+def _rate(stored: Stored, asked: float | None, told: dict) -> None:
+    """The learning rate that belongs to the images, if anybody says it."""
+    if asked is not None and not (math.isfinite(asked) and asked > 0):
+        raise ValueError(f"the learning rate must be a number above 0, not {asked}")
+    if asked is not None and stored.rate is not None and abs(asked - stored.rate) > 1e-3 * stored.rate:
+        raise ValueError(f"the learning rate beside the images is {stored.rate:.4g}, not {asked}: leave the option out")
+    card = (stored.card or {}).get("config", {}).get("import", {}).get("learning_rate")
+    for rate, whence in ((stored.rate, "its file"), (asked, "asked for"), (card, "its card")):
+        if rate is not None:
+            told |= {"learning_rate": rate, "learning_rate from": whence}
+            return
 
 
 def _space(stored: Stored, asked: str | None, told: dict) -> str:
@@ -132,7 +231,7 @@ def _space(stored: Stored, asked: str | None, told: dict) -> str:
         raise ValueError(f"unknown space {asked!r}: choose one of {', '.join(SPACES)}")
     low, high = float(stored.images.min()), float(stored.images.max())
     inside = low >= 0 and (high <= 1 or stored.images.dtype == torch.uint8)
-    space, why = asked or stored.space, "asked for" if asked else "the format"
+    space, why = asked or stored.space, "asked for" if asked else "its card" if stored.card else "the format"
     if space is None and inside:
         space, why = "pixels", f"the numbers, from {low:.3g} to {high:.3g}"
     if space is None:
@@ -142,17 +241,22 @@ def _space(stored: Stored, asked: str | None, told: dict) -> str:
         )
     if (space == "pixels") != inside and (space == "pixels" or stored.images.dtype == torch.uint8):
         raise ValueError(f"{stored.images.dtype} from {low:.3g} to {high:.3g} cannot be {space}: say the space")
+    if space != "pixels" and inside and not asked and not stored.card:
+        raise ValueError(
+            f"the numbers lie in [0, 1] as pixels do, but {stored.format} stores {space} images: say the space"
+        )
     told["space"] = {"value": space, "from": why}
     return space
 
 
-def _pixels(stored: Stored, space: str, data: ImageData | None, moments: tuple, told: dict) -> Tensor:
+def _pixels(stored: Stored, space: str, data: ImageData | None, moments: tuple, whence: str, told: dict) -> Tensor:
     """Pixels in [0, 1]; what lies outside is cut off, and the card says how much that was."""
     images = stored.images.float() / 255 if stored.images.dtype == torch.uint8 else stored.images
+    if not images.isfinite().all():
+        raise ValueError("the images contain NaN or infinite numbers")
     if space == "pixels":
         return images
-    given = moments[0] is not None
-    mean, std = moments if given else (data.mean, data.std) if data else (None, None)
+    mean, std = moments
     if space == "zca":
         if data is None:
             raise ValueError("ZCA can only be undone with the images it was fitted on: say the data set")
@@ -166,7 +270,7 @@ def _pixels(stored: Stored, space: str, data: ImageData | None, moments: tuple, 
         if not (len(mean) == len(std) == images.shape[1] and min(std) > 0):
             raise ValueError(f"images of {images.shape[1]} channels need as many means, and stds above 0")
         images = images * _channels(std) + _channels(mean)
-        told |= {"mean": list(mean), "std": list(std), "mean and std from": "asked for" if given else "the data set"}
+        told |= {"mean": list(mean), "std": list(std), "mean and std from": whence}
     outside = (images < -1e-5) | (images > 1 + 1e-5)
     if outside.any():
         told["cut off"] = {"share": float(outside.float().mean()), "from": [float(images.min()), float(images.max())]}
@@ -228,27 +332,42 @@ def _classes(
     stored: Stored, names: Sequence[str] | None, order: Sequence[str] | None, ipc: int | None, told: dict
 ) -> tuple[tuple[str, ...], Tensor, Tensor | None]:
     """Class names, labels as indices into them, and soft labels (n, classes) if they came so."""
-    labels = _counted(stored, names, ipc, told) if stored.labels is None else stored.labels
-    soft = labels if labels.ndim == 2 else None
+    labels, soft = _counted(stored, names, ipc, told) if stored.labels is None else stored.labels, stored.soft
+    if labels.ndim == 2:
+        labels, soft = labels.argmax(1), labels
     if soft is not None:
-        labels, told["soft labels"] = soft.argmax(1), _kind(soft)
-    if stored.folders:
-        names, labels = _by_folder(stored.folders, names, order, labels, told)
+        told["soft labels"] = _kind(soft)
     count = soft.shape[1] if soft is not None else int(labels.max()) + 1
-    if names is None:
-        names, told["class names"] = order or [str(k) for k in range(count)], "as asked for" if order else "the numbers"
-    if labels.min() < 0 or count > len(names) or (soft is not None and count != len(names)):
+    names, index = _index(stored, names, order, count, told)
+    if labels.min() < 0 or count > len(index) or (soft is not None and not count == len(index) == len(names)):
         raise ValueError(f"the labels are of {count} classes, the data set has {len(names)}")
-    if order is not None:
-        mapped = _permutation(names, order)
-        told["order"] = list(order)
-        if not stored.folders:
-            labels = torch.tensor(mapped)[labels]
-        if soft is not None:
-            soft = soft[:, torch.tensor(mapped).argsort()]
-    if ipc is not None and not (torch.bincount(labels, minlength=len(names)) == ipc).all():
+    labels, soft = index[labels], None if soft is None else soft[:, index.argsort()]
+    counts = torch.bincount(labels, minlength=len(names))
+    if ipc is not None and not (counts == ipc).all():
         raise ValueError(f"the set has not {ipc} images of every class")
+    if counts.min() < counts.max():
+        told["images per class"] = f"{int(counts.min())} to {int(counts.max())}"
     return tuple(names), labels, soft
+
+
+def _index(
+    stored: Stored, names: Sequence[str] | None, order: Sequence[str] | None, count: int, told: dict
+) -> tuple[Sequence[str], Tensor]:
+    """Class names, and which of them each label of the file is."""
+    if stored.folders:
+        what = "labels" if stored.format == "Hugging Face" else "folders"
+        return _by_folder(stored.folders, names, order, told, what)
+    if order is not None:
+        told |= {"classes": "the order that was asked for", "order": list(order)}
+    elif stored.card:
+        order, told["classes"] = stored.card["class_names"], "its card"
+    elif names is not None:
+        told["classes"] = "the numbers, in the order of the classes (assumed: the file does not say)"
+    else:
+        names, told["class names"] = [str(k) for k in range(count)], "the numbers"
+    if names is None:
+        names, told["class names"] = order or (), "as asked for"
+    return names, torch.arange(len(names)) if order is None else torch.tensor(_permutation(names, order))
 
 
 def _permutation(names: Sequence[str], order: Sequence[str]) -> list[int]:
@@ -273,45 +392,49 @@ def _counted(stored: Stored, names: Sequence[str] | None, ipc: int | None, told:
 
 
 def _kind(soft: Tensor) -> str:
-    if soft.min() >= 0 and (soft.sum(1) - 1).abs().max() < 1e-3:
+    """What soft labels are, as far as their numbers prove it."""
+    sums = soft.sum(1)
+    if soft.min() >= 0 and (sums - 1).abs().max() < 1e-3:
         return "probabilities"
-    return "centred" if soft.sum(1).abs().max() < 1e-3 * float(soft.abs().max()) else "logits"
+    if sums.abs().max() < 1e-3 * float(soft.abs().max()):
+        return "centred"
+    return "logits" if soft.min() < 0 else f"numbers from 0 up whose rows sum to {sums.min():.3g} … {sums.max():.3g}"
 
 
 def _by_folder(
-    folders: list[str], names: Sequence[str] | None, order: Sequence[str] | None, labels: Tensor, told: dict
+    folders: list[str], names: Sequence[str] | None, order: Sequence[str] | None, told: dict, what: str
 ) -> tuple[Sequence[str], Tensor]:
-    """Which class each folder is: by the order that was asked for, by its name, or by the number it bears."""
+    """Class names, and which each folder is: by the order asked for, by its name, or by the number it bears."""
     numbers = _numbers(folders)
     if order is not None:
         names = order if names is None else names
         mapped, ranks = _permutation(names, order), _ranks(folders, numbers)
         if len(order) != len(folders):
-            raise ValueError(f"{len(folders)} folders of images, but the order has {len(order)} classes")
-        index, told["classes"] = [mapped[rank] for rank in ranks], "the order that was asked for"
-        return names, torch.tensor(index)[labels]
+            raise ValueError(f"{len(folders)} {what} of images, but the order has {len(order)} classes")
+        told |= {"classes": "the order that was asked for", "order": list(order)}
+        return names, torch.tensor([mapped[rank] for rank in ranks])
     if names is None:
-        return _alone(folders, numbers, labels, told)
+        return _alone(folders, numbers, told, what)
     for spelling in (list(map(same, names)), folder_names(names)):
         if {*map(same, folders)} <= set(spelling):
-            told["classes"] = "the folders' names"
-            return names, torch.tensor([spelling.index(same(folder)) for folder in folders])[labels]
+            told["classes"] = f"the names of the {what}"
+            return names, torch.tensor([spelling.index(same(folder)) for folder in folders])
     if 0 in numbers and max(numbers) < len(names) and len(set(numbers)) == len(numbers):
-        told["classes"] = "the folders' numbers, in the order of the data set's classes"
-        return names, torch.tensor(numbers)[labels]
+        told["classes"] = f"the numbers of the {what}, in the order of the classes (assumed: the {what} do not say)"
+        return names, torch.tensor(numbers)
     raise ValueError(
-        f"the {len(folders)} folders ({', '.join(folders[:3])}, …) are not named or numbered after the {len(names)} "
-        "classes: say the order, a class for each folder as they sort"
+        f"the {len(folders)} {what} ({', '.join(folders[:3])}, …) are not named or numbered after the {len(names)} "
+        f"classes: say the order, a class for each of the {what} as they sort"
     )
 
 
-def _alone(folders: list[str], numbers: list[int], labels: Tensor, told: dict) -> tuple[Sequence[str], Tensor]:
+def _alone(folders: list[str], numbers: list[int], told: dict, what: str) -> tuple[Sequence[str], Tensor]:
     """Classes that only the folders say."""
     if sorted(numbers) == list(range(len(folders))):
-        told["classes"] = "the folders' numbers"
-        return [str(k) for k in range(len(folders))], torch.tensor(numbers)[labels]
-    told["classes"] = "the folders, sorted"
-    return folders, labels
+        told["classes"] = f"the numbers of the {what}"
+        return [str(k) for k in range(len(folders))], torch.tensor(numbers)
+    told["classes"] = f"the {what}, sorted" if what == "folders" else f"the names of the {what}"
+    return folders, torch.arange(len(folders))
 
 
 def _numbers(folders: list[str]) -> list[int]:

@@ -4,9 +4,10 @@ import csv
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -18,7 +19,7 @@ from .exchange_names import folder_names
 from .synthetic import CARD, SyntheticSet, metadata, read_card
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm", ".pgm"}
-_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def to_imagefolder(synthetic: SyntheticSet, folder: str | Path) -> Path:
@@ -33,13 +34,11 @@ def to_imagefolder(synthetic: SyntheticSet, folder: str | Path) -> Path:
     """
     from torchvision.transforms.functional import to_pil_image
 
-    folder, names = Path(folder), folder_names(synthetic.class_names)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is not empty: export to a new folder")
+    folder, names = check_new(folder), folder_names(synthetic.class_names)
     missing = set(range(len(names))) - set(synthetic.labels.tolist())
     if missing:
         raise ValueError(f"the class {synthetic.class_names[min(missing)]!r} has no image: image folders need one each")
-    if synthetic.images.shape[1] not in _MODES:
+    if synthetic.images.shape[1] not in MODES:
         raise ValueError(f"images of {synthetic.images.shape[1]} channels cannot be PNG files")
     card: dict = {name: getattr(synthetic, name) for name in CARD} | {"folders": names, "files": {}}
     width = max(5, len(str(len(synthetic) - 1)))
@@ -48,13 +47,21 @@ def to_imagefolder(synthetic: SyntheticSet, folder: str | Path) -> Path:
             pixels, name = (image * 255).round().to(torch.uint8).cpu(), f"{names[label]}/{i:0{width}d}.png"
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             to_pil_image(pixels).save(temporary / name)
-            card["files"][name] = _hash(pixels)
+            card["files"][name] = pixels_hash(pixels)
         _write_labels(temporary / "labels.csv", card["files"], synthetic)
         (temporary / "card.json").write_text(json.dumps(card, indent=1) + "\n")
         if synthetic.soft is not None:
             save_file({"soft": synthetic.soft.cpu().contiguous()}, temporary / "soft.safetensors")
         if folder.exists():
             folder.rmdir()  # empty; some systems replace no folder
+    return folder
+
+
+def check_new(folder: str | Path) -> Path:
+    """Return the folder, or raise a FileExistsError if something stands in it."""
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not empty: export to a new folder")
     return folder
 
 
@@ -87,7 +94,7 @@ def from_imagefolder(folder: str | Path) -> SyntheticSet:
     known = [path for path in paths if path.parent.name in index]
     if not known:
         raise FileNotFoundError(f"{folder} has no images in folders named after its classes")
-    images = read_images(known, _MODES.get(len(found["mean"])))
+    images = read_images(known, MODES.get(len(found["mean"])))
     edit = _compare(card.get("files"), [f"{p.parent.name}/{p.name}" for p in known], images)
     edit.count["in folders that are no class left out"] = len(paths) - len(known)
     soft = _soft(folder, edit)
@@ -127,7 +134,7 @@ def _compare(files: dict[str, str] | None, names: list[str], images: Tensor) -> 
     places: list[tuple] = []
     hashes = set(files.values())
     for i, (name, image) in enumerate(zip(names, images, strict=True)):
-        digest = _hash(image)
+        digest = pixels_hash(image)
         before = name if name in exported else gone[digest].pop() if gone.get(digest) else None
         if before is None:
             places.append((len(files), name, i, None))
@@ -164,31 +171,37 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(p for p in found if not p.name.startswith(".") and not p.parent.name.startswith(hidden))
 
 
-def read_images(paths: list[Path], mode: str | None = None) -> Tensor:
+def read_images(files: Sequence[Path | tuple[str, BinaryIO]], mode: str | None = None) -> Tensor:
     """Return pictures of one size as uint8 (n, C, H, W); grey stays grey if all are.
 
+    Args:
+        files: paths, or open files with a name for each.
+        mode: of Pillow, to turn them into.
     Raises:
         ValueError: one cannot be read or has another size; the message names it.
     """
     import numpy as np
     from PIL import Image
 
-    pictures = []
-    for path in paths:
+    pictures, named = [], [file if isinstance(file, tuple) else (str(file), file) for file in files]
+    for name, file in named:
         try:
-            with Image.open(path) as picture:
+            with Image.open(file) as picture:
                 if picture.mode.startswith(("I", "F")):
-                    raise ValueError(f"{path} has more than 8 bits a pixel: save it with 8")
+                    raise ValueError(f"{name} has more than 8 bits a pixel: save it with 8")
                 picture.load()
                 pictures.append(picture.copy())
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} cannot be read ({error})") from None
+            why = str(error).replace(repr(file), "").strip()  # the address of an open file says nothing
+            raise ValueError(f"{name} cannot be read ({why})") from None
         if pictures[-1].size != pictures[0].size:
-            raise ValueError(f"images differ in size: {path} is {pictures[-1].size}, {paths[0]} {pictures[0].size}")
+            sizes = f"{name} is {pictures[-1].size}, {named[0][0]} {pictures[0].size}"
+            raise ValueError(f"images differ in size: {sizes}")
     mode = mode or ("L" if all(picture.mode in ("1", "L") for picture in pictures) else "RGB")
     arrays = [np.array(picture.convert(mode)) for picture in pictures]
     return torch.stack([torch.from_numpy(a).view(*a.shape[:2], -1).permute(2, 0, 1) for a in arrays]).contiguous()
 
 
-def _hash(pixels: Tensor) -> str:
+def pixels_hash(pixels: Tensor) -> str:
+    """Return sixteen hexadecimal digits that stand for the pixels of an image."""
     return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()[:16]

@@ -1,10 +1,13 @@
 """What the published methods leave on disk, read as it is stored: whose format, tensors, labels, and in what space.
 
 Nothing is executed: pickles are read with weights_only, arrays without pickle. The formats are those of the released
-code: DC, DSA and DM; MTT, TESLA and DATM; FRePo; KIP; NCFM; SRe2L, CDA, FADRM, RDED and D4M; DD-Ranking.
+code: DC, DSA and DM; MTT, TESLA and DATM; FRePo; KIP; NCFM; SRe2L, CDA, FADRM, RDED and D4M; DD-Ranking; and parquet
+files of Hugging Face, as of rethinkdc.
 """
 
 import contextlib
+import importlib
+import json
 import pickle
 import re
 import zipfile
@@ -16,9 +19,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .exchange_folder import image_files, read_images
+from .exchange_folder import ENDINGS, image_files, read_images
+from .exchange_parquet import parquet_files, read_parquet
+from .synthetic import metadata, read_card
 
 SPACES = ("pixels", "normalised", "zca")
+
+# What the released code normalises with, where that is not the mean and std of the training images.
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CIFAR10 = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+_DC = {
+    "mnist": ((0.1307,), (0.3081,)),
+    "fashionmnist": ((0.2861,), (0.3530,)),
+    "svhn": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+    "cifar10": _CIFAR10,
+    "cifar100": ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "tinyimagenet": _IMAGENET,
+}
+_OTHERS = {"cifar10": _CIFAR10, "cifar100": _CIFAR10, "tinyimagenet": _IMAGENET}
+CONSTANTS = {"DC/DSA/DM": _DC, "MTT/TESLA": _OTHERS, "TESLA": _OTHERS, "DATM": _OTHERS, "DD-Ranking": _OTHERS}
 
 
 @dataclass
@@ -29,11 +48,13 @@ class Stored:
         format: whose it is.
         images: (n, C, H, W), float or uint8.
         labels: int64 (n,), or float (n, classes), or none.
+        soft: float (n, classes), where there are both.
         space: what the format says of the values, if it does.
         zca: how they were whitened if they were: "kornia", or "kip" after standardisation.
         rate: the learning rate that was learnt with them.
-        folders: the name behind each label, where labels are folders.
+        folders: the name behind each label, where labels are folders or have names.
         factor: each image is factor × factor training images.
+        card: ours, if the file is an export of ours.
     """
 
     format: str
@@ -44,6 +65,16 @@ class Stored:
     rate: float | None = None
     folders: list[str] = field(default_factory=list)
     factor: int = 1
+    soft: Tensor | None = None
+    card: dict | None = None
+
+    def constants(self, *names: str) -> tuple[str, tuple, tuple] | None:
+        """Return (name, mean, std) of the released code for the first of these data sets that it normalises its way."""
+        known = CONSTANTS.get(self.format, {})
+        for name in (re.sub(r"[^a-z0-9]", "", name.lower()) for name in names):
+            if name in known and len(known[name][0]) == self.images.shape[1]:
+                return name, *known[name]
+        return None
 
 
 def read(path: str | Path, number: int | None = None) -> Stored:
@@ -56,13 +87,19 @@ def read(path: str | Path, number: int | None = None) -> Stored:
         ValueError: the format is none of these, the file is damaged, or a pickle would have to be executed.
     """
     path = _inside(Path(path).expanduser())
+    if parquet_files(path):
+        return _rows(path)
     if path.is_dir():
         return _folders(path)
+    if path.suffix.lower() in {*ENDINGS, ".safetensors"}:
+        raise ValueError(f"{path} is a part of a set: name the folder that holds all of it")
     if _is_npz(path):
         return _arrays(path)
+    if _is_flax(path):
+        return _flax(path)
     content = _torch(path)
     if isinstance(content, dict) and isinstance(content.get("data"), list):
-        return _dc(path, content["data"], number)
+        return _dc(path, content, number)
     if isinstance(content, list | tuple) and len(content) == 2 and all(isinstance(t, Tensor) for t in content):
         return Stored("NCFM", *_checked(path, *content), space="pixels", factor=2)
     if isinstance(content, Tensor):
@@ -70,13 +107,17 @@ def read(path: str | Path, number: int | None = None) -> Stored:
     raise ValueError(f"{path} is in no format that is known here: it holds {_described(content)}")
 
 
+_TENSORS = ("images_best.pt", "images.pt", "res_*.pt", "*.npz", "data_*.pt", "images_*.pt", "checkpoint_*")
+
+
 def _inside(path: Path) -> Path:
     """The file of tensors in a folder, or the folder whose folders are the classes."""
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
-    while path.is_dir() and not image_files(path):
-        for names in ("images_best.pt", "images.pt", "res_*.pt", "*.npz", "data_*.pt", "images_*.pt"):
+    while path.is_dir() and not parquet_files(path) and not image_files(path):
+        for names in _TENSORS:
             found = sorted(p for p in path.glob(names) if not p.name.startswith(("images_zca_", "data_init")))
+            found = [p for p in found if p.is_file()]
             if len(found) > 1:
                 raise ValueError(f"{path} holds several sets ({found[0].name}, {found[1].name}, …): name the file")
             if found:
@@ -105,13 +146,19 @@ def _torch(path: Path) -> object:
         raise ValueError(f"{path} is no file of tensors, or is damaged") from None
 
 
-def _dc(path: Path, sets: list, number: int | None) -> Stored:
+def _dc(path: Path, content: dict, number: int | None) -> Stored:
+    sets = content["data"]
     if not sets or not -len(sets) <= (-1 if number is None else number) < len(sets):
         raise ValueError(f"{path} holds {len(sets)} sets: there is no number {number}")
     chosen = sets[-1 if number is None else number]
     if not (isinstance(chosen, list | tuple) and len(chosen) == 2 and all(isinstance(t, Tensor) for t in chosen)):
         raise ValueError(f"{path}: a set must be [images, labels], not {_described(chosen)}")
-    return Stored("DC/DSA/DM", *_checked(path, *chosen), space="normalised")
+    stored = Stored("DC/DSA/DM", *_checked(path, *chosen), space="normalised")
+    if isinstance(content.get("unidd"), str):
+        with contextlib.suppress(ValueError):  # theirs, whatever else is in it
+            card = json.loads(content["unidd"])
+            stored.card = card | metadata(card)
+    return stored
 
 
 def _beside(path: Path, images: Tensor) -> Stored:
@@ -124,6 +171,9 @@ def _beside(path: Path, images: Tensor) -> Stored:
     if not ((found is None and ranking) or isinstance(found, Tensor)):
         raise FileNotFoundError(f"{labels}, the labels of {path.name}, is missing or holds no tensor")
     stored = Stored("DD-Ranking" if ranking else "MTT/TESLA", *_checked(path, images, found))
+    if ranking and path.with_name("card.json").is_file():
+        card = read_card(path.parent)
+        stored.card, stored.space = card | metadata(card), "normalised"
     if rate.is_file():
         value = _torch(rate)
         if not isinstance(value, float | Tensor) or torch.as_tensor(value).numel() != 1:
@@ -160,6 +210,48 @@ def _arrays(path: Path) -> Stored:
     if kip and (said := re.search(r"_(no)?zca_", path.name)):
         stored.space = "normalised" if said[1] else "zca"
     return stored
+
+
+def _is_flax(path: Path) -> bool:
+    """Whether the file begins as a msgpack dictionary with names; a pickle does not."""
+    with open(path, "rb") as file:
+        first = file.read(4)
+    names = first[1:2] if first[:1] < b"\xde" else first[3:4]
+    return len(first) == 4 and (b"\x81" <= first[:1] <= b"\x8f" or first[:1] == b"\xde") and b"\xa1" <= names <= b"\xd9"
+
+
+def _flax(path: Path) -> Stored:
+    """A checkpoint of FRePo: msgpack, in which arrays are (shape, type, bytes)."""
+    try:
+        msgpack = importlib.import_module("msgpack")
+    except ModuleNotFoundError:
+        raise ValueError(f"{path} is a flax checkpoint, which needs msgpack: pip install 'unidd[exchange]'") from None
+
+    def array(code: int, data: bytes) -> np.ndarray | None:
+        if code not in (1, 3):
+            return None
+        shape, kind, buffer = msgpack.unpackb(data, raw=True)
+        return np.frombuffer(buffer, np.dtype(kind.decode())).reshape(shape)
+
+    try:
+        params = msgpack.unpackb(path.read_bytes(), ext_hook=array, raw=False)["params"]
+        images, labels = (torch.from_numpy(params[name].copy()) for name in ("x_proto", "y_proto"))
+    except Exception as error:  # a damaged file can raise anything
+        what = (
+            f"params/{error.args[0]} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        )
+        raise ValueError(f"{path} is no flax checkpoint of FRePo, or is damaged ({what})") from None
+    if images.ndim != 4:
+        raise ValueError(f"{path}: images must be (n, H, W, C), not {tuple(images.shape)}")
+    return Stored("FRePo", *_checked(path, images.permute(0, 3, 1, 2).contiguous(), labels), zca="kip")
+
+
+def _rows(path: Path) -> Stored:
+    """Hugging Face's rows of image and label."""
+    images, labels, soft, names = read_parquet(parquet_files(path))
+    if soft is not None and names and soft.shape[1] != len(names):
+        raise ValueError(f"{path}: soft labels of {soft.shape[1]} classes, but {len(names)} names")
+    return Stored("Hugging Face", *_checked(path, images, labels), space="pixels", folders=list(names or []), soft=soft)
 
 
 def _folders(path: Path) -> Stored:

@@ -7,8 +7,10 @@ configuration, teacher, versions, and the checksum that ties it to the tensors.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from ..files import atomic, versions
 from .datasets import ImageData
+from .folders import chosen, few
 from .grids import grid
 
 CARD = ("class_names", "mean", "std", "config", "teacher", "history", "versions")
@@ -83,7 +86,7 @@ class SyntheticSet:
     @property
     def ipc(self) -> int:
         """Images per class; where classes have different numbers, the largest."""
-        return int(torch.bincount(self.labels).max())
+        return max(self.counts)
 
     @staticmethod
     def from_real(
@@ -102,11 +105,65 @@ class SyntheticSet:
         images = split.images.float().div_(255)
         return SyntheticSet(images, split.labels, data.class_names, data.mean, data.std, config or {})
 
+    @property
+    def counts(self) -> list[int]:
+        """Images of each class."""
+        return torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+
+    def first(self, ipc: int) -> "SyntheticSet":
+        """Take the first `ipc` images of each class, as they stand in the set: the first rounds of a distilled one.
+
+        The card says so under config["first"]; the history is that of these rounds. A class that has fewer gives all.
+
+        Raises:
+            ValueError: ipc is below 1, or above the number of images of any class.
+        """
+        if not isinstance(ipc, int) or not 1 <= ipc <= self.ipc:
+            raise ValueError(f"a set of {self.ipc} images per class has no first {ipc}")
+        history = [entry for entry in self.history if entry.get("b", 0) < ipc]
+        return self._part((places(self.labels) < ipc).nonzero().flatten(), {"first": ipc}, history=history)
+
+    def only(self, classes: Sequence[str | int]) -> "SyntheticSet":
+        """Take the images of some classes, labelled 0, 1, … in the order they have here.
+
+        The card says so under config["only"]. Soft labels keep the columns of these classes; those of probabilities
+        are divided by their sum.
+
+        Args:
+            classes: names, or numbers.
+        Raises:
+            ValueError: there is no such class; none is named, or none of them has an image.
+        """
+        if isinstance(classes, str) or not len(classes):
+            raise ValueError(f"classes must be a list of names or numbers, not {classes!r}")
+        numbers = chosen(self.class_names, classes)
+        label = torch.full((len(self.class_names),), -1)
+        label[numbers] = torch.arange(len(numbers))
+        names, found = tuple(self.class_names[k] for k in numbers), label.to(self.labels.device)[self.labels]
+        if not (found >= 0).any():
+            raise ValueError(f"the set has no image of {few(names)}")
+        soft = None if self.soft is None else _columns(self.soft, numbers)
+        changes = {"class_names": names, "labels": found, "soft": soft}
+        return self._part((found >= 0).nonzero().flatten(), {"only": list(names)}, **changes)
+
+    def _part(self, numbers: Tensor, said: dict, **changes: Any) -> "SyntheticSet":
+        """The images of these numbers, after some changes to the whole; the card says which part it is."""
+        tensors = {name: changes.pop(name, getattr(self, name)) for name in ("images", "labels", "soft")}
+        taken = {name: None if tensor is None else tensor[numbers] for name, tensor in tensors.items()}
+        return replace(self, **taken, **changes, config={**self.config, **said})
+
+    @cached_property
+    def sha256(self) -> str:
+        """The sha256 of `images.safetensors` as `save` writes it: of pixels, labels and soft labels."""
+        return hashlib.sha256(self._payload()).hexdigest()
+
+    def _payload(self) -> bytes:
+        tensors_of = {"images": self.images, "labels": self.labels} | ({} if self.soft is None else {"soft": self.soft})
+        return dump_tensors({name: tensor.cpu().contiguous() for name, tensor in tensors_of.items()})
+
     def save(self, folder: str | Path) -> Path:
         """Write `images.safetensors` and `card.json`; what stood there stays whole if writing fails."""
-        folder = Path(folder)
-        tensors_of = {"images": self.images, "labels": self.labels} | ({} if self.soft is None else {"soft": self.soft})
-        payload = dump_tensors({name: tensor.cpu().contiguous() for name, tensor in tensors_of.items()})
+        folder, payload = Path(folder), self._payload()
         card = {name: getattr(self, name) for name in CARD}
         card |= {"format": 1, "shape": list(self.images.shape), "sha256": hashlib.sha256(payload).hexdigest()}
         with atomic(folder / "card.json") as text, atomic(folder / "images.safetensors") as tensors:
@@ -171,6 +228,32 @@ def choose(data: ImageData, ipc: int | Sequence[int], seed: int = 0) -> Tensor:
         chosen.append(index[torch.randperm(len(index), generator=generator)[:count]].tolist())
     rounds = (inside[b] for b in range(max(counts)) for inside in chosen if b < len(inside))
     return torch.tensor(list(rounds), device=data.device)
+
+
+def places(labels: Tensor) -> Tensor:
+    """Return the how manieth of its class each is, from 0: (n,).
+
+    >>> places(torch.tensor([2, 0, 2, 2, 0]))
+    tensor([0, 0, 1, 2, 1])
+    """
+    order, counts = labels.argsort(stable=True), torch.bincount(labels)
+    found = torch.empty_like(labels)
+    found[order] = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts).repeat_interleave(
+        counts
+    )
+    return found
+
+
+def _columns(soft: Tensor, numbers: list[int]) -> Tensor:
+    """Some columns of soft labels; of probabilities, what they are among these classes."""
+    probabilities = bool((soft >= 0).all()) and float((soft.sum(1) - 1).abs().max()) < 1e-3
+    taken = soft[:, numbers]
+    return taken / taken.sum(1, keepdim=True).clamp(min=torch.finfo(soft.dtype).tiny) if probabilities else taken
+
+
+def made_from(data: ImageData) -> dict:
+    """Return what a card says under config["data"]: the data set's name, and its fingerprint to know it again by."""
+    return {"name": data.name, "fingerprint": data.fingerprint}
 
 
 def read_card(folder: Path) -> dict:

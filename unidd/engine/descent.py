@@ -8,14 +8,19 @@ that is not finite, or measures time, consumes the iterator: see `unidd.engine.r
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
 
 from ..data.datasets import ImageData
-from ..data.synthetic import choose
+from ..data.exchange_names import same
+from ..data.synthetic import SyntheticSet, choose, places
 from .parallel import Ranks
+
+if TYPE_CHECKING:
+    from .run import Run
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Start:
         sizes: images of each batch; they add up to n.
         groups: batches of a round.
         places: (round, class group) of each batch, where not every round has as many; empty: each has `groups`.
+        given: whether they are those of a set that was given, and not chosen.
     """
 
     images: Tensor
@@ -37,6 +43,39 @@ class Start:
     sizes: tuple[int, ...]
     groups: int = 1
     places: tuple[tuple[int, int], ...] = ()
+    given: bool = False
+
+    @staticmethod
+    def of(data: ImageData, run: "Run", group: int = 0) -> "Start":
+        """Return what a run starts from: the set it was given, or else random real images.
+
+        Args:
+            group: see `real`.
+        Raises:
+            ValueError: ipc is out of range, or the set does not fit the data.
+        """
+        if run.start is None:
+            return Start.real(data, run.ipc, run.seed, group)
+        return Start.from_set(run.start, data, run.ipc, group)
+
+    @staticmethod
+    def from_set(start: SyntheticSet, data: ImageData, ipc: int, group: int = 0) -> "Start":
+        """Take the images of a set, in its order within each class; classes are matched by name.
+
+        Args:
+            group: see `real`.
+        Raises:
+            ValueError: the set has other classes, images of another shape, or not `ipc` of each class; a class may
+                have fewer if the data say so (`ImageData.small`).
+        """
+        shapes = [tuple(images.shape[1:]) for images in (start.images, data.train.images)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"the images to start from are {shapes[0]}, those of {data.name} {shapes[1]}")
+        labels = _classes(start, data)[start.labels.cpu()]
+        _check_counts(torch.bincount(labels, minlength=data.classes).tolist(), data, ipc)
+        numbers = (places(labels) * data.classes + labels).argsort()  # by round, by class within it
+        images, labels, numbers = (tensor.to(data.device) for tensor in (start.images, labels, numbers))
+        return replace(Start._in_rounds(images, labels, numbers, data.classes, group), given=True)
 
     @staticmethod
     def real(data: ImageData, ipc: int, seed: int, group: int = 0) -> "Start":
@@ -48,15 +87,19 @@ class Start:
         Raises:
             ValueError: ipc is below 1 or above the size of a class.
         """
-        numbers, group = choose(data, ipc, seed), group or data.classes
-        labels = data.train.labels[numbers]
-        rounds = torch.cat([labels.new_zeros(1), (labels.diff() <= 0).cumsum(0)])  # labels rise within a round
-        pairs = torch.stack([rounds, labels // group], 1)
-        places, sizes = pairs.unique_consecutive(dim=0, return_counts=True)
-        whole = -(-data.classes // group)
-        found = tuple((b, g) for b, g in places.tolist())
+        numbers = choose(data, ipc, seed)
+        return Start._in_rounds(data.train.images, data.train.labels, numbers, data.classes, group)
+
+    @staticmethod
+    def _in_rounds(images: Tensor, labels: Tensor, numbers: Tensor, classes: int, group: int) -> "Start":
+        group, of = group or classes, labels[numbers]
+        rounds = torch.cat([of.new_zeros(1), (of.diff() <= 0).cumsum(0)])  # labels rise within a round
+        pairs = torch.stack([rounds, of // group], 1)
+        pairs, sizes = pairs.unique_consecutive(dim=0, return_counts=True)
+        whole = -(-classes // group)
+        found = tuple((b, g) for b, g in pairs.tolist())
         even = found == tuple(divmod(number, whole) for number in range(len(found)))
-        return Start(data.train.images, data.train.labels, numbers, tuple(sizes.tolist()), whole, () if even else found)
+        return Start(images, labels, numbers, tuple(sizes.tolist()), whole, () if even else found)
 
     def place(self, number: int) -> tuple[int, int]:
         """Return round and class group of a batch, both from 0."""
@@ -71,6 +114,31 @@ class Start:
             b, group = self.place(number)
             yield Batch(number, b, group, numbers, self.labels[numbers], first, (own.start, size), steps)
             first += size
+
+
+def _check_counts(counts: list[int], data: ImageData, ipc: int) -> None:
+    """Raise a ValueError unless there are `ipc` images of each class, or fewer where the data allow it."""
+    fewer = 1 if data.small == "cap" else ipc
+    wrong = [k for k, n in enumerate(counts) if not fewer <= n <= ipc]
+    if not wrong:
+        return
+    k = min(wrong, key=counts.__getitem__)
+    advice = f"take its first {ipc}, as set.first({ipc}) does" if counts[k] else "every class needs one"
+    advice = f"ask for ipc {counts[k]}" if 0 < counts[k] < ipc else advice
+    raise ValueError(f"the set to start from has {counts[k]} images of {data.class_names[k]!r}, not {ipc}: {advice}")
+
+
+def _classes(start: SyntheticSet, data: ImageData) -> Tensor:
+    """Which class of the data each class of a set is, by name."""
+    index = {same(name): k for k, name in enumerate(data.class_names)}
+    names = [same(name) for name in start.class_names]
+    if set(names) != set(index) or len(names) != len(index):
+        missing, more = sorted(set(index) - set(names)), sorted(set(names) - set(index))
+        said = [f"has no {', '.join(missing[:3])}"] if missing else []
+        said += [f"also has {', '.join(more[:3])} (set.only takes some classes)"] if more else []
+        what = " and ".join(said) or "names a class twice"
+        raise ValueError(f"the set to start from is not of the classes of {data.name}: it {what}")
+    return torch.tensor([index[name] for name in names])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..data.synthetic import SyntheticSet
 from .parallel import Ranks
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class Run:
         progress: show a bar with the loss terms.
         statistics: of the real side, from `real_statistics` over any DataLoader; the data then need hold no more than
             the images to start from. By default found in the cache, or worked out from the data.
+        start: a set whose images are where the descent starts, in place of random real ones; `seed` is then of the
+            augmentation alone.
     Raises:
         ValueError: a value is out of range; the message names it.
     """
@@ -34,12 +37,15 @@ class Run:
     ranks: Ranks = field(default_factory=Ranks)
     progress: bool = False
     statistics: "dict[str, Moments] | None" = None
+    start: SyntheticSet | None = None
 
     def __post_init__(self):
         if not isinstance(self.ipc, int) or isinstance(self.ipc, bool):
             raise ValueError(f"ipc must be a whole number, not {self.ipc!r}")
         if self.ipc < 1:
             raise ValueError(f"ipc must be at least 1, not {self.ipc}")
+        if not isinstance(self.start, SyntheticSet | None):
+            raise ValueError(f"start must be a set, as SyntheticSet.load(folder) gives it, not {self.start!r:.80}")
         for name in ("seed", "save_every"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:

@@ -121,6 +121,8 @@ class Method(ABC):
 
     def check(self, data: ImageData, run: "Run") -> None:
         """Raise now, as a ValueError, what would otherwise fail after long work."""
+        if run.start is not None:
+            raise ValueError(f"the method {self.name!r} takes real images: leave out the set to start from")
         if self.has_ipc:
             choose(data, run.ipc, run.seed)
 

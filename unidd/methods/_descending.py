@@ -29,12 +29,18 @@ class Descending(Method):
         """Return how they descend."""
 
     def start(self, data: ImageData, run: Run) -> Start:
-        """Return what they start from; by default random real images."""
-        return Start.real(data, run.ipc, run.seed)
+        """Return what they start from: by default the set that the run was given, or random real images."""
+        return Start.of(data, run)
 
     def check(self, data: ImageData, run: Run) -> None:
-        for size in self.start(data, run).sizes if self.descent(data).steps else ():
+        start = self.start(data, run)
+        if run.start is not None and not start.given:
+            raise ValueError(f"the method {self.name!r} has a start of its own: leave out the set to start from")
+        for size in start.sizes if self.descent(data).steps else ():
             run.ranks.slot(size)
+
+    def config(self, data: ImageData, run: Run) -> dict:
+        return super().config(data, run) | ({"start": _origin(run.start)} if run.start else {})
 
     @property
     def real_signal(self) -> str | None:
@@ -87,6 +93,13 @@ class Descending(Method):
     ) -> dict:
         """Return what a run depends on, by name, as far as it is known: its state is of no use to another."""
         about = {**self.config(data, run), "data": data.fingerprint}
+        if run.start:  # whatever its card says: of another place, of an edited note
+            about["start"] = {"sha256": run.start.sha256, "class_names": list(run.start.class_names)}
         if teacher and self.needs_teacher:
             about["teacher"] = weights_hash(teacher.model)
         return about | ({"statistics": statistics_hash(statistics)} if statistics is not None else {})
+
+
+def _origin(start: SyntheticSet) -> dict:
+    """What a card says of the set a descent started from: which it was, and where that came from."""
+    return {name: getattr(start, name) for name in ("sha256", "config", "teacher", "versions")}

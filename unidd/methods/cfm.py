@@ -137,7 +137,7 @@ class CFM(Descending):
         return Landweber(rate, steps) if self.filter == "landweber" else Residual(rate, steps)
 
     def start(self, data: ImageData, run: Run) -> Start:
-        return Start.real(data, run.ipc, run.seed, self.group)
+        return Start.of(data, run, self.group)
 
     def descent(self, data: ImageData) -> Descent:
         dtype = torch.float64 if self.precision == "float64" else torch.float32
