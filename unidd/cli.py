@@ -29,7 +29,7 @@ from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
 from .files import check_writable
 from .methods import Descending, Method
-from .networks.evaluation import REGIMES, check_fits
+from .networks.evaluation import RECORDED, REGIMES, check_fits, needs_teacher
 from .networks.training import NOBODY, Teacher
 
 # Strings for a type checker; at run time, the choices that the command line shows.
@@ -156,7 +156,7 @@ def _first_alone(ranks: Ranks, work: Callable[[], Found]) -> Found:
 
 def assess(
     folder: Annotated[Path, tyro.conf.Positional],
-    labels: tuple[Regime, ...] = REGIMES,
+    labels: tuple[Regime, ...] = RECORDED,
     seeds: tuple[int, ...] = (0, 1, 2),
     model: str | None = None,
     dataset: str | None = None,
@@ -170,7 +170,8 @@ def assess(
 
     Args:
         folder: what `unidd distill`, `unidd import` or, as pictures, `unidd export` wrote.
-        labels: label regimes: hard labels, soft labels of every augmented view by the teacher (online-soft), or both.
+        labels: label regimes: hard labels; one soft label for each image (fixed-soft), stored with the set or else the
+            teacher's of the image as it is; the teacher's soft labels of every augmented view (online-soft).
         seeds: one student each.
         model: the student's architecture (default: the teacher's).
         dataset: where it was distilled from (default: as its card says).
@@ -196,7 +197,10 @@ def assess(
     if dataset and foreign:
         print(f"note: pixels are normalised as those of {data.name}, not as the set's card says", file=sys.stderr)
     check_model(data, model, budget)
-    teacher = bench_teach(data, teacher_model, budget) if set(labels) != {"hard"} else None
+    if synthetic.soft is not None and "fixed-soft" not in labels:
+        print("note: the set stores soft labels, which --labels fixed-soft uses", file=sys.stderr)
+    taught = needs_teacher(synthetic, labels) or (baseline and set(labels) != {"hard"})
+    teacher = bench_teach(data, teacher_model, budget) if taught else None
     if teacher and synthetic.teacher and teacher.hash != synthetic.teacher["hash"]:
         print("note: soft labels come from another teacher than the set was distilled with", file=sys.stderr)
     task: dict[str, Any] = {"regimes": labels, "model": model, "budget": budget, "teacher": teacher}

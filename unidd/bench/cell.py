@@ -15,7 +15,7 @@ from ..data.datasets import NAMES, ImageData, load
 from ..data.synthetic import SyntheticSet
 from ..engine.run import Run
 from ..methods import Method
-from ..networks.evaluation import REGIMES, check_fits, evaluate_images
+from ..networks.evaluation import RECORDED, REGIMES, check_fits, evaluate_images, fixed_labels, needs_teacher
 from ..networks.models import ModelConfig, build
 from ..networks.training import NOBODY, Teacher, TrainConfig, teacher
 from .closure import code_hash
@@ -162,7 +162,7 @@ class Cell:
 
     @property
     def regimes(self) -> tuple[str, ...]:
-        return ("hard",) if self.method.role == "ceiling" else REGIMES
+        return ("hard",) if self.method.role == "ceiling" else RECORDED
 
     @property
     def code(self) -> str:
@@ -197,8 +197,8 @@ class Cell:
         self, synthetic: SyntheticSet, data: ImageData, teacher: Teacher | None, seed: int, **options: Any
     ) -> dict[str, float]:
         """Return the test accuracy in % of one student under each label regime."""
-        task = synthetic.images, synthetic.labels, data, self.network(), self.student(data), [seed]
-        return {regime: values[0] for regime, values in _students(self.regimes, teacher, *task, **options).items()}
+        task = synthetic, data, self.network(), self.student(data), [seed]
+        return {regime: values[0] for regime, values in students(self.regimes, teacher, *task, **options).items()}
 
     def student(self, data: ImageData) -> TrainConfig:
         """Return how a student is trained, the same for every method."""
@@ -309,13 +309,15 @@ def evaluate(
     model: str = "convnet",
     budget: str = "embedded",
     teacher: Teacher | None = None,
+    augment: bool = True,
     progress: bool = True,
 ) -> dict[str, list[float]]:
     """Return the test accuracy in % of students trained on a set from scratch, a student a seed, by label regime.
 
     Args:
-        regimes: "hard", "online-soft".
+        regimes: "hard", "fixed-soft", "online-soft".
         teacher: for soft labels; by default the one that `teach` gives.
+        augment: whether students see crops, flips and CutMix, or the images as they are.
     Raises:
         ValueError: the set is not of these data.
     """
@@ -324,17 +326,35 @@ def evaluate(
         _check_choice("label regime", regime, REGIMES)
     check_seeds(seeds)
     check_model(data, model, budget)
-    if teacher is None and set(regimes) != {"hard"}:
+    if teacher is None and needs_teacher(synthetic, regimes):
         teacher = teach(data, model, budget, progress=progress)
     student = BUDGETS[budget].student_of(max(1, len(synthetic) // data.classes), data.classes)
-    network = BUDGETS[budget].network(model)
-    task = synthetic.images, synthetic.labels, data, network, student, seeds
-    return _students(regimes, teacher, *task, progress=progress)
+    if not augment:
+        student = replace(student, crop="none", cutmix=False)
+    return students(
+        regimes, teacher, synthetic, data, BUDGETS[budget].network(model), student, seeds, progress=progress
+    )
 
 
-def _students(regimes: Sequence[str], teacher: Teacher | None, *task: Any, **options: Any) -> dict[str, list[float]]:
-    labellers = {"hard": None, "online-soft": teacher and teacher.model}
-    return {regime: evaluate_images(*task, teacher=labellers[regime], **options) for regime in regimes}
+def students(
+    regimes: Sequence[str],
+    teacher: Teacher | None,
+    synthetic: SyntheticSet,
+    data: ImageData,
+    *task: Any,
+    **options: Any,
+) -> dict[str, list[float]]:
+    """Return what `evaluate_images` gives under each label regime.
+
+    Args:
+        task: network, training and seeds of the students.
+    """
+    network, found = teacher and teacher.model, {}
+    for regime in regimes:
+        labels = fixed_labels(synthetic, data, network) if regime == "fixed-soft" else synthetic.labels
+        options["teacher"] = network if regime == "online-soft" else None
+        found[regime] = evaluate_images(synthetic.images, labels, data, *task, **options)
+    return found
 
 
 def set_record(

@@ -18,7 +18,7 @@ from .datasets import ImageData
 from .exchange_folder import from_imagefolder, to_imagefolder
 from .exchange_names import folder_names, same
 from .exchange_read import SPACES, Stored, read
-from .synthetic import CARD, SyntheticSet
+from .synthetic import CARD, SyntheticSet, soft_kind
 
 __all__ = ["from_files", "from_imagefolder", "to_ddranking", "to_imagefolder", "to_vico"]
 
@@ -231,7 +231,8 @@ def _classes(
     labels = _counted(stored, names, ipc, told) if stored.labels is None else stored.labels
     soft = labels if labels.ndim == 2 else None
     if soft is not None:
-        labels, told["soft labels"] = soft.argmax(1), _kind(soft)
+        learnt = stored.format in ("FRePo", "KIP")  # centred at the start, and then learnt: they add up to nearly 0
+        labels, told["soft labels"] = soft.argmax(1), "centred" if learnt else soft_kind(soft)
     if stored.folders:
         names, labels = _by_folder(stored.folders, names, order, labels, told)
     count = soft.shape[1] if soft is not None else int(labels.max()) + 1
@@ -270,12 +271,6 @@ def _counted(stored: Stored, names: Sequence[str] | None, ipc: int | None, told:
         raise ValueError(f"there is no file of labels, and {n} images are not the same number of each class: check ipc")
     told["labels"] = f"class after class, {ipc} images each, as the format has them"
     return torch.arange(n // ipc).repeat_interleave(ipc)
-
-
-def _kind(soft: Tensor) -> str:
-    if soft.min() >= 0 and (soft.sum(1) - 1).abs().max() < 1e-3:
-        return "probabilities"
-    return "centred" if soft.sum(1).abs().max() < 1e-3 * float(soft.abs().max()) else "logits"
 
 
 def _by_folder(
