@@ -1,4 +1,4 @@
-"""The command `unidd`: distill, evaluate, plan, teach, methods, export, import.
+"""The command `unidd`: distill, evaluate, audit, plan, teach, methods, export, import.
 
 Options of a method are fields of its dataclass.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import tyro
 
 from . import methods
-from .bench.cell import BUDGETS, Cell, budgeted, check_model, check_seeds, evaluate, set_record
+from .bench.cell import BUDGETS, Cell, budgeted, check_model, check_seeds, evaluate, kept_teacher, set_record
 from .bench.cell import teach as bench_teach
 from .bench.machine import keep_memory
 from .bench.planning import plan
@@ -27,7 +27,7 @@ from .data.exchange import from_files, from_imagefolder, to_ddranking, to_imagef
 from .data.synthetic import SyntheticSet
 from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
-from .files import check_writable
+from .files import atomic, check_writable, save_json
 from .methods import Descending, Method
 from .networks.evaluation import RECORDED, REGIMES, check_fits, needs_teacher
 from .networks.training import NOBODY, Teacher
@@ -189,13 +189,7 @@ def assess(
     if record:
         check_writable(record.parent)
     data = load(dataset or _dataset_of(card, folder), root, device)
-    pairs = list(zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=False))
-    foreign = len(synthetic.mean) == data.channels and any(abs(a - b) > 1e-3 for a, b in pairs)
-    if dataset and foreign:  # a set of others, with the constants of their code
-        synthetic = replace(synthetic, mean=data.mean, std=data.std)
-    check_fits(synthetic, data)
-    if dataset and foreign:
-        print(f"note: pixels are normalised as those of {data.name}, not as the set's card says", file=sys.stderr)
+    synthetic = _fitted(synthetic, data, bool(dataset))
     check_model(data, model, budget)
     if synthetic.soft is not None and "fixed-soft" not in labels:
         print("note: the set stores soft labels, which --labels fixed-soft uses", file=sys.stderr)
@@ -233,6 +227,108 @@ def _print(name: str, accuracies: dict[str, list[float]]) -> None:
         spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
         each = ", ".join(f"{v:.1f}" for v in values)
         print(f"{name:>16}, {regime} labels: {mean(values):.1f}{spread} %  (n = {len(values)}: {each})")
+
+
+def audit(
+    folder: Annotated[Path, tyro.conf.Positional],
+    dataset: str | None = None,
+    teacher: str | None = None,
+    accuracy: bool = False,
+    out: Path | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    model: str | None = None,
+    budget: Budget | None = None,
+    root: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Say all about a set, whoever made it: one page, audit.html, and its numbers, audit.json.
+
+    Copies of real images, the spectrum of its features beside the real one, diversity, radial power, bytes and more.
+    What needs the data set or a teacher that is not there is left out, and the page says so.
+
+    Args:
+        folder: what `unidd distill`, `unidd import` or, as pictures, `unidd export` wrote.
+        dataset: where it was distilled from (default: as its card says).
+        teacher: none looks at no features (default: the one that `unidd teach` or `unidd distill` trained before).
+        accuracy: also train students under the three label regimes, beside random real images and the full data: for
+            each seed 12 on sets of this size, and one on all real images.
+        out: folder for the page (default: beside the set, its name and -audit).
+        seeds: of the random real images beside the set, and of the students.
+        model: the student's architecture (default: the teacher's).
+        budget: of teacher and students (default: as its card says).
+        root: where downloads lie (default: UNIDD_DATA).
+        device: cpu, cuda or mps.
+    """
+    from .bench.audit import audit as bench_audit
+    from .book.report import page
+
+    check_seeds(seeds)
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not the folder of a set: `unidd import` makes one of what other code wrote")
+    synthetic = _set(folder)
+    out = out or folder.resolve().with_name(f"{folder.resolve().name}-audit")
+    _check_only(out, "audit.html", "audit.json")
+    card = synthetic.config.get("cell", {})
+    teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
+    data = _data_of(synthetic, dataset, folder, root, device)
+    if data:
+        synthetic = _fitted(synthetic, data, bool(dataset))
+        check_model(data, model or teacher_model, budget)
+    look = bench_teach if accuracy else kept_teacher
+    found = look(data, teacher_model, budget) if data and _wanted(teacher) else None
+    asked = {"model": model or teacher_model, "budget": budget} if accuracy else None
+    options: dict[str, Any] = {"seeds": seeds, "stored": _stored(folder), "progress": True}
+    result = bench_audit(synthetic, data, found, accuracy=asked, **options)
+    save_json(result, out / "audit.json")
+    with atomic(out / "audit.html") as temporary:
+        temporary.write_text(page(result, synthetic, data, folder.resolve().name))
+    print(*result["verdicts"], *(f"left out: {x['part']} ({x['say']})" for x in result["missing"]), sep="\n")
+    print(f"page: {out / 'audit.html'}")
+
+
+def _wanted(teacher: str | None) -> bool:
+    if teacher not in (None, "none"):
+        raise ValueError(f"unknown teacher {teacher!r}: say none, or leave it out")
+    return teacher is None
+
+
+def _check_only(folder: Path, *names: str) -> None:
+    """Raise unless a folder can be written and has nothing but these files."""
+    others = [path.name for path in folder.iterdir() if path.name not in names] if folder.is_dir() else []
+    if others or (folder.exists() and not folder.is_dir()):
+        raise ValueError(f"{folder} holds {others[0] if others else 'no folder'}: choose another --out")
+    check_writable(folder)
+
+
+def _data_of(
+    synthetic: SyntheticSet, dataset: str | None, folder: Path, root: Path | None, device: str
+) -> ImageData | None:
+    """The data set that was said, or else the one of the card if it is still there."""
+    if dataset:
+        return load(dataset, root, device)
+    try:
+        return load(_dataset_of(synthetic.config.get("cell", {}), folder), root, device)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"note: without the data set: {error}", file=sys.stderr)
+        return None
+
+
+def _fitted(synthetic: SyntheticSet, data: ImageData, said: bool) -> SyntheticSet:
+    """The set as one of these data; if they were said, also one with the constants of other code."""
+    pairs = list(zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=False))
+    foreign = len(synthetic.mean) == data.channels and any(abs(a - b) > 1e-3 for a, b in pairs)
+    if said and foreign:
+        synthetic = replace(synthetic, mean=data.mean, std=data.std)
+    check_fits(synthetic, data)
+    if said and foreign:
+        print(f"note: pixels are normalised as those of {data.name}, not as the set's card says", file=sys.stderr)
+    return synthetic
+
+
+def _stored(folder: Path) -> int:
+    """Bytes of the files that a set needs: tensors, or pictures and their labels."""
+    names = ("images.safetensors", "soft.safetensors", "labels.csv", "*/*.png")
+    return sum(path.stat().st_size for name in names for path in folder.glob(name))
 
 
 def teach(
@@ -373,7 +469,14 @@ def main() -> None:
 
 def _other_command() -> None:
     commands: dict[str, Callable] = {name: _documented(work) for name, work in OF_A_METHOD.items()}
-    commands |= {"evaluate": assess, "teach": teach, "methods": catalogue, "export": send, "import": receive}
+    commands |= {
+        "evaluate": assess,
+        "audit": audit,
+        "teach": teach,
+        "methods": catalogue,
+        "export": send,
+        "import": receive,
+    }
     about = "Dataset distillation through spectral filters."
     tyro.extras.subcommand_cli_from_dict(commands, prog="unidd", description=about)
 

@@ -35,7 +35,7 @@ LOOKED_AT = 1000  # images of the set, at most, whose nearest real image is look
 HELD_OUT = 500  # test images, at most, that say how near real images are to each other
 SAMPLE = 2000  # random training images, at most, that say what pixels of real images are like
 BANDS = 4
-DATA, TEACHER = "--dataset", "--teacher"
+DATA, TEACHER = "--dataset", "unidd teach"
 
 
 def audit(
@@ -60,7 +60,7 @@ def audit(
         ValueError: the set does not fit the data or the teacher, or accuracies are asked for without them.
     """
     if accuracy is not None and (data is None or teacher is None):
-        raise ValueError(f"accuracies need the data set and a teacher: say {TEACHER if data else DATA}")
+        raise ValueError("accuracies need " + ("a teacher" if data else f"the data set: say {DATA}"))
     began = time.perf_counter()
     network = teacher.model if teacher and data else None
     random = [data.train.take(matched(data, synthetic.labels, seed)) for seed in seeds] if data else []

@@ -168,8 +168,8 @@ def _spectrum(found: dict) -> list[str]:
     beyond, chance = mean(x["excess"] for x in layers), mean(x["random excess"] for x in layers)
     if beyond > max(0.5, 2 * chance):
         sentences.append(
-            f"It also has power that real images have not: {1 + beyond:.1f} times the real power, counted where it has "
-            f"more (random real: {1 + chance:.1f})."
+            f"Beyond the real power it has another {beyond:.2g} times as much, a mean over directions (random real: "
+            f"{chance:.1g})."
         )
     return sentences
 

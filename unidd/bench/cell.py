@@ -17,7 +17,7 @@ from ..engine.run import Run
 from ..methods import Method
 from ..networks.evaluation import RECORDED, REGIMES, check_fits, evaluate_images, fixed_labels, needs_teacher
 from ..networks.models import ModelConfig, build
-from ..networks.training import NOBODY, Teacher, TrainConfig, teacher
+from ..networks.training import NOBODY, Teacher, TrainConfig, teacher, teacher_folder
 from .closure import code_hash
 from .records import Record, provenance
 
@@ -259,6 +259,13 @@ def teach(data: ImageData, model: str = "convnet", budget: str = "embedded", *, 
     """Train a teacher at a budget, or find the one trained before."""
     check_model(data, model, budget)
     return teacher(data, BUDGETS[budget].network(model), BUDGETS[budget].taught(), progress=progress)
+
+
+def kept_teacher(data: ImageData, model: str = "convnet", budget: str = "embedded") -> Teacher | None:
+    """Return the teacher that `teach` trained before; None if it did not."""
+    check_model(data, model, budget)
+    folder, _ = teacher_folder(data, BUDGETS[budget].network(model), BUDGETS[budget].taught())
+    return teach(data, model, budget, progress=False) if (folder / "card.json").exists() else None
 
 
 def distill(

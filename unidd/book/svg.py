@@ -7,18 +7,16 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 WIDTH, HEIGHT = 380, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 40
-Kind = Literal["set", "real", "random"]
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line: what it shows, and the points (x, y) that are finite and, on a logarithmic axis, above 0."""
+    """A line: its class, and its points (x, y). Those that an axis cannot show are left out."""
 
-    kind: Kind
+    kind: str
     x: Sequence[float]
     y: Sequence[float]
 
