@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from ..core.spectra import consistency, coverage, excess, high_frequency_share, radial_power, relative_power, spectrum
 from ..core.statistics import real_statistics
 from ..data.datasets import ImageData
-from ..data.synthetic import SyntheticSet, soft_kind
+from ..data.synthetic import SyntheticSet
 from ..engine.parallel import Ranks
 from ..engine.realside import real_batch, real_side
-from ..networks.evaluation import teacher_logits
+from ..networks.evaluation import stored_kind, teacher_logits
 from ..networks.models import tapped_layers
 from ..networks.training import Teacher
 from .audit_words import verdicts
@@ -170,7 +170,7 @@ def _bytes(synthetic: SyntheticSet, teacher: Teacher | None, stored: int | None)
             "online-soft": network,
         },
         "soft labels stored": synthetic.soft is not None,
-        "kind": None if synthetic.soft is None else soft_kind(synthetic.soft),
+        "kind": stored_kind(synthetic),
     }
 
 

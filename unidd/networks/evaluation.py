@@ -65,6 +65,13 @@ def needs_teacher(synthetic: SyntheticSet, regimes: Collection[str]) -> bool:
     return "online-soft" in regimes or ("fixed-soft" in regimes and synthetic.soft is None)
 
 
+def stored_kind(synthetic: SyntheticSet) -> str | None:
+    """Return what a set's stored soft labels are, as its card or else their numbers say; None without any."""
+    if synthetic.soft is None:
+        return None
+    return synthetic.config.get("import", {}).get("soft labels") or soft_kind(synthetic.soft)
+
+
 def fixed_labels(synthetic: SyntheticSet, data: ImageData, teacher: nn.Module | None = None) -> SoftLabels:
     """Return a set's stored soft labels; for one that has none, the teacher's logits of its images as they are.
 
@@ -72,8 +79,7 @@ def fixed_labels(synthetic: SyntheticSet, data: ImageData, teacher: nn.Module | 
         ValueError: there is neither.
     """
     if synthetic.soft is not None:
-        said = synthetic.config.get("import", {}).get("soft labels")
-        return SoftLabels(synthetic.soft, said or soft_kind(synthetic.soft))
+        return SoftLabels(synthetic.soft, stored_kind(synthetic) or "")
     if teacher is None:
         raise ValueError("the set stores no soft labels: a teacher is needed for the label regime fixed-soft")
     return SoftLabels(teacher_logits(synthetic.images, data, teacher))
