@@ -306,11 +306,15 @@ def _data_of(
     """The data set that was said, or else the one of the card if it is still there."""
     if dataset:
         return load(dataset, root, device)
-    try:
-        return load(_dataset_of(synthetic.config.get("cell", {}), folder), root, device)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"note: without the data set: {error}", file=sys.stderr)
-        return None
+    source = synthetic.config.get("cell", {}).get("dataset")
+    why = f"the card of {folder} names none" if source is None else f"there is no {source}"
+    if source in NAMES or (source is not None and Path(source).expanduser().is_dir()):
+        try:
+            return load(source, root, device)
+        except FileNotFoundError as error:
+            why = str(error)
+    print(f"note: without the data set, as {why}: say --dataset", file=sys.stderr)
+    return None
 
 
 def _fitted(synthetic: SyntheticSet, data: ImageData, said: bool) -> SyntheticSet:

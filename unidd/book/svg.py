@@ -36,33 +36,37 @@ class Axis:
         return math.isfinite(value) and (value > 0 or not self.log)
 
     def range(self, values: Sequence[float]) -> tuple[float, float]:
-        """Return both ends, as positions on the axis, with room around a single value."""
+        """Return both ends, as positions on the axis, with room around a single value; a decade if logarithmic."""
         places = [self.on_axis(v) for v in [*values, *self.includes] if self.shows(v)] or [0.0, 1.0]
         low, high = min(places), max(places)
-        gap = (high - low) * 0.04 or 0.5
+        gap = max((high - low) * 0.04, (1 - high + low) / 2 if self.log else 0) or 0.5
         return low - gap, high + gap
 
     def ticks(self, low: float, high: float) -> list[tuple[float, str]]:
-        """Return at most six round values between two positions: where, and what is written there.
+        """Return a few round values between two positions: where, and what is written there.
 
         >>> Axis("share").ticks(0, 1)
         [(0.0, '0'), (0.2, '0.2'), (0.4, '0.4'), (0.6, '0.6'), (0.8, '0.8'), (1.0, '1')]
         >>> Axis("power", log=True).ticks(-2.2, 1.1)
-        [(-2, '0.01'), (-1, '0.1'), (0, '1'), (1, '10')]
+        [(-2.0, '0.01'), (-1.0, '0.1'), (0.0, '1'), (1.0, '10')]
         """
-        if self.log and high - low >= 1:
-            step = math.ceil((high - low) / 5)
-            return [(p, _power(p)) for p in range(math.ceil(low), math.floor(high) + 1) if p % step == 0]
+        if self.log:
+            step, marks = math.ceil((high - low) / 5), (1, 2, 5) if high - low < 2 else (1,)
+            powers = [p for p in range(math.floor(low), math.floor(high) + 1) if p % step == 0]
+            places = [(p + math.log10(m), _times(m, p)) for p in powers for m in marks]
+            return [(where, text) for where, text in places if low <= where <= high]
         rough = (high - low) / 5
         unit = 10 ** math.floor(math.log10(rough))
         step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= rough * 0.999)
-        places = [step * i for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-        return [(round(p, 12), f"{10**p:.2g}" if self.log else f"{round(p, 12):g}") for p in places]
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        return [(round(step * i, 12), f"{round(step * i, 12):g}") for i in range(first, last + 1)]
 
 
-def _power(exponent: int) -> str:
+def _times(mark: int, exponent: int) -> str:
+    if -3 < exponent < 4:
+        return f"{mark * 10.0**exponent:g}"
     raised = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{10.0**exponent:g}" if -3 < exponent < 4 else f"10{raised}"
+    return f"10{raised}" if mark == 1 else f"{mark}·10{raised}"
 
 
 def lines(series: Sequence[Series], x: Axis, y: Axis, alt: str) -> str:
