@@ -53,8 +53,12 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         records           records of runs as JSON, and their provenance
         tables            tables of records, and sentences that follow from them
         cell              one cell of a table
+        likeness          identical pixels and the nearest real image, in one pass over the real ones
+        scores            accuracies beside random and full real data; HLR, IOR, LRS, ARS
         machine           memory there is and memory taken; times and sizes in words
         measuring         what the parts of a run take here, from a few steps of each
+        audit_words       sentences that follow from the numbers of an audit
+        audit             every number about a set, whoever made it
         planning          time, memory and disk of a run before it starts
     book                  what the book shows
         rounding          numbers with as many digits as a page needs
@@ -64,6 +68,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         bundle            the explorers' ES modules joined to one
         widgets           explorers
         stills            still pictures of figures and explorers
+        svg               charts as SVG, which need no script
+        report            the page of an audit, one file
         equations         the table equation → code → test
         sphinx            how figures and explorers reach a page
     cli                   the command `unidd`

@@ -1,4 +1,4 @@
-"""The command `unidd`: distill, evaluate, plan, teach, methods, export, import, import-teacher.
+"""The command `unidd`: distill, evaluate, audit, plan, teach, methods, export, import, import-teacher.
 
 Options of a method are fields of its dataclass.
 """
@@ -29,6 +29,7 @@ from .bench.cell import (
     check_model,
     check_seeds,
     evaluate,
+    kept_teacher,
     set_record,
     teacher_of,
 )
@@ -44,9 +45,9 @@ from .data.sources import Source
 from .data.synthetic import SyntheticSet, made_from
 from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
-from .files import check_writable
+from .files import atomic, check_writable, save_json
 from .methods import Descending, Method
-from .networks.evaluation import REGIMES, check_fits
+from .networks.evaluation import RECORDED, REGIMES, check_fits, needs_teacher
 from .networks.training import NOBODY, Teacher
 from .networks.weights import read_weights, said_constants
 
@@ -255,7 +256,7 @@ class Elsewhere:
 def assess(
     folder: Annotated[Path, tyro.conf.Positional],
     data_options: Annotated[Elsewhere, tyro.conf.arg(name="")] = Elsewhere(),
-    labels: tuple[Regime, ...] = REGIMES,
+    labels: tuple[Regime, ...] = RECORDED,
     seeds: tuple[int, ...] = (0, 1, 2),
     model: str | None = None,
     teacher: Path | None = None,
@@ -270,7 +271,8 @@ def assess(
     Args:
         folder: what `unidd distill`, `unidd import` or, as pictures, `unidd export` wrote.
         data_options: real images.
-        labels: label regimes: hard labels, soft labels of every augmented view by the teacher (online-soft), or both.
+        labels: label regimes: hard labels; one soft label for each image (fixed-soft), stored with the set or else the
+            teacher's of the image as it is; the teacher's soft labels of every augmented view (online-soft).
         seeds: one student each.
         model: the student's architecture (default: the teacher's).
         teacher: of soft labels: a file of weights, or what unidd import-teacher wrote (default: as its card says).
@@ -281,7 +283,7 @@ def assess(
         device: cpu, cuda or mps.
     """
     synthetic = read_set(folder)
-    card, dataset = synthetic.config.get("cell", {}), data_options.dataset
+    card = synthetic.config.get("cell", {})
     check_seeds(seeds)
     teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
     model = model or teacher_model
@@ -291,18 +293,12 @@ def assess(
     _say_if_changed(synthetic, data)
     brought = _brought(Cell.of(model=teacher_model), teacher, data) if teacher else None
     data = brought.seen(data) if brought else data
-    pairs = list(zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=False))
-    foreign = len(synthetic.mean) == data.channels and any(abs(a - b) > 1e-3 for a, b in pairs)
-    foreign = foreign and bool(dataset or brought)
-    if foreign:  # a set of others, with the constants of their code
-        synthetic = replace(synthetic, mean=data.mean, std=data.std)
-    check_fits(synthetic, data)
-    if foreign:
-        whose = "as the teacher was trained" if brought else f"as those of {data.name}"
-        print(f"note: pixels are normalised {whose}, not as the set's card says", file=sys.stderr)
+    synthetic = _fitted(synthetic, data, bool(data_options.dataset), bool(brought))
     check_model(data, model, budget)
-    soft = set(labels) != {"hard"}
-    labeller = (brought or teacher_of(synthetic, data, teacher_model, budget)) if soft else None
+    if synthetic.soft is not None and "fixed-soft" not in labels:
+        print("note: the set stores soft labels, which --labels fixed-soft uses", file=sys.stderr)
+    taught = needs_teacher(synthetic, labels) or (baseline and set(labels) != {"hard"})
+    labeller = (brought or teacher_of(synthetic, data, teacher_model, budget)) if taught else None
     if labeller and (note := another_teacher(synthetic, labeller)):
         print(f"note: {note}", file=sys.stderr)
     task: dict[str, Any] = {"regimes": labels, "model": model, "budget": budget, "teacher": labeller}
@@ -342,6 +338,115 @@ def _print(name: str, accuracies: dict[str, list[float]]) -> None:
         spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
         each = ", ".join(f"{v:.1f}" for v in values)
         print(f"{name:>16}, {regime} labels: {mean(values):.1f}{spread} %  (n = {len(values)}: {each})")
+
+
+def audit(
+    folder: Annotated[Path, tyro.conf.Positional],
+    data_options: Annotated[Elsewhere, tyro.conf.arg(name="")] = Elsewhere(),
+    teacher: str | None = None,
+    accuracy: bool = False,
+    out: Path | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    model: str | None = None,
+    budget: Budget | None = None,
+    root: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Say all about a set, whoever made it: one page, audit.html, and its numbers, audit.json.
+
+    Copies of real images, the spectrum of its features beside the real one, diversity, radial power, bytes and more.
+    What needs the data set or a teacher that is not there is left out, and the page says so.
+
+    Args:
+        folder: what `unidd distill`, `unidd import` or, as pictures, `unidd export` wrote.
+        data_options: real images.
+        teacher: a file of weights, or what unidd import-teacher wrote; none looks at no features (default: as its card
+            says, or the one that `unidd teach` or `unidd distill` trained before).
+        accuracy: also train students under the three label regimes, beside random real images and the full data: for
+            each seed 12 on sets of this size, and one on all real images.
+        out: folder for the page (default: beside the set, its name and -audit).
+        seeds: of the random real images beside the set, and of the students.
+        model: the student's architecture (default: the teacher's).
+        budget: of teacher and students (default: as its card says).
+        root: where downloads lie (default: UNIDD_DATA).
+        device: cpu, cuda or mps.
+    """
+    from .bench.audit import audit as bench_audit
+    from .book.report import page
+
+    check_seeds(seeds)
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not the folder of a set: `unidd import` makes one of what other code wrote")
+    synthetic = read_set(folder)
+    out = out or folder.resolve().with_name(f"{folder.resolve().name}-audit")
+    _check_only(out, "audit.html", "audit.json")
+    card = synthetic.config.get("cell", {})
+    teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
+    data, found = _data_of(synthetic, data_options, folder, root, device), None
+    if data and teacher not in (None, "none"):
+        found = _brought(Cell.of(model=teacher_model), Path(teacher), data)
+        data = found.seen(data)
+    if data:
+        synthetic = _fitted(synthetic, data, bool(data_options.dataset), bool(found))
+        check_model(data, model or teacher_model, budget)
+    if data and teacher is None:
+        look = teacher_of if accuracy or "file" in synthetic.teacher else _kept
+        found = look(synthetic, data, teacher_model, budget)
+    asked = {"model": model or teacher_model, "budget": budget} if accuracy else None
+    options: dict[str, Any] = {"seeds": seeds, "stored": _stored(folder), "progress": True}
+    result = bench_audit(synthetic, data, found, accuracy=asked, **options)
+    save_json(result, out / "audit.json")
+    with atomic(out / "audit.html") as temporary:
+        temporary.write_text(page(result, synthetic, data, folder.resolve().name))
+    print(*result["verdicts"], *(f"left out: {x['part']} ({x['say']})" for x in result["missing"]), sep="\n")
+    print(f"page: {out / 'audit.html'}")
+
+
+def _kept(synthetic: SyntheticSet, data: ImageData, model: str, budget: str) -> Teacher | None:
+    return kept_teacher(data, model, budget)
+
+
+def _check_only(folder: Path, *names: str) -> None:
+    """Raise unless a folder can be written and has nothing but these files."""
+    others = [path.name for path in folder.iterdir() if path.name not in names] if folder.is_dir() else []
+    if others or (folder.exists() and not folder.is_dir()):
+        raise ValueError(f"{folder} holds {others[0] if others else 'no folder'}: choose another --out")
+    check_writable(folder)
+
+
+def _data_of(
+    synthetic: SyntheticSet, options: Elsewhere, folder: Path, root: Path | None, device: str
+) -> ImageData | None:
+    """The data set that was said, or else the one of the card if it is still there."""
+    try:
+        data = as_made(synthetic, options.source(synthetic, folder).load(root, device))
+    except (FileNotFoundError, ValueError) as error:
+        if options.dataset:
+            raise
+        print(f"note: without the data set: {error}", file=sys.stderr)
+        return None
+    _say_if_changed(synthetic, data)
+    return data
+
+
+def _fitted(synthetic: SyntheticSet, data: ImageData, said: bool, brought: bool) -> SyntheticSet:
+    """The set as one of these data; if they were said, or a teacher was, one with their constants."""
+    pairs = list(zip(synthetic.mean + synthetic.std, data.mean + data.std, strict=False))
+    foreign = len(synthetic.mean) == data.channels and any(abs(a - b) > 1e-3 for a, b in pairs)
+    foreign = foreign and (said or brought)
+    if foreign:  # a set of others, with the constants of their code
+        synthetic = replace(synthetic, mean=data.mean, std=data.std)
+    check_fits(synthetic, data)
+    if foreign:
+        whose = "as the teacher was trained" if brought else f"as those of {data.name}"
+        print(f"note: pixels are normalised {whose}, not as the set's card says", file=sys.stderr)
+    return synthetic
+
+
+def _stored(folder: Path) -> int:
+    """Bytes of the files that a set needs: tensors, or pictures and their labels."""
+    names = ("images.safetensors", "soft.safetensors", "labels.csv", "*/*.png")
+    return sum(path.stat().st_size for name in names for path in folder.glob(name))
 
 
 def teach(
@@ -556,8 +661,8 @@ def main() -> None:
 
 def _other_command() -> None:
     commands: dict[str, Callable] = {name: _documented(work) for name, work in OF_A_METHOD.items()}
-    commands |= {"evaluate": assess, "teach": teach, "methods": catalogue, "export": send, "import": receive}
-    commands["import-teacher"] = receive_teacher
+    commands |= {"evaluate": assess, "audit": audit, "teach": teach, "methods": catalogue}
+    commands |= {"export": send, "import": receive, "import-teacher": receive_teacher}
     about = f"Dataset distillation through spectral filters.\n\n{_QUIET}"
     tyro.extras.subcommand_cli_from_dict(commands, prog="unidd", description=about)
 

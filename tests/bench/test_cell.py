@@ -348,7 +348,7 @@ def test_distilling_from_python_refuses_before_a_teacher_is_trained(digits, monk
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"regimes": ("soft",)}, "unknown label regime 'soft': choose one of hard, online-soft"),
+        ({"regimes": ("soft",)}, "unknown label regime 'soft': choose one of hard, fixed-soft, online-soft"),
         ({"seeds": (0, 0)}, "seeds must be"),
         ({"budget": "lavish"}, "unknown budget 'lavish'"),
         ({"model": "convent"}, "unknown model 'convent'"),

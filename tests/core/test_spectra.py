@@ -17,14 +17,17 @@ from unidd.core.spectra import (
     class_signal,
     condition_number,
     consistency,
+    coverage,
     dead_channels,
     effective_beta,
     effective_dimension,
+    excess,
     high_frequency_share,
     mean_frequency,
     participation,
     radial_power,
     radius,
+    relative_power,
     spectrum,
 )
 
@@ -335,3 +338,52 @@ def test_consistency_is_of_each_class_by_itself():
 def test_consistency_needs_pairs():
     with pytest.raises(ValueError, match="at least two"):
         consistency(randn(3, 5), torch.tensor([0, 0, 1]))
+
+
+# ---- what a set covers of the real spectrum
+
+
+def with_spectrum(eigenvalues, basis):
+    return (basis * eigenvalues) @ basis.T
+
+
+@given(SEEDS, st.floats(0.01, 20))
+def test_a_set_with_a_multiple_of_the_real_power_covers_that_much(seed, factor):
+    real = with_spectrum(LAM, rotation(30, seed))
+    ratio = relative_power(spectrum(real), factor * real)
+    assert torch.allclose(ratio, torch.full((30,), factor, dtype=torch.float64), rtol=1e-6)
+    assert coverage(ratio) == pytest.approx(min(factor, 1), rel=1e-6)
+    assert excess(ratio) == pytest.approx(max(factor - 1, 0), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("k", [0, 1, 17, 30])
+def test_a_set_in_k_of_the_real_directions_covers_k_of_them(k):
+    """Whichever they are, and however much power it puts there; low frequencies come first."""
+    basis = rotation(30, 4)
+    kept = (torch.arange(30) < k) * LAM
+    for power, beyond in ((1, 0), (5, 4 * k / 30)):
+        ratio = relative_power(spectrum(with_spectrum(LAM, basis)), power * with_spectrum(kept, basis))
+        assert coverage(ratio) == pytest.approx(k / 30, abs=1e-7)
+        assert excess(ratio) == pytest.approx(beyond, abs=1e-7)
+        assert ratio[:k].gt(0.99).all()
+        assert ratio[k:].lt(1e-6).all()
+
+
+def test_dead_directions_are_not_to_be_covered():
+    eigenvalues = torch.cat([LAM[:7], torch.zeros(5, dtype=torch.float64)])
+    basis = rotation(12, 2)
+    ratio = relative_power(spectrum(with_spectrum(eigenvalues, basis)), torch.eye(12, dtype=torch.float64))
+    assert torch.allclose(ratio, 1 / LAM[:7])
+
+
+def test_the_power_along_real_directions_is_that_of_the_projected_features():
+    """By hand: project rows on each eigenvector and take the variance."""
+    rows, few = randn(400, 6) * torch.arange(1, 7), randn(40, 6, seed=1)
+    real = spectrum(torch.cov(rows.T, correction=0))
+    by_hand = (few @ real.basis).var(0, correction=0) / (rows @ real.basis).var(0, correction=0)
+    assert torch.allclose(relative_power(real, torch.cov(few.T, correction=0)), by_hand)
+
+
+def test_nothing_real_is_nothing_to_cover():
+    with pytest.raises(ValueError, match="no direction to cover"):
+        relative_power(spectrum(torch.zeros(3, 3)), torch.eye(3))

@@ -7,9 +7,16 @@ import torch
 
 from unidd.data.synthetic import SyntheticSet
 from unidd.networks import evaluation
-from unidd.networks.evaluation import check_fits, evaluate_images
+from unidd.networks.evaluation import (
+    SoftLabels,
+    check_fits,
+    evaluate_images,
+    fixed_labels,
+    needs_teacher,
+    teacher_logits,
+)
 from unidd.networks.models import ModelConfig, build
-from unidd.networks.training import TrainConfig
+from unidd.networks.training import TrainConfig, divergence, train
 
 MODEL = ModelConfig(width=4)
 BRIEF = TrainConfig(epochs=2, batch=50)
@@ -152,3 +159,136 @@ def test_a_set_fits_the_data_it_was_made_from(digits, chosen):
 def test_a_set_that_does_not_fit_says_why(digits, chosen, changes, message):
     with pytest.raises(ValueError, match=message):
         check_fits(dataclasses.replace(chosen, **changes), digits)
+
+
+# ---- fixed soft labels
+
+PLAIN = TrainConfig(epochs=2, batch=20, crop="none")
+
+
+@pytest.fixture
+def net(digits):
+    """A teacher that knows nothing yet, but is sure of it."""
+    net = build(MODEL, 1, 8, 10, seed=5).eval().requires_grad_(False)
+    net.head.weight.mul_(30)
+    return net
+
+
+def trained(digits, images, labels, config=PLAIN, **how) -> torch.Tensor:
+    """The weights of a student after training."""
+    student = build(MODEL, 1, 8, 10, seed=1)
+    return torch.cat(
+        [p.flatten() for p in train(student, digits.normalise(images), labels, config, **how).parameters()]
+    )
+
+
+def learnt(digits, images, labels: SoftLabels, config=PLAIN) -> torch.Tensor:
+    values, criterion = labels.learnt(config.temperature)
+    return trained(digits, images, values, config, criterion=criterion)
+
+
+def test_without_augmentation_fixed_soft_labels_are_online_soft_labels(digits, chosen, net):
+    fixed = learnt(digits, chosen.images, fixed_labels(chosen, digits, net))
+    online = trained(digits, chosen.images, chosen.labels, teacher=net)
+    assert torch.allclose(fixed, online, atol=1e-6)
+    assert not torch.allclose(fixed, trained(digits, chosen.images, chosen.labels), atol=1e-3), "hard labels are others"
+
+
+def test_a_view_keeps_the_label_of_its_image(digits, chosen, net):
+    """Under augmentation the fixed label stays, the online one follows the view."""
+    config = dataclasses.replace(PLAIN, crop="resized")
+    fixed = learnt(digits, chosen.images, fixed_labels(chosen, digits, net), config)
+    assert not torch.allclose(fixed, trained(digits, chosen.images, chosen.labels, config, teacher=net), atol=1e-3)
+
+
+@pytest.mark.parametrize("cutmix", [False, True])
+def test_probabilities_are_the_logits_they_came_from(digits, chosen, net, cutmix):
+    config, logits = dataclasses.replace(PLAIN, cutmix=cutmix), teacher_logits(chosen.images, digits, net)
+    one = learnt(digits, chosen.images, SoftLabels(logits), config)
+    other = learnt(digits, chosen.images, SoftLabels(logits.double().softmax(1).float(), "probabilities"), config)
+    assert torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("cutmix", [False, True])
+def test_sure_probabilities_at_temperature_1_are_hard_labels(digits, chosen, cutmix):
+    config = dataclasses.replace(PLAIN, temperature=1.0, cutmix=cutmix)
+    sure = SoftLabels(torch.eye(10)[chosen.labels], "probabilities")
+    hard = trained(digits, chosen.images, chosen.labels, config)
+    assert torch.allclose(learnt(digits, chosen.images, sure, config), hard, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "temperature"), [("logits", 20.0), ("logits", 2.0), ("centred", 20.0)])
+def test_mixing_the_losses_by_area_is_mixing_the_labels(kind, temperature):
+    """What CutMix needs: the gradient is that of the mixed label."""
+    s, first, second = (torch.randn(6, 4, generator=torch.Generator().manual_seed(i)) for i in range(3))
+    s, share = s.double().requires_grad_(), 0.3
+    labels, criterion = SoftLabels(torch.stack([first, second]).double(), kind).learnt(temperature)
+    (found,) = torch.autograd.grad(share * criterion(s, labels[0]) + (1 - share) * criterion(s, labels[1]), s)
+    if kind == "centred":
+        expected = (s - share * labels[0] - (1 - share) * labels[1]) / len(s)
+    else:
+        mixed = share * (labels[0] / temperature).softmax(1) + (1 - share) * (labels[1] / temperature).softmax(1)
+        expected = temperature * ((s / temperature).softmax(1) - mixed) / len(s)
+    assert torch.allclose(found, expected)
+
+
+def test_the_divergence_is_cross_entropy_less_entropy():
+    s, z = (torch.randn(5, 3, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in range(2))
+    for t in (0.5, 1.0, 20.0):
+        p = (z / t).softmax(1)
+        cross = torch.nn.functional.cross_entropy(s / t, p)
+        assert divergence(s, z, t).item() == pytest.approx(t**2 * float(cross + (p * p.log()).sum(1).mean()))
+        assert divergence(z + 3, z, t).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_stored_labels_are_taken_before_a_teachers(digits, chosen, net):
+    stored = torch.arange(500.0).view(50, 10)
+    with_labels = dataclasses.replace(chosen, soft=stored)
+    found = fixed_labels(with_labels, digits, net)
+    assert torch.equal(found.values, stored)
+    assert found.kind == "logits"
+    assert fixed_labels(dataclasses.replace(chosen, soft=stored.softmax(1)), digits).kind == "probabilities"
+    assert fixed_labels(dataclasses.replace(chosen, soft=torch.eye(10)[chosen.labels] - 0.1), digits).kind == "centred"
+    said = {"import": {"format": "FRePo", "soft labels": "centred"}}
+    assert fixed_labels(dataclasses.replace(with_labels, config=said), digits).kind == "centred", "as the card says"
+    assert torch.equal(fixed_labels(chosen, digits, net).values, net(digits.normalise(chosen.images)))
+
+
+def test_which_regimes_need_a_teacher(digits, chosen):
+    stored = dataclasses.replace(chosen, soft=torch.zeros(50, 10))
+    found = {
+        regime: (needs_teacher(chosen, [regime]), needs_teacher(stored, [regime])) for regime in evaluation.REGIMES
+    }
+    assert found == {"hard": (False, False), "fixed-soft": (True, False), "online-soft": (True, True)}
+    with pytest.raises(ValueError, match="a teacher is needed for the label regime fixed-soft"):
+        fixed_labels(chosen, digits)
+
+
+def test_centred_labels_are_learnt_as_numbers(digits, chosen):
+    """The student's outputs come near the labels themselves, which cross-entropy would not ask for."""
+    labels = SoftLabels(torch.eye(10)[chosen.labels] - 0.1, "centred")
+    config = TrainConfig(epochs=60, batch=25, optimizer="adamw", lr=1e-2, crop="none")
+    student = build(ModelConfig(width=16), 1, 8, 10, seed=1)
+    values, criterion = labels.learnt(config.temperature)
+    train(student, digits.normalise(chosen.images), values, config, criterion=criterion)
+    with torch.no_grad():
+        error = (student(digits.normalise(chosen.images)) - values).square().sum(1).mean()
+    assert error < 0.3, "0.9 for an output of 0"
+
+
+def test_fixed_soft_students_are_evaluated(digits, chosen, net, capsys):
+    labels = fixed_labels(chosen, digits, net)
+    (value,) = evaluate_images(chosen.images, labels, digits, MODEL, BRIEF, [3])
+    assert 0 <= value <= 100
+    assert "fixed-soft-label student 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(50, 9), torch.zeros(50, 11)])
+def test_soft_labels_of_other_classes_are_refused(digits, chosen, wrong):
+    with pytest.raises(ValueError, match="10 classes"):
+        run(chosen.images, SoftLabels(wrong), digits)
+
+
+def test_soft_labels_of_an_unknown_kind_are_refused():
+    with pytest.raises(ValueError, match="logits, probabilities or centred, not 'soft'"):
+        SoftLabels(torch.zeros(2, 3), "soft")

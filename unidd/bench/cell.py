@@ -17,9 +17,9 @@ from ..data.sources import Source
 from ..data.synthetic import SyntheticSet, made_from
 from ..engine.run import Run
 from ..methods import Method
-from ..networks.evaluation import REGIMES, check_fits, evaluate_images
+from ..networks.evaluation import RECORDED, REGIMES, check_fits, evaluate_images, fixed_labels, needs_teacher
 from ..networks.models import ModelConfig, build
-from ..networks.training import NOBODY, Teacher, TrainConfig, teacher
+from ..networks.training import NOBODY, Teacher, TrainConfig, teacher, teacher_folder
 from .closure import code_hash
 from .records import Record, provenance
 
@@ -180,7 +180,7 @@ class Cell:
 
     @property
     def regimes(self) -> tuple[str, ...]:
-        return ("hard",) if self.method.role == "ceiling" else REGIMES
+        return ("hard",) if self.method.role == "ceiling" else RECORDED
 
     @property
     def code(self) -> str:
@@ -234,8 +234,8 @@ class Cell:
         Args:
             made: the images to train on; of a ceiling, the training split itself will do.
         """
-        task = made.images, made.labels, data, self.network(), self.student(data), [seed]
-        return {regime: values[0] for regime, values in _students(self.regimes, teacher, *task, **options).items()}
+        task = made, data, self.network(), self.student(data), [seed]
+        return {regime: values[0] for regime, values in students(self.regimes, teacher, *task, **options).items()}
 
     def student(self, data: ImageData) -> TrainConfig:
         """Return how a student is trained, the same for every method."""
@@ -308,6 +308,13 @@ def teach(data: ImageData, model: str = "convnet", budget: str = "embedded", *, 
     return teacher(data, BUDGETS[budget].network(model), BUDGETS[budget].taught(), progress=progress)
 
 
+def kept_teacher(data: ImageData, model: str = "convnet", budget: str = "embedded") -> Teacher | None:
+    """Return the teacher that `teach` trained before; None if it did not."""
+    check_model(data, model, budget)
+    folder, _ = teacher_folder(data, BUDGETS[budget].network(model), BUDGETS[budget].taught())
+    return teach(data, model, budget, progress=False) if (folder / "card.json").exists() else None
+
+
 def distill(
     data: ImageData,
     method: str = "cfm",
@@ -361,13 +368,15 @@ def evaluate(
     model: str = "convnet",
     budget: str = "embedded",
     teacher: Teacher | None = None,
+    augment: bool = True,
     progress: bool = True,
 ) -> dict[str, list[float]]:
     """Return the test accuracy in % of students trained on a set from scratch, a student a seed, by label regime.
 
     Args:
-        regimes: "hard", "online-soft".
+        regimes: "hard", "fixed-soft", "online-soft".
         teacher: for soft labels; by default the one that the set's card names, else the one that `teach` gives.
+        augment: whether students see crops, flips and CutMix, or the images as they are.
     Raises:
         ValueError: the set is not of these data, or its teacher is gone.
     """
@@ -377,7 +386,7 @@ def evaluate(
         _check_choice("label regime", regime, REGIMES)
     check_seeds(seeds)
     check_model(data, model, budget)
-    if teacher is None and set(regimes) != {"hard"}:
+    if teacher is None and needs_teacher(synthetic, regimes):
         teacher = teacher_of(synthetic, data, model, budget, progress=progress)
     if teacher:
         data = teacher.seen(data)
@@ -385,9 +394,10 @@ def evaluate(
         if note := another_teacher(synthetic, teacher):
             warnings.warn(note, stacklevel=2)
     student = BUDGETS[budget].student_of(synthetic.ipc, data.classes)
+    if not augment:
+        student = replace(student, crop="none", cutmix=False)
     network = BUDGETS[budget].network(model)
-    task = synthetic.images, synthetic.labels, data, network, student, seeds
-    return _students(regimes, teacher, *task, progress=progress)
+    return students(regimes, teacher, synthetic, data, network, student, seeds, progress=progress)
 
 
 def as_made(synthetic: SyntheticSet, data: ImageData) -> ImageData:
@@ -422,9 +432,27 @@ def another_teacher(synthetic: SyntheticSet, teacher: Teacher) -> str:
     return "soft labels may come from another teacher than the set was distilled with: its card does not tell"
 
 
-def _students(regimes: Sequence[str], teacher: Teacher | None, *task: Any, **options: Any) -> dict[str, list[float]]:
-    labellers = {"hard": None, "online-soft": teacher and teacher.model}
-    return {regime: evaluate_images(*task, teacher=labellers[regime], **options) for regime in regimes}
+def students(
+    regimes: Sequence[str],
+    teacher: Teacher | None,
+    made: SyntheticSet | Split,
+    data: ImageData,
+    *task: Any,
+    **options: Any,
+) -> dict[str, list[float]]:
+    """Return what `evaluate_images` gives under each label regime.
+
+    Args:
+        made: the images to train on; fixed soft labels need a set.
+        task: network, training and seeds of the students.
+    """
+    network, found = teacher and teacher.model, {}
+    for regime in regimes:
+        fixed = regime == "fixed-soft" and isinstance(made, SyntheticSet)
+        labels = fixed_labels(made, data, network) if fixed else made.labels
+        options["teacher"] = network if regime == "online-soft" else None
+        found[regime] = evaluate_images(made.images, labels, data, *task, **options)
+    return found
 
 
 def set_record(

@@ -87,6 +87,35 @@ def band_energy(found: Spectrum, flc: Tensor, edges: Tensor) -> Tensor:
     return torch.stack([share[band == i].sum() for i in range(len(edges) - 1)])
 
 
+def relative_power(real: Spectrum, ffc: Tensor, tolerance: float = 1e-10) -> Tensor:
+    """Return ρ_i = u_iᵀ Ψ_s u_i / λ_i, what a set's FFC Ψ_s (d, d) has of the real power in each direction: (r,).
+
+    Directions whose λ_i is at most `tolerance` times the largest are left out: nothing real lies in them.
+
+    Raises:
+        ValueError: the real FFC is 0.
+    """
+    alive = real.eigenvalues > tolerance * real.eigenvalues.max()
+    if not alive.any():
+        raise ValueError("the real FFC is 0: there is no direction to cover")
+    basis = real.basis[:, alive]
+    return ((ffc.to(basis) @ basis) * basis).sum(0).clamp_min(0) / real.eigenvalues[alive]
+
+
+def coverage(ratio: Tensor) -> float:
+    """Return the mean of min(ρ, 1) over directions: how much of the real spectrum a set reaches, from 0 to 1.
+
+    Power beyond the real one does not count. A set with the real power in k of r directions and none in the others
+    covers k/r.
+    """
+    return float(ratio.clamp(max=1).mean())
+
+
+def excess(ratio: Tensor) -> float:
+    """Return the mean of max(ρ − 1, 0) over directions: the power a set has beyond the real one, in units of it."""
+    return float((ratio - 1).clamp_min(0).mean())
+
+
 def class_signal(flc: Tensor) -> Tensor:
     """Return the FLC of one-hot labels without what all classes share: Φ less its row mean, (d, c)."""
     return flc - flc.mean(1, keepdim=True)

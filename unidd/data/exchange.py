@@ -20,7 +20,7 @@ from .exchange_folder import check_new, from_imagefolder, image_files, to_imagef
 from .exchange_names import folder_names, same
 from .exchange_parquet import from_huggingface, parquet_files, to_huggingface
 from .exchange_read import SPACES, Stored, read
-from .synthetic import CARD, SyntheticSet, made_from
+from .synthetic import CARD, SyntheticSet, made_from, soft_kind
 
 __all__ = [
     "from_files",
@@ -336,7 +336,8 @@ def _classes(
     if labels.ndim == 2:
         labels, soft = labels.argmax(1), labels
     if soft is not None:
-        told["soft labels"] = _kind(soft)
+        learnt = stored.format in ("FRePo", "KIP")  # centred at the start, and then learnt: they add up to nearly 0
+        told["soft labels"] = "centred" if learnt else soft_kind(soft)
     count = soft.shape[1] if soft is not None else int(labels.max()) + 1
     names, index = _index(stored, names, order, count, told)
     if labels.min() < 0 or count > len(index) or (soft is not None and not count == len(index) == len(names)):
@@ -389,16 +390,6 @@ def _counted(stored: Stored, names: Sequence[str] | None, ipc: int | None, told:
         raise ValueError(f"there is no file of labels, and {n} images are not the same number of each class: check ipc")
     told["labels"] = f"class after class, {ipc} images each, as the format has them"
     return torch.arange(n // ipc).repeat_interleave(ipc)
-
-
-def _kind(soft: Tensor) -> str:
-    """What soft labels are, as far as their numbers prove it."""
-    sums = soft.sum(1)
-    if soft.min() >= 0 and (sums - 1).abs().max() < 1e-3:
-        return "probabilities"
-    if sums.abs().max() < 1e-3 * float(soft.abs().max()):
-        return "centred"
-    return "logits" if soft.min() < 0 else f"numbers from 0 up whose rows sum to {sums.min():.3g} … {sums.max():.3g}"
 
 
 def _by_folder(

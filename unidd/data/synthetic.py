@@ -256,6 +256,18 @@ def made_from(data: ImageData) -> dict:
     return {"name": data.name, "fingerprint": data.fingerprint}
 
 
+def soft_kind(soft: Tensor) -> str:
+    """Return what soft labels (n, classes) are, by their numbers: "probabilities", "centred" or "logits".
+
+    Probabilities are not negative and add up to 1. Centred labels, one-hot less 1/c, are those of KIP and FRePo: they
+    add up to 0 and lie within ±1.25. All others are logits.
+    """
+    if soft.min() >= 0 and (soft.sum(1) - 1).abs().max() < 1e-3:
+        return "probabilities"
+    largest = float(soft.abs().max())
+    return "centred" if largest <= 1.25 and soft.sum(1).abs().max() < 1e-3 * largest else "logits"
+
+
 def read_card(folder: Path) -> dict:
     try:
         card = json.loads((folder / "card.json").read_text())

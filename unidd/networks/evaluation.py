@@ -1,24 +1,99 @@
 """How good are some images? Students trained on them from scratch, tested on real images at the last epoch.
 
-Synthetic sets, random real images and the full data all go through `evaluate_images`, under the same protocol.
+Synthetic sets, random real images and the full data all go through `evaluate_images`, under the same protocol and one
+of three label regimes:
+
+    hard          cross-entropy with the class of each image
+    fixed-soft    a label stored for each image, whatever view of it is trained on: see `SoftLabels`
+    online-soft   the teacher labels every augmented view
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..data.datasets import ImageData
-from ..data.synthetic import SyntheticSet
+from ..data.synthetic import SyntheticSet, soft_kind
 from .models import ModelConfig, build
-from .training import TrainConfig, accuracy, train
+from .training import TrainConfig, accuracy, divergence, train
 
-REGIMES = ("hard", "online-soft")  # label regimes
+REGIMES = ("hard", "fixed-soft", "online-soft")  # label regimes
+RECORDED = ("hard", "online-soft")  # those of a record, unless others are asked for
 _STUDENT = 1000  # students never start from a teacher's initial weights, whatever its seed
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """Labels that are stored, one for each image, and how they are learnt.
+
+    Logits z are learnt by T² KL(softmax(z/T) ‖ softmax(s/T)), the loss and the temperature of online soft labels;
+    probabilities p are the logits log p, so that a teacher's logits and its softmax are the same labels. Centred labels
+    y of KIP and FRePo are learnt as they were made, by ½‖s − y‖². CutMix mixes the losses of the two images by area.
+
+    Attributes:
+        values: (n, classes).
+        kind: "logits", "probabilities" or "centred".
+    Raises:
+        ValueError: there is no such kind.
+    """
+
+    values: Tensor
+    kind: str = "logits"
+
+    def __post_init__(self):
+        if self.kind not in ("logits", "probabilities", "centred"):
+            raise ValueError(f"soft labels must be logits, probabilities or centred, not {self.kind!r}")
+
+    def learnt(self, temperature: float) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        """Return the labels (n, classes) and the criterion of a student's output and theirs."""
+        if self.kind == "centred":
+            return self.values, _half_square
+        values = self.values.log() if self.kind == "probabilities" else self.values
+        return values, partial(divergence, temperature=temperature)
+
+
+def _half_square(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits - labels).square().sum(1).mean() / 2
+
+
+def needs_teacher(synthetic: SyntheticSet, regimes: Collection[str]) -> bool:
+    """Return whether these label regimes need a teacher for this set."""
+    return "online-soft" in regimes or ("fixed-soft" in regimes and synthetic.soft is None)
+
+
+def stored_kind(synthetic: SyntheticSet) -> str | None:
+    """Return what a set's stored soft labels are, as its card or else their numbers say; None without any."""
+    if synthetic.soft is None:
+        return None
+    return synthetic.config.get("import", {}).get("soft labels") or soft_kind(synthetic.soft)
+
+
+def fixed_labels(synthetic: SyntheticSet, data: ImageData, teacher: nn.Module | None = None) -> SoftLabels:
+    """Return a set's stored soft labels; for one that has none, the teacher's logits of its images as they are.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    if synthetic.soft is not None:
+        return SoftLabels(synthetic.soft, stored_kind(synthetic) or "")
+    if teacher is None:
+        raise ValueError("the set stores no soft labels: a teacher is needed for the label regime fixed-soft")
+    return SoftLabels(teacher_logits(synthetic.images, data, teacher))
+
+
+@torch.no_grad()
+def teacher_logits(images: Tensor, data: ImageData, teacher: nn.Module, batch: int = 500) -> Tensor:
+    """Return a teacher's output for images (n, C, H, W) that are not augmented, on the CPU: (n, classes)."""
+    return torch.cat([teacher(data.normalise(part.to(data.device))).float().cpu() for part in images.split(batch)])
 
 
 def evaluate_images(
     images: Tensor,
-    labels: Tensor,
+    labels: Tensor | SoftLabels,
     data: ImageData,
     model: ModelConfig,
     config: TrainConfig,
@@ -31,26 +106,31 @@ def evaluate_images(
 
     Args:
         images: pixels, uint8 or float in [0, 1], (n, C, H, W).
-        labels: (n,).
+        labels: (n,), or soft labels of the same order.
         data: gives the normalisation and the test split.
         model: the student; it may differ from the teacher.
         seeds: of the student's weights, the order of images and the augmentation.
-        teacher: labels every augmented view if given (online soft labels); else labels are hard.
+        teacher: labels every augmented view if given (online soft labels); else `labels` are learnt.
     Raises:
         ValueError: the images do not fit the data set.
     """
     if images.is_floating_point() and not (images.min() >= 0 and images.max() <= 1):  # NaN is neither
         raise ValueError("pixels must lie in [0, 1]")
+    how: dict[str, Any] = {"teacher": teacher}
+    regime = "soft" if teacher else "hard"
+    if isinstance(labels, SoftLabels):
+        labels, how["criterion"] = labels.learnt(config.temperature)
+        regime = "fixed-soft"
     expected = (data.channels, data.size, data.size)
-    if tuple(images.shape[1:]) != expected or labels.max() >= data.classes:
+    count = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+    if tuple(images.shape[1:]) != expected or count > data.classes or (labels.ndim == 2 and count != data.classes):
         raise ValueError(f"{data.name} has {data.classes} classes of images {expected}, not {tuple(images.shape[1:])}")
     images, labels = images.to(data.device), labels.to(data.device)
     accuracies = []
     for seed in seeds:
         student = build(model, data.channels, data.size, data.classes, _STUDENT + seed).to(data.device)
-        title = f"{'soft' if teacher else 'hard'}-label student {seed}" if progress else None
-        shown: dict = {"prepare": data.normalise, "progress": title}
-        train(student, images, labels, config, seed=seed, teacher=teacher, **shown)
+        title = f"{regime}-label student {seed}" if progress else None
+        train(student, images, labels, config, seed=seed, prepare=data.normalise, progress=title, **how)
         accuracies.append(accuracy(student, data))
     return accuracies
 

@@ -43,7 +43,7 @@ class TrainConfig:
         lr, weight_decay: of the optimiser.
         period: length of the cosine schedule in units of the training; at 1 the rate ends at 0, at 2 at half.
         crop: "pad" (random crop after padding by an eighth of the side: 4 of 32 pixels) or "resized"
-            (RandomResizedCrop); both with a horizontal flip.
+            (RandomResizedCrop), both with a horizontal flip; or "none", neither crop nor flip.
         cutmix: mix images of a batch by CutMix.
         temperature: of the soft labels; unused with hard ones.
     Raises:
@@ -56,7 +56,7 @@ class TrainConfig:
     lr: float = 0.1
     weight_decay: float = 5e-4
     period: float = 1.0
-    crop: Literal["pad", "resized"] = "pad"
+    crop: Literal["pad", "resized", "none"] = "pad"
     cutmix: bool = False
     temperature: float = 20.0
 
@@ -208,16 +208,18 @@ def train(
     seed: int = 0,
     teacher: nn.Module | None = None,
     prepare: Callable[[Tensor], Tensor] | None = None,
+    criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     progress: str | None = None,
 ) -> nn.Module:
     """Train `model` in place and return it in eval mode.
 
     Args:
         images: (n, C, H, W), on the model's device.
-        labels: (n,).
+        labels: (n,), or (n, classes) if they are fixed soft labels.
         seed: of the order of images and of the augmentation.
         teacher: if given, its soft labels on the augmented images are learnt, else `labels`.
         prepare: makes a batch of images the network's input, such as `ImageData.normalise`; None: they are.
+        criterion: the loss of the network's output (b, classes) and the labels of a batch; CutMix mixes the losses.
         progress: title of a progress bar; None shows none.
     Source: UniDD, appendix (student: KL to the teacher's online soft labels).
     """
@@ -236,7 +238,7 @@ def train(
             for index in order.tensor_split(batches):
                 inputs = prepare(images[index]) if prepare else images[index]
                 optimizer.zero_grad()
-                _loss(model, inputs, labels[index], config, teacher, generator).backward()
+                _loss(model, inputs, labels[index], config, teacher, criterion, generator).backward()
                 del inputs
                 optimizer.step()
                 schedule.step()
@@ -250,23 +252,32 @@ def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), config.lr, momentum=0.9, weight_decay=config.weight_decay)
 
 
-def _loss(model, images, labels, config: TrainConfig, teacher, generator) -> Tensor:
+def _loss(model, images, labels, config: TrainConfig, teacher, criterion, generator) -> Tensor:
     if config.crop == "pad":
         images = augment.random_crop(images, generator, images.shape[-1] // 8)
-    else:
+    elif config.crop == "resized":
         images = augment.random_resized_crop(images, generator)
-    images = augment.flip(images, generator)
+    if config.crop != "none":
+        images = augment.flip(images, generator)
     share, other = 1.0, labels
     if config.cutmix:
         images, permutation, share = augment.cutmix(images, generator)
         other = labels[permutation]
     logits = model(images)
     if teacher is None:
-        return share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, other)
-    t = config.temperature
+        return share * criterion(logits, labels) + (1 - share) * criterion(logits, other)
     with torch.no_grad():
-        soft = (teacher(images) / t).softmax(1)
-    return F.kl_div((logits / t).log_softmax(1), soft, reduction="batchmean") * t**2
+        labels = teacher(images)
+    return divergence(logits, labels, config.temperature)
+
+
+def divergence(logits: Tensor, of_teacher: Tensor, temperature: float) -> Tensor:
+    """Return T² KL(softmax(z/T) ‖ softmax(s/T)) of a student's logits s and a teacher's z, both (b, c), a mean over b.
+
+    Source: Hinton et al. (2015); UniDD, appendix.
+    """
+    soft = (of_teacher / temperature).softmax(1)
+    return F.kl_div((logits / temperature).log_softmax(1), soft, reduction="batchmean") * temperature**2
 
 
 @torch.no_grad()
