@@ -264,48 +264,31 @@ def _layers(found: dict) -> str:
     layers = found.get("layers")
     if not layers:
         return ""
-    rows = []
-    for one in layers:
-        bands = " · ".join(f"{100 * band:.0f}" for band in one["bands"])
-        chance, spread = one["random coverage"]["mean"], one["random coverage"]["spread"]
-        beside = f"{100 * chance:.0f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
-        excesses = [_number(one["excess"], 2), _number(one["random excess"], 2)]
-        rows.append(
-            [
-                html.escape(one["layer"]),
-                str(one["directions"]),
-                f"{100 * one['coverage']:.0f}",
-                beside,
-                bands,
-                *excesses,
-            ]
-        )
-    head = [
-        "before layer",
-        "directions",
-        "coverage (%)",
-        "random real",
-        "bands, low to high (%)",
-        "excess",
-        "random real",
-    ]
-    parts = ["<h2>Spectrum of its features</h2>", _table(head, rows, "What the set has of the real spectrum")]
-    names = {"real": "real images", "set": "the set", "random": "as many random real images"}
-    parts.append(f"<p>{_key(names)}</p>")
-    parts.append('<div class="many">')
-    for one in layers:
-        every = max(1, len(one["real"]) // 128)
-        series = [
-            Series(kind, range(1, len(one[kind]) + 1, 1)[::every], one[kind][::every])
-            for kind in ("real", "random", "set")
-        ]
-        alt = (
-            f"Power along the real eigenvectors before {one['layer']}, from low to high frequency: the set covers "
-            f"{percent(one['coverage'])}, as many random real images {percent(one['random coverage']['mean'])}."
-        )
-        chart = lines(series, Axis("direction, from low to high frequency"), Axis("power", log=True), alt)
-        parts.append(_figure(chart, f"Before <code>{html.escape(one['layer'])}</code>"))
-    return "".join(parts) + "</div>"
+    head = ["before layer", "directions", "coverage (%)", "random real", "bands, low to high (%)", "excess"]
+    table = _table([*head, "random real"], list(map(_layer_row, layers)), "What the set has of the real spectrum")
+    key = _key({"real": "real images", "set": "the set", "random": "as many random real images"})
+    charts = "".join(map(_layer_chart, layers))
+    return f'<h2>Spectrum of its features</h2>{table}<p>{key}</p><div class="many">{charts}</div>'
+
+
+def _layer_row(one: dict) -> list[str]:
+    bands = " · ".join(f"{100 * band:.0f}" for band in one["bands"])
+    chance, spread = one["random coverage"]["mean"], one["random coverage"]["spread"]
+    beside = f"{100 * chance:.0f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+    covered = [html.escape(one["layer"]), str(one["directions"]), f"{100 * one['coverage']:.0f}", beside, bands]
+    return [*covered, _number(one["excess"], 2), _number(one["random excess"], 2)]
+
+
+def _layer_chart(one: dict) -> str:
+    every = max(1, len(one["real"]) // 128)
+    numbers = range(1, len(one["real"]) + 1)[::every]
+    series = [Series(kind, numbers, one[kind][::every]) for kind in ("real", "random", "set")]
+    alt = (
+        f"Power along the real eigenvectors before {one['layer']}, from low to high frequency: the set covers "
+        f"{percent(one['coverage'])}, as many random real images {percent(one['random coverage']['mean'])}."
+    )
+    chart = lines(series, Axis("direction, from low to high frequency"), Axis("power", log=True), alt)
+    return _figure(chart, f"Before <code>{html.escape(one['layer'])}</code>")
 
 
 def _accuracy(found: dict) -> str:
