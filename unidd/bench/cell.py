@@ -448,8 +448,9 @@ def students(
     """
     network, found = teacher and teacher.model, {}
     for regime in regimes:
-        fixed = regime == "fixed-soft" and isinstance(made, SyntheticSet)
-        labels = fixed_labels(made, data, network) if fixed else made.labels
+        labels: Any = made.labels
+        if regime == "fixed-soft" and isinstance(made, SyntheticSet):
+            labels = fixed_labels(made, data, network)
         options["teacher"] = network if regime == "online-soft" else None
         found[regime] = evaluate_images(made.images, labels, data, *task, **options)
     return found
