@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from unidd import cli, teach
+from unidd.data import sources
 from unidd.data.datasets import load
 from unidd.data.exchange import to_imagefolder, to_vico
 from unidd.data.synthetic import SyntheticSet
@@ -88,7 +89,7 @@ def test_no_teacher_is_trained_for_an_audit(unidd, real, no_teacher_yet, monkeyp
     code, out, err = unidd("audit", "set", *arguments)
     assert code == 0, err
     assert "in a teacher's features" in out
-    assert "(unidd teach)" in out
+    assert "(unidd teach or --teacher)" in out
     assert "nearest" in report(tmp_path / "set-audit")
 
 
@@ -97,7 +98,9 @@ def test_a_data_set_that_is_gone_leaves_the_rest(unidd, digits, tmp_path):
     SyntheticSet.from_real(digits, 1, config=card).save(tmp_path / "set")
     code, out, err = unidd("audit", "set")
     assert code == 0
-    assert f"note: without the data set, as there is no {tmp_path / 'gone'}: say --dataset" in err
+    assert (
+        f"note: without the data set: {tmp_path / 'gone'}, from which set was made, is not there: say --dataset" in err
+    )
     assert "(--dataset)" in out
     assert "nearest" not in report(tmp_path / "set-audit")
     assert unidd("audit", "set", "--dataset", "digits")[0] == 0
@@ -108,18 +111,18 @@ def test_a_data_set_that_cannot_be_fetched_leaves_the_rest(unidd, digits, tmp_pa
     def fetch(*_):
         raise FileNotFoundError("cifar10 is not there and cannot be fetched")
 
-    monkeypatch.setattr(cli, "load", fetch)
+    monkeypatch.setattr(sources, "load", fetch)
     SyntheticSet.from_real(digits, 1, config={"cell": {"dataset": "cifar10"}}).save(tmp_path / "set")
     code, _, err = unidd("audit", "set")
     assert code == 0
-    assert "note: without the data set, as cifar10 is not there and cannot be fetched: say --dataset" in err
+    assert "note: without the data set: cifar10 is not there and cannot be fetched" in err
 
 
 def test_a_set_without_a_card_of_ours_needs_the_data_set_said(unidd, digits, tmp_path):
     SyntheticSet.from_real(digits, 1).save(tmp_path / "set")
     code, _, err = unidd("audit", "set", "--out", "page")
     assert code == 0
-    assert "note: without the data set, as the card of set names none: say --dataset" in err
+    assert "note: without the data set: the card of set names no data set: say --dataset" in err
     assert sorted(path.name for path in (tmp_path / "page").iterdir()) == FILES
 
 
@@ -185,9 +188,10 @@ def test_help_names_every_option(unidd):
     assert code == 0
     described = {p.arg_name: p.description for p in docstring_parser.parse(cli.audit.__doc__).params}
     told = " ".join(re.sub("[│|]", " ", out).split())
-    for name in inspect.signature(cli.audit).parameters:
+    for name in set(inspect.signature(cli.audit).parameters) - {"data_options"}:
         assert name == "folder" or f"--{name}" in out
         assert " ".join(described[name].split()) in told
+    assert "--dataset" in out
     assert "audit" in unidd("--help")[1]
 
 

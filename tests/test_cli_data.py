@@ -57,7 +57,7 @@ def test_what_was_asked_for_is_on_the_card_and_found_again(unidd):
     assert err.splitlines().count(note) == 1
     assert "12 images in set" in out
     cell = json.loads(Path("set/card.json").read_text())["config"]["cell"]
-    assert cell["dataset"] == "pets"
+    assert cell["dataset"] == str(Path("pets").resolve())
     wanted = {"hold_out": 0.2, "channels": 1, "classes": ["owl", "cat"], "size": 8, "small": "cap"}
     assert {name: cell[name] for name in wanted} == wanted
     made = SyntheticSet.load("set")
@@ -80,7 +80,7 @@ def test_a_set_is_found_where_the_data_were_moved_to(unidd, tmp_path):
     (tmp_path / "pets").rename(tmp_path / "animals")
     code, _, err = unidd("evaluate", "set", "--seeds", "0", "--labels", "hard")
     assert code == 2
-    assert "unknown data set 'pets'" in err
+    assert "pets, from which set was made, is not there: say --dataset" in err
     assert unidd("evaluate", "set", "--seeds", "0", "--labels", "hard", "--dataset", "animals")[0] == 0
 
 

@@ -418,10 +418,12 @@ def _data_of(
     synthetic: SyntheticSet, options: Elsewhere, folder: Path, root: Path | None, device: str
 ) -> ImageData | None:
     """The data set that was said, or else the one of the card if it is still there."""
+    source = None
     try:
-        data = as_made(synthetic, options.source(synthetic, folder).load(root, device))
+        source = options.source(synthetic, folder)
+        data = as_made(synthetic, source.load(root, device))
     except (FileNotFoundError, ValueError) as error:
-        if options.dataset:
+        if options.dataset or (source and isinstance(error, ValueError)):
             raise
         print(f"note: without the data set: {error}", file=sys.stderr)
         return None

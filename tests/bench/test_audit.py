@@ -278,10 +278,12 @@ def test_the_teacher_says_how_many_labels_it_shares(teacher):
     right = audits.made(synthetic.images, says, teacher=teacher.card())
     found = beside(right, teacher)
     assert (found["teacher"]["agrees"], found["teacher"]["the set's own"]) == (100, True)
-    wrong = audits.made(synthetic.images, (says + 1) % 4, teacher={"hash": "other", "accuracy": 1.0})
+    wrong = audits.made(synthetic.images, (says + 1) % 4, teacher={"hash": "other", "hash_of": "weights"})
     found = beside(wrong, teacher)
     assert (found["teacher"]["agrees"], found["teacher"]["the set's own"]) == (0, False)
     assert any("another teacher" in sentence for sentence in found["verdicts"])
+    old = audits.made(synthetic.images, says, teacher={"hash": "of the configuration", "accuracy": 1.0})
+    assert beside(old, teacher)["teacher"]["the set's own"] is None
 
 
 # ---- what is not there
@@ -290,13 +292,17 @@ def test_the_teacher_says_how_many_labels_it_shares(teacher):
 def test_without_data_the_rest_is_there():
     found = audit(audits.drawn())
     assert {"set", "classes", "bytes", "pixels", "radial", "diversity", "duplicates"} <= set(found)
-    assert [one["say"] for one in found["missing"]] == ["--dataset", "--dataset and unidd teach", "--accuracy"]
+    assert [one["say"] for one in found["missing"]] == [
+        "--dataset",
+        "--dataset and unidd teach or --teacher",
+        "--accuracy",
+    ]
     assert not {"nearest", "layers", "teacher", "accuracy"} & set(found)
 
 
 def test_without_a_teacher_all_but_features_is_there():
     found = beside(audits.drawn())
-    assert [one["say"] for one in found["missing"]] == ["unidd teach", "--accuracy"]
+    assert [one["say"] for one in found["missing"]] == ["unidd teach or --teacher", "--accuracy"]
     assert set(found["nearest"]["spaces"]) == set(found["diversity"]) == {"pixels"}
 
 

@@ -216,7 +216,7 @@ def test_a_namespace_is_a_notebooks():
 
 def test_a_folder_is_a_data_set(tmp_path):
     assert Cell.of(dataset=str(tmp_path)).dataset == str(tmp_path)
-    assert set(NAMES) == {"photos", "digits", "fashion-mnist", "cifar10", "cifar100"}
+    assert set(NAMES) == {"photos", "digits", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet", "imagenet"}
 
 
 @pytest.mark.parametrize("method", ["cfm", "relative", "toys.Chosen", "toys.Whole"])

@@ -367,7 +367,7 @@ def test_a_process_that_breaks_off_is_one_line(cache, files, monkeypatch):
         store.decoded(files, 6, 3)
 
 
-def test_much_is_said_before(cache, files, monkeypatch, capsys):
+def test_much_is_said_before(cache, files, monkeypatch, capsys, terminal):
     store.decoded(files, 6, 3)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(store, "_SAID", 1000)

@@ -117,7 +117,7 @@ def test_the_student_may_be_another_architecture(digits, chosen):
     assert len(evaluate_images(*task, teacher=teacher, progress=False)) == 1
 
 
-def test_progress_names_label_regime_and_seed(digits, chosen, capsys):
+def test_progress_names_label_regime_and_seed(digits, chosen, capsys, terminal):
     evaluate_images(chosen.images, chosen.labels, digits, MODEL, BRIEF, [7])
     assert "hard-label student 7" in capsys.readouterr().err
 
@@ -276,7 +276,7 @@ def test_centred_labels_are_learnt_as_numbers(digits, chosen):
     assert error < 0.3, "0.9 for an output of 0"
 
 
-def test_fixed_soft_students_are_evaluated(digits, chosen, net, capsys):
+def test_fixed_soft_students_are_evaluated(digits, chosen, net, capsys, terminal):
     labels = fixed_labels(chosen, digits, net)
     (value,) = evaluate_images(chosen.images, labels, digits, MODEL, BRIEF, [3])
     assert 0 <= value <= 100

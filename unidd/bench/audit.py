@@ -8,6 +8,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..core.frozen import frozen
 from ..core.spectra import consistency, coverage, excess, high_frequency_share, radial_power, relative_power, spectrum
 from ..core.statistics import real_statistics
 from ..data.datasets import ImageData
@@ -35,7 +37,7 @@ LOOKED_AT = 1000  # images of the set, at most, whose nearest real image is look
 HELD_OUT = 500  # test images, at most, that say how near real images are to each other
 SAMPLE = 2000  # random training images, at most, that say what pixels of real images are like
 BANDS = 4
-DATA, TEACHER = "--dataset", "unidd teach"
+DATA, TEACHER = "--dataset", "unidd teach or --teacher"
 
 
 def audit(
@@ -74,12 +76,13 @@ def audit(
         "diversity": {"pixels": {"set": _diversity(_standardised(synthetic), synthetic.labels)}},
         "duplicates": _inside(synthetic),
     }
-    if data:
-        _beside_real(found, synthetic, data, network, random, progress)
-    if data and network:
-        logits = teacher_logits(synthetic.images, data, network)
-        found["teacher"] = _teacher(synthetic, teacher, logits)
-        found["layers"] = _layers(synthetic, data, network, random, progress)
+    with frozen(network) if network else nullcontext():
+        if data:
+            _beside_real(found, synthetic, data, network, random, progress)
+        if data and network:
+            logits = teacher_logits(synthetic.images, data, network)
+            found["teacher"] = _teacher(synthetic, teacher, logits)
+            found["layers"] = _layers(synthetic, data, network, random, progress)
     if accuracy is not None and data and teacher:
         values = accuracies(synthetic, data, teacher, seeds=seeds, progress=progress, **accuracy)
         found["accuracy"] = {**accuracy, **values, "scores": scores(values)}

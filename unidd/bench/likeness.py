@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from ..bars import progress_bar
 from ..core.statistics import FeatureTap
 from ..data.datasets import ImageData
 from ..engine.realside import real_batch
@@ -115,7 +115,7 @@ class Likeness:
 def batches(data: ImageData, progress: bool = False) -> Iterator[tuple[int, Tensor]]:
     """Yield the training images in batches, uint8, each with the number of its first."""
     size = real_batch(data.size)
-    with tqdm(total=len(data.train), desc="real images", unit=" images", disable=not progress, leave=False) as bar:
+    with progress_bar(len(data.train), "real images", unit=" images", shown=progress, leave=False) as bar:
         for first in range(0, len(data.train), size):
             images = data.train.images[first : first + size]
             yield first, images

@@ -337,7 +337,7 @@ def _classes(
         labels, soft = labels.argmax(1), labels
     if soft is not None:
         learnt = stored.format in ("FRePo", "KIP")  # centred at the start, and then learnt: they add up to nearly 0
-        told["soft labels"] = "centred" if learnt else soft_kind(soft)
+        told["soft labels"] = "centred" if learnt else _kind(soft)
     count = soft.shape[1] if soft is not None else int(labels.max()) + 1
     names, index = _index(stored, names, order, count, told)
     if labels.min() < 0 or count > len(index) or (soft is not None and not count == len(index) == len(names)):
@@ -390,6 +390,14 @@ def _counted(stored: Stored, names: Sequence[str] | None, ipc: int | None, told:
         raise ValueError(f"there is no file of labels, and {n} images are not the same number of each class: check ipc")
     told["labels"] = f"class after class, {ipc} images each, as the format has them"
     return torch.arange(n // ipc).repeat_interleave(ipc)
+
+
+def _kind(soft: Tensor) -> str:
+    """What soft labels are, as far as their numbers prove it."""
+    sums, kind = soft.sum(1), soft_kind(soft)
+    if kind == "logits" and soft.min() >= 0:
+        return f"numbers from 0 up whose rows sum to {sums.min():.3g} … {sums.max():.3g}"
+    return kind
 
 
 def _by_folder(

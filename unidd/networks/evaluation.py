@@ -23,6 +23,7 @@ from .training import TrainConfig, accuracy, divergence, train
 
 REGIMES = ("hard", "fixed-soft", "online-soft")  # label regimes
 RECORDED = ("hard", "online-soft")  # those of a record, unless others are asked for
+KINDS = ("logits", "probabilities", "centred")  # of soft labels
 _STUDENT = 1000  # students never start from a teacher's initial weights, whatever its seed
 
 
@@ -45,7 +46,7 @@ class SoftLabels:
     kind: str = "logits"
 
     def __post_init__(self):
-        if self.kind not in ("logits", "probabilities", "centred"):
+        if self.kind not in KINDS:
             raise ValueError(f"soft labels must be logits, probabilities or centred, not {self.kind!r}")
 
     def learnt(self, temperature: float) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
@@ -69,7 +70,8 @@ def stored_kind(synthetic: SyntheticSet) -> str | None:
     """Return what a set's stored soft labels are, as its card or else their numbers say; None without any."""
     if synthetic.soft is None:
         return None
-    return synthetic.config.get("import", {}).get("soft labels") or soft_kind(synthetic.soft)
+    said = synthetic.config.get("import", {}).get("soft labels")
+    return said if said in KINDS else soft_kind(synthetic.soft)
 
 
 def fixed_labels(synthetic: SyntheticSet, data: ImageData, teacher: nn.Module | None = None) -> SoftLabels:
