@@ -76,6 +76,7 @@ def shown(ranks: Ranks) -> dict:
     batches = [(last.batch.b, len(last.batch.labels), len(position.pixels(last.batch.number))) for last in taken]
     terminal = io.StringIO()
     terminal.isatty = lambda: True
+    os.environ.pop("TQDM_DISABLE", None)
     with contextlib.redirect_stderr(terminal) as progress:
         run("groups", ranks=ranks, progress=True)
     return {"batches": batches, "progress": progress.getvalue()}
