@@ -64,8 +64,10 @@ $(BOOK): $(SOURCES)
 
 test: setup chromium lint $(BOOK) ## lint, all tests and doctests, then every notebook
 	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) -m "not browser" tests unidd
-	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
-	$(quiet) $(BIN)/python -m pytest -o addopts=-ra --nbval-lax notebooks/*.ipynb
+	$(quiet) $(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m browser tests/browser/test_pages.py
+	$(quiet) $(BIN)/python -m pytest -m browser tests/browser --ignore tests/browser/test_pages.py
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile -o addopts=-ra --nbval-lax \
+	  notebooks/*.ipynb
 
 chromium:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

@@ -13,7 +13,9 @@ def pytest_generate_tests(metafunc):
         found = [page for page in pages() if "unidd-explorer-host" in (BOOK / page).read_text()]
         metafunc.parametrize("explorer_page", found or ["index.html"])
     if "page" in metafunc.fixturenames:
-        metafunc.parametrize("page", pages() or ["index.html"], scope="module")
+        # on several cores, all that looks at a page does so in one process, which loads it once
+        found = [pytest.param(page, marks=pytest.mark.xdist_group(page)) for page in pages() or ["index.html"]]
+        metafunc.parametrize("page", found, scope="module")
 
 
 @pytest.fixture(scope="session")

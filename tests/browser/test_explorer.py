@@ -280,7 +280,8 @@ def delays(explorer):
         explorer,
     )
     pressed = 0
-    for control in explorer.find_elements(By.CSS_SELECTOR, "input, select"):
+    controls = explorer.find_elements(By.CSS_SELECTOR, "input, select")
+    for control in [control for control in controls if control.get_property("offsetParent")]:  # the others are hidden
         for key in KEYS.get(control.get_property("type"), [Keys.SPACE, Keys.SPACE]):
             if not control.is_enabled():
                 continue
