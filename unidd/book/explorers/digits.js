@@ -306,7 +306,7 @@ function drawSpectrum(drawing, { real, synthetic, response }, width) {
 
 /** What came out, and whether the reader expected it. */
 function verdictOf(t, first, last, guess) {
-  if (t === 0) return "Ten real digits, one a class, drawn at random. Press Play to distil into them what 1,437 say.";
+  if (t === 0) return "Ten real digits, one a class, drawn at random. Press Play to distill into them what 1,437 say.";
   const change = `After ${t} steps the ten images bring their own learner from ${percent(first.own)} to `
     + `${percent(last.own)}, and the nearest neighbour from ${percent(first.other)} to ${percent(last.other)}.`;
   if (t < WHOLE || !guess) return change;

@@ -90,6 +90,7 @@ html[data-theme="dark"] .ux, body[data-jp-theme-light="false"] .ux, html[theme="
 .ux-ten { display: grid; grid-template-columns: repeat(10, 1fr); gap: 4px; }
 .ux-picture:has(.ux-ten) { max-width: none; }
 .ux-pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 8px 20px; }
+.ux-pair .ux-caption > span { white-space: nowrap; }
 .ux .ux-guess legend { white-space: normal; } .ux-count { color: var(--ux-soft); font-variant-numeric: tabular-nums; }
 .ux-guess { margin-bottom: 10px; } .ux .ux-play button { min-width: 6.5em; }
 @container (max-width: 480px) { .ux-ten { grid-template-columns: repeat(5, 1fr); } .ux-play { flex-wrap: wrap; } }
