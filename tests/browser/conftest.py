@@ -27,17 +27,14 @@ def site():
         yield address
 
 
-@pytest.fixture(scope="session", params=["disk", "folder"])
-def other_site(request, site, tmp_path_factory):
+@pytest.fixture(scope="session")
+def other_sites(site, tmp_path_factory):
     """The two other ways to the book: its address on the disk, and in a folder of a server."""
-    if request.param == "disk":
-        yield BOOK.as_uri()
-        return
     root = tmp_path_factory.mktemp("server")
     (root / "of" / "others").mkdir(parents=True)
     (root / "of" / "others" / "book").symlink_to(BOOK)
     with served(root) as address:
-        yield f"{address}/of/others/book"
+        yield BOOK.as_uri(), f"{address}/of/others/book"
 
 
 @pytest.fixture(scope="session")

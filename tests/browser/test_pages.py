@@ -25,9 +25,10 @@ def test_page_loads_clean_and_light(desktop):
     assert desktop.weight() <= 1_000_000
 
 
-def test_page_is_whole_from_the_disk_and_in_a_folder_of_a_server(driver, other_site, page):
-    with contextlib.closing(Visit(driver, other_site, page)) as seen:
-        check_whole(seen)
+def test_page_is_whole_from_the_disk_and_in_a_folder_of_a_server(driver, other_sites, page):
+    for site in other_sites:
+        with contextlib.closing(Visit(driver, site, page)) as seen:
+            check_whole(seen)
 
 
 def test_where_no_script_runs_each_place_says_so_and_has_a_picture(driver, site, page):
