@@ -39,3 +39,29 @@ def terminal(capsys, monkeypatch):
     kind = type(sys.stderr)  # of which each phase of a test has another one
     assert kind.__module__ != "io", "of pytest, and ours to change"
     monkeypatch.setattr(kind, "isatty", lambda _: True)
+
+
+@pytest.fixture
+def run_unidd(monkeypatch, capsys):
+    """Runs the command `unidd` and returns its exit code, standard output and standard error."""
+    from unidd import cli
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["unidd", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def unidd(run_unidd, monkeypatch, tmp_path):
+    """Runs the command in an empty folder, for a terminal of 200 columns."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return run_unidd

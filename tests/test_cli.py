@@ -52,20 +52,9 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def unidd(monkeypatch, capsys):
-    """Runs the command and returns its exit code, standard output and standard error."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["unidd", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
-
-    return run
+def unidd(run_unidd):
+    """Runs the command in the working folder that there is."""
+    return run_unidd
 
 
 def trace(*folders: Path) -> dict[Path, bytes | None]:

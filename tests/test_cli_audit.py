@@ -4,7 +4,6 @@ import inspect
 import json
 import re
 import shutil
-import sys
 from dataclasses import replace
 
 import docstring_parser
@@ -21,25 +20,6 @@ from unidd.networks import evaluation, training
 
 CARD = {"method": "random", "cell": {"dataset": "digits", "budget": "smoke"}}
 FILES = ["audit.html", "audit.json"]
-
-
-@pytest.fixture
-def unidd(monkeypatch, capsys, tmp_path):
-    """Runs the command in an empty folder and returns its exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["unidd", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import os
 import pickle
 import re
 import shutil
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,25 +23,6 @@ from unidd import cli
 from unidd.data.datasets import load
 from unidd.data.exchange import from_imagefolder, to_ddranking, to_huggingface, to_imagefolder
 from unidd.data.synthetic import SyntheticSet
-
-
-@pytest.fixture
-def unidd(monkeypatch, capsys, tmp_path):
-    """Runs the command in an empty folder and returns its exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["unidd", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

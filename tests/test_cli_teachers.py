@@ -4,7 +4,6 @@ import dataclasses
 import inspect
 import json
 import shutil
-import sys
 import warnings
 from pathlib import Path
 
@@ -23,25 +22,6 @@ from unidd.networks.training import TrainConfig, train
 
 SMOKE = ("--dataset", "digits", "--budget", "smoke")
 CONSTANTS = ((0.25,), (0.4,))
-
-
-@pytest.fixture
-def unidd(monkeypatch, capsys, tmp_path):
-    """Runs the command in an empty folder and returns its exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["unidd", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -390,8 +390,10 @@ def audit(
         synthetic = _fitted(synthetic, data, bool(data_options.dataset), bool(found))
         check_model(data, model or teacher_model, budget)
     if data and teacher is None:
-        look = teacher_of if accuracy or "file" in synthetic.teacher else _kept
-        found = look(synthetic, data, teacher_model, budget)
+        if accuracy or "file" in synthetic.teacher:
+            found = teacher_of(synthetic, data, teacher_model, budget)
+        else:
+            found = kept_teacher(data, teacher_model, budget)
     asked = {"model": model or teacher_model, "budget": budget} if accuracy else None
     options: dict[str, Any] = {"seeds": seeds, "stored": _stored(folder), "progress": True}
     result = bench_audit(synthetic, data, found, accuracy=asked, **options)
@@ -400,10 +402,6 @@ def audit(
         temporary.write_text(page(result, synthetic, data, folder.resolve().name))
     print(*result["verdicts"], *(f"left out: {x['part']} ({x['say']})" for x in result["missing"]), sep="\n")
     print(f"page: {out / 'audit.html'}")
-
-
-def _kept(synthetic: SyntheticSet, data: ImageData, model: str, budget: str) -> Teacher | None:
-    return kept_teacher(data, model, budget)
 
 
 def _check_only(folder: Path, *names: str) -> None:
