@@ -75,8 +75,8 @@ for regime in learnt:
     print(f"{regime} labels: distilled {learnt[regime][0]:.1f} %, random real {baseline[regime][0]:.1f} %")
 
 # %% [markdown]
-# One seed is an anecdote. The [results](results) page repeats this over methods, seeds and numbers of images, and says
-# in words whether the differences exceed the error bars.
+# One seed is an anecdote. The [results](12_results) page repeats this over methods, seeds and numbers of images, and
+# says in words whether the differences exceed the error bars.
 #
 # ## Keep them
 #
@@ -101,4 +101,4 @@ sorted(again.config)[:6], again.class_names[:3]
 # ```
 #
 # Your own images go in as a folder, `unidd distill cfm --dataset path/to/folder`; see [data](../book/data).
-# What the filter does to a spectrum is the subject of [the next chapter](02_filters).
+# What the filter does to a spectrum is the subject of [the next chapter](03_filters).

@@ -92,7 +92,7 @@ def test_no_chapter_looks_for_files_around_the_working_folder(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["results", "add_filter", "add_method"])
+@pytest.mark.parametrize("name", ["12_results", "add_filter", "add_method"])
 def test_a_chapter_runs_in_an_empty_folder(name, tmp_path):
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
@@ -201,7 +201,7 @@ def fold(content):
 
 
 @pytest.mark.parametrize("change", [run_it, another_kernel, fold], ids=lambda change: change.__name__)
-@pytest.mark.parametrize("name", ["01_quickstart", "benchmark", "05_methods"])
+@pytest.mark.parametrize("name", ["01_quickstart", "benchmark", "04_methods"])
 def test_what_a_session_leaves_in_a_notebook_stays_out_of_its_script(change, name, opened):
     _, script = opened(ROOT / "notebooks" / f"{name}.ipynb", change)
     assert script.read_bytes() == (ROOT / "notebooks" / f"{name}.py").read_bytes()

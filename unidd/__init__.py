@@ -64,6 +64,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         rounding          numbers with as many digits as a page needs
         pictures          photographs as patches, and pictures small enough for a page
         linear            ten digits distilled for a linear learner, in PyTorch
+        palette           one look for each filter and each method
+        captions          a caption for anything a notebook shows
         plots             figures
         bundle            the explorers' ES modules joined to one
         widgets           explorers

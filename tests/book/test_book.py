@@ -77,7 +77,7 @@ def test_landing_picture_is_small_and_self_contained():
 
 
 def test_chapters_have_labelled_equations():
-    page = (ROOT / "notebooks" / "02_filters.py").read_text()
+    page = (ROOT / "notebooks" / "03_filters.py").read_text()
     assert set(re.findall(r"\{eq\}`([^`]+)`", page)) <= set(re.findall(r"\$\$ \((eq-[a-z]+)\)", page))
 
 

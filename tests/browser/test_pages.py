@@ -88,7 +88,7 @@ def test_text_is_readable_in_the_dark(phone):
 
 
 def test_figures_follow_the_theme_switch(visit):
-    driver, title = visit("notebooks/02_filters.html").driver, ".unidd-plotly .xtitle"
+    driver, title = visit("notebooks/03_filters.html").driver, ".unidd-plotly .xtitle"
     assert driver.execute_script(_CONTRAST, title) >= 4.5
     driver.execute_async_script(
         """

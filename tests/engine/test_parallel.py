@@ -98,7 +98,7 @@ def test_the_real_side_is_shared_merged_and_kept_once(cases, monkeypatch, tmp_pa
             assert (other.ffc - moments.ffc).norm() <= 1e-12 * size**2
             assert (other.flc - moments.flc).norm() <= 1e-12 * size
     first, second = (each["seen"] for each in report(cases))
-    assert (first[0], second[0]) == (480, 720), "five batches of 240, none seen twice"
+    assert (first[0], second[0]) == (400, 800), "three batches of 400, none seen twice"
     assert sum(first + second) == 1200 * 3 + 1080, "one pass for each signal, and one for nine classes"
     assert len(list((cases / "0" / "cache" / "statistics").iterdir())) == 4
     assert not (cases / "1" / "cache").exists()

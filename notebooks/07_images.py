@@ -257,7 +257,7 @@ Markdown(
 # %% [markdown]
 # That a filter is high-pass on the spectrum of *features* does not make it write high frequencies into *pixels*: a
 # matched small eigenvalue is one that is kept **small**. What such images do to a student's accuracy is on the
-# [results](results) page.
+# [results](12_results) page.
 #
 # ## Exercises
 #

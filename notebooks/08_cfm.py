@@ -77,7 +77,7 @@ player
 # 1. **Watch the shade shrink.** In round 0 all but the largest eigenvalues count. At the end the finest directions are
 #    left, with hardly any of the variance.
 # 2. **Choose *reverse*.** The same β in the opposite order: now the first images are made for detail.
-# 3. **Change the layer.** One β means something else in each, which {doc}`02_filters` is about.
+# 3. **Change the layer.** One β means something else in each, which {doc}`03_filters` is about.
 # 4. **Compare the rows of the table.** They say how far $\Psi_s$ is from $\Psi$, as the filter of that round sees it.
 
 # %% tags=["hide-input"]
@@ -191,7 +191,7 @@ print(f"mean difference of a pixel {difference:.0e}; the steps moved it by {move
 # | tests CIFAR-100 with ImageNet's mean and standard deviation | each data set's own |
 # | ignores the student's architecture on CIFAR | takes the one asked for |
 # | has the moving update of {eq}`eq-emu` off by default | on, as published; `emu=False` for the other |
-# | has two filters only, $\lambda$ and $1/(\lambda + \beta)$ | any of {doc}`02_filters` |
+# | has two filters only, $\lambda$ and $1/(\lambda + \beta)$ | any of {doc}`03_filters` |
 # | solves the constant real side again in every step | diagonalised once: no other number, less time |
 # | fails with a singular matrix at β = 0 or a dead channel | finite, see below |
 # | no seeds, no resume, CUDA only, one GPU | seeded, resumed, any device, several |

@@ -121,7 +121,7 @@ pd.DataFrame([describe(lam) for lam in spectra.values()], index=list(spectra))
 #
 # $$ f_{[a,b)}(\lambda) = \begin{cases} 1 & a \le \lambda < b, \\ 0 & \text{otherwise.} \end{cases} $$ (eq-bandpass)
 #
-# {doc}`05_methods` derives where each comes from. Only the shape of a filter matters, so each is drawn relative to
+# {doc}`04_methods` derives where each comes from. Only the shape of a filter matters, so each is drawn relative to
 # its own maximum, over the spectrum of the last convolution.
 
 # %%

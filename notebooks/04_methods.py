@@ -679,5 +679,5 @@ assert objectives.dc(real, twin, W_0) < 1e-12 < objectives.dc(real, twin, other)
 
 # %% [markdown]
 # The code of this page: `unidd/core/objectives.py` (every distance and bound), `unidd/core/filters.py` (the filters,
-# see {doc}`02_filters`), `unidd/core/spectra.py` (`effective_beta`, `participation`), `benchmarks/bound_looseness.py`;
+# see {doc}`03_filters`), `unidd/core/spectra.py` (`effective_beta`, `participation`), `benchmarks/bound_looseness.py`;
 # its tests: `tests/core/test_theory_methods.py`.

@@ -297,4 +297,4 @@ Markdown("\n".join([*sentences, "", f"({seeds}; trained briefly on 600 photograp
 #
 # `unidd.core.statistics` (`covariance`, `flc`, `real_statistics`), `unidd.core.spectra` (`spectrum`, `participation`,
 # `band_energy`, `effective_dimension`, `condition_number`), `unidd.core.schedules` (`relative_beta`). Next:
-# [a zoo of filters](02_filters), and [why every method is one](05_methods).
+# [a zoo of filters](03_filters), and [why every method is one](04_methods).
