@@ -8,7 +8,6 @@ import re
 
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
-from sphinx.util import logging
 
 CAPTION = re.compile(r'<p class="unidd-caption" data-name="([\w-]+)">(.*)</p>', re.S)
 
@@ -36,14 +35,18 @@ class NumberCaptions(SphinxTransform):
                 self._join(raw, found[1], html.unescape(found[2]))
 
     def _join(self, raw: nodes.raw, name: str, words: str) -> None:
+        """Put what the cell showed last, and its caption, into one node.
+
+        Raises:
+            ValueError: it showed nothing.
+        """
         block: nodes.Element = raw
         while "cell_output" not in block.parent.get("classes", ()):
             block = block.parent
         output = block.parent
         at = output.index(block)
         if at == 0:
-            logging.getLogger(__name__).warning("the caption %s has nothing above it", name, location=block)
-            return
+            raise ValueError(f"the caption {name} has nothing above it")
         thing, caption = output[at - 1], numbered_caption(words, words)
         table = name.startswith("tab-")
         joined = numbered_table("", caption, thing) if table else numbered_figure("", thing, caption)

@@ -76,11 +76,12 @@ def log_ticks(values: Iterable[float]) -> dict[str, Any]:
     (['0.01', '0.1', '1', '10'], ['1.2', '1.4', '1.6', '1.8'])
     """
     values = list(values)
-    low, high = math.log10(min(values)), math.log10(max(values))
-    ticks = [(10**at, text) for at, text in Axis("", log=True).ticks(low, high)]
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low / 2, high * 2
+    ticks = [(10**at, text) for at, text in Axis("", log=True).ticks(math.log10(low), math.log10(high))]
     if len(ticks) < 2:  # less than about half a decade: as on a linear axis
-        ends = (min(values), max(values)) if high > low else (min(values) / 2, min(values) * 2)
-        ticks = [(at, text) for at, text in Axis("").ticks(*ends) if at > 0]
+        ticks = [(at, text) for at, text in Axis("").ticks(low, high) if at > 0]
     return {"tickmode": "array", "tickvals": [at for at, _ in ticks], "ticktext": [text for _, text in ticks]}
 
 
