@@ -73,6 +73,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         stills            still pictures of figures and explorers
         report            the page of an audit, one file
         equations         the table equation → code → test
+        formulas          room for formulas before they are typeset
         assets            files beside the pages: scripts, icons, the front door
         numbering         numbered figures and tables
         head              what a page says of itself, and how long its code runs

@@ -8,6 +8,7 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
+from . import formulas
 from .widgets import page_script
 
 # MathJax: one component with its fonts, the TeX extensions it loads on demand, and its English speech rules.
@@ -34,6 +35,7 @@ def copy_assets(app) -> None:
             _copy(path, static / "mathjax" / path.relative_to(mathjax))
     _copy(Path(str(files("plotly") / "package_data" / "plotly.min.js")), static / "plotly.min.js")
     (static / "explorer.js").write_text(page_script())
+    (static / "unidd-formulas.css").write_text(formulas.rules())
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -77,6 +79,7 @@ def write_front_door(app, exception) -> None:
 
 def setup(app) -> None:
     """Have the files written with the book."""
+    app.add_css_file("unidd-formulas.css")
     app.connect("builder-inited", copy_assets)
     app.connect("build-finished", drop_unused_icons, priority=900)
     app.connect("build-finished", write_front_door, priority=900)

@@ -146,9 +146,9 @@ def search_from_the_disk(app, pagename, templatename, context, doctree) -> None:
 
 
 def setup(app) -> dict:
-    from . import assets, head, numbering  # these need docutils and Sphinx
+    from . import assets, formulas, head, numbering  # these need docutils and Sphinx
 
-    for part in (assets, head, numbering):
+    for part in (assets, formulas, head, numbering):
         part.setup(app)
     app.connect("source-read", fill)
     app.connect("html-page-context", drop_widget_state, priority=900)

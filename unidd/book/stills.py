@@ -6,6 +6,7 @@ matplotlib draws them when the book is built. A figure is what its JSON has; an 
 import base64
 import io
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib as mpl
@@ -17,7 +18,7 @@ from PIL import Image
 
 from ..core.filters import AllPass, BandPass, Filter, Landweber, Linear, Residual, Ridge
 from . import linear
-from .palette import look
+from .palette import looks
 from .pictures import unpacked, weighed
 from .plots import COLOURS, TEXT
 
@@ -236,9 +237,10 @@ def _filters(state: dict) -> Figure:
     axes = upper.subplots()
     shown = lam[lam > lam.max() * 1e-5]
     along = torch.logspace(math.log10(float(shown.min())) - 0.15, math.log10(float(lam.max())), 240).double()
+    styles = _lines(chosen)
     for name, f in chosen.items():
         height = f.response(along) / f.response(lam).abs().max()
-        axes.plot(along.numpy(), height.numpy(), label=NAMES.get(name, name), **_line(name))
+        axes.plot(along.numpy(), height.numpy(), label=NAMES.get(name, name), **styles[name])
     axes.plot(shown.numpy(), [-0.06] * len(shown), "|", color=TEXT, markersize=6)
     axes.set(xscale="log", xlabel=f"eigenvalue λ of {state['layer']}", ylabel="f(λ), relative to its maximum")
     axes.legend()
@@ -294,19 +296,19 @@ def _images(state: dict) -> Figure:
     upper, lower = _halves(drawing, 1, 2)
     _row(upper, {_words(name): _decoded(state["sheets"][name]) for name in chosen})
     axes = lower.subplots()
-    for name in ["real", *chosen]:
-        axes.plot(state["frequency"], state["powers"][name]["mean"], label=_words(name), **_line(name))
+    for name, style in _lines(["real", *chosen]).items():
+        axes.plot(state["frequency"], state["powers"][name]["mean"], label=_words(name), **style)
     axes.set(yscale="log", xlabel="frequency, cycles a pixel", ylabel="power")
     axes.legend()
     return drawing
 
 
-def _line(name: str) -> dict[str, Any]:
-    """The look of a filter's line; the real data's is plain, and that of the images before any filter dotted."""
-    if name in ("real", "start"):
-        return {"color": TEXT, "linestyle": "-" if name == "real" else DASHES["dot"]}
-    its = look(NAMES.get(name, name))
-    return {"color": its.colour, "linestyle": DASHES[its.dash]}
+def _lines(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """How the line of each filter is drawn; the real data's is plain, that of the images before any filter dotted."""
+    its = looks([NAMES.get(name, name) for name in names if name not in ("real", "start")])
+    found = {name: {"color": one.colour, "linestyle": DASHES[one.dash]} for name, one in its.items()}
+    found |= {"real": {"color": TEXT, "linestyle": "-"}, "start": {"color": TEXT, "linestyle": DASHES["dot"]}}
+    return {name: found[NAMES.get(name, name)] for name in names}
 
 
 def _words(name: str) -> str:
@@ -382,9 +384,10 @@ def card(title: str, words: str) -> bytes:
     with mpl.rc_context(STYLE | {"font.size": 22}):
         drawing = Figure((12, 6.3), dpi=100, layout="constrained", facecolor="white")
         axes = drawing.subplots()
-        for name, f in {"all-pass": AllPass(), "linear": Linear(), "ridge": Ridge(0.03)}.items():
-            height = f.response(lam) / f.response(lam).max()
-            axes.plot(lam.numpy(), height.numpy(), linewidth=5, label=name, **_line(name))
+        curves = {"all-pass": AllPass(), "linear": Linear(), "ridge": Ridge(0.03)}
+        for name, style in _lines(curves).items():
+            height = curves[name].response(lam)
+            axes.plot(lam.numpy(), (height / height.max()).numpy(), linewidth=5, label=name, **style)
         axes.set(xscale="log", xticks=[], yticks=[], xlabel="eigenvalue λ, from fine to coarse", ylabel="f(λ)")
         axes.minorticks_off()
         axes.legend(loc="center left")
