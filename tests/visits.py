@@ -244,14 +244,15 @@ requestAnimationFrame(() => setTimeout(() => done(moved)));
 _CUT = """
 const page = document.documentElement;
 const paper = matchMedia("print").matches;
-const within = (e) => e.parentElement.closest("svg, mjx-container, .ux-hidden, .visually-hidden, .bd-search, .copybtn");
+const within = (e) => e.parentElement.closest("svg, .ux-hidden, .visually-hidden, .copybtn")
+  || (e.parentElement.closest("mjx-container") && !e.matches("mjx-math"));
 const scrolls = (e) => !paper && ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
 const inside = (e) => e && (scrolls(e) || inside(e.parentElement));
 return [...document.querySelectorAll(".bd-article *")].filter((e) => {
   const box = e.getBoundingClientRect();
   if (!box.width || !box.height || within(e) || (e.offsetWidth ?? 2) <= 1) return false;
   const hides = !["visible", "clip"].includes(getComputedStyle(e).overflowX) && !scrolls(e) && e.clientWidth
-    && e.scrollWidth > e.clientWidth + 1 && !e.matches("select, input");
+    && e.scrollWidth > e.clientWidth + 1 && !e.matches("select, input, .math, mjx-container");
   return hides || ((box.right > page.clientWidth + 1 || box.left < -1) && !inside(e.parentElement));
 }).map((e) => e.outerHTML.slice(0, 160));
 """

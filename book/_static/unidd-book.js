@@ -81,5 +81,6 @@
   }
   const theme = { attributes: true, attributeFilter: ["data-theme"] };
   new MutationObserver(recolour).observe(document.documentElement, theme);
-  document.documentElement.dataset.unidd = "ready"; // for tests: everything on the page is drawn
+  // Explorers draw their charts in the next frame; then their places need no height of their own, and tests may look.
+  requestAnimationFrame(() => requestAnimationFrame(() => { document.documentElement.dataset.unidd = "ready"; }));
 }

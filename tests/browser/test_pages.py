@@ -4,9 +4,11 @@ Each page is loaded once for each way of looking at it; what is looked at on pap
 """
 
 import contextlib
+import functools
 import re
 import zlib
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -183,15 +185,19 @@ class _Links(HTMLParser):
             self.links.append(attributes["href"])
 
 
+@functools.cache
+def read(path: Path) -> _Links:
+    return _Links(path.read_text())
+
+
 def test_links_within_the_book_have_a_target(site, page):
-    text = (BOOK / page).read_text()
     broken = []
-    for link in _Links(text).links:
+    for link in read(BOOK / page).links:
         if re.match(r"[a-z]+:", link):
             continue
         path, _, anchor = link.partition("#")
         target = (BOOK / page).parent / path.split("?")[0] if path else BOOK / page
         target = target / "index.html" if target.is_dir() else target
-        if not target.exists() or (target.suffix == ".html" and anchor not in _Links(target.read_text()).anchors):
+        if not target.exists() or (target.suffix == ".html" and anchor not in read(target.resolve()).anchors):
             broken.append(link)
     assert broken == []
