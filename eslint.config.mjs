@@ -22,6 +22,7 @@ export default [
   },
   {
     files: ["book/_static/*.js"],
-    languageOptions: known("MutationObserver", "Plotly", "ResizeObserver", "document", "getComputedStyle", "unidd"),
+    languageOptions: known("MutationObserver", "Plotly", "document", "getComputedStyle",
+      "requestAnimationFrame", "unidd"),
   },
 ];

@@ -66,13 +66,17 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         linear            ten digits distilled for a linear learner, in PyTorch
         palette           one look for each filter and each method
         captions          a caption for anything a notebook shows
+        svg               charts as SVG, which need no script
         plots             figures
         bundle            the explorers' ES modules joined to one
         widgets           explorers
         stills            still pictures of figures and explorers
-        svg               charts as SVG, which need no script
         report            the page of an audit, one file
         equations         the table equation → code → test
+        formulas          room for formulas before they are typeset
+        assets            files beside the pages: scripts, icons, the front door
+        numbering         numbered figures and tables
+        head              what a page says of itself, and how long its code runs
         sphinx            how figures and explorers reach a page
     cli                   the command `unidd`
 

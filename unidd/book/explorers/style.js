@@ -5,8 +5,8 @@ export const CSS = `
   --ux-soft: var(--pst-color-text-muted, var(--jp-ui-font-color2, currentColor));
   --ux-card: var(--pst-color-background, transparent);
   --ux-edge: var(--pst-color-border, var(--jp-border-color2, #8886));
-  --ux-allpass: #59636e; --ux-linear: #b45309; --ux-ridge: #0b62b8; --ux-landweber: #0a7d5a; --ux-residual: #a6377f;
-  --ux-bandpass: #6a4fc4; --ux-real: var(--ux-soft);
+  --ux-allpass: #7d8794; --ux-linear: #d1700a; --ux-ridge: #1f78c8; --ux-landweber: #179a72; --ux-residual: #b84d92;
+  --ux-bandpass: #8a6fd8; --ux-real: var(--ux-soft);
   color: var(--ux-text); background: var(--ux-card); border: 1px solid var(--ux-edge); border-radius: 12px;
   padding: 16px; font-size: 14px; line-height: 1.4; container-type: inline-size; }
 html[data-theme="dark"] .ux, body[data-jp-theme-light="false"] .ux, html[theme="dark"] .ux {
