@@ -132,7 +132,9 @@ class Digits:
         of_class = ((self.data.train.labels == k).nonzero().flatten() for k in range(self.data.classes))
         return [int(numbers[torch.randint(len(numbers), (), generator=generator)]) for numbers in of_class]
 
-    def distill(self, filter: Filter, start: list[int], steps: int = 300, krr: bool = False) -> Iterator[tuple[Tensor, float]]:
+    def distill(
+        self, filter: Filter, start: list[int], steps: int = 300, krr: bool = False
+    ) -> Iterator[tuple[Tensor, float]]:
         """Yield images (c, 64) and the loss they came from, a step of Adam each.
 
         The loss is the signal term, ‖f(Ψ)Φ − f(Ψ_s)Φ_s‖²/‖f(Ψ)Φ‖². With `krr`, KIP's and FRePo's, it is the squared

@@ -62,7 +62,8 @@ export function mount({ model, el }, fields, children, update, { tools = [], res
   moved();
   observer.observe(el);
   redraw();
-  if (share.place && share.first()) el.scrollIntoView();
+  // once the explorers that follow are drawn too, and the page is as long as it will be
+  if (share.place && share.first()) requestAnimationFrame(() => el.scrollIntoView());
   const unmount = () => {
     observer.disconnect();
     clearTimeout(quiet);

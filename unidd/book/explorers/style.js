@@ -90,7 +90,7 @@ export const CSS = `
   border-radius: 8px; padding: 4px 12px; min-height: 32px; min-width: 7.5em; cursor: pointer; }
 .ux button:hover { border-color: var(--ux-ridge); }
 .ux button:focus-visible { outline: 2px solid var(--ux-ridge); outline-offset: 2px; }
-.ux-halves { display: grid; gap: 8px 12px; } .ux-strips .ux-picture, .ux-picture:has(.ux-strip) { max-width: none; }
+.ux-halves { display: grid; gap: 8px 12px; } .ux-picture:has(.ux-strip) { max-width: none; }
 .ux-strip { overflow: hidden; border-radius: 4px; }
 .ux-stack { position: relative; } .ux-stack img:first-child { opacity: 0.3; }
 .ux-stack img:last-child { position: absolute; inset: 0; }
@@ -110,7 +110,7 @@ export const CSS = `
 .ux-over .ux { outline: 3px dashed var(--ux-ridge); }
 @media (pointer: coarse) {
   .ux :is(button, select, .ux-chip, .ux-toggle, .ux-file, .ux-slider input) { min-height: 44px; }
-  .ux .ux-chip { border-radius: 22px; } .ux-toggle input { width: 22px; height: 22px; } }
+  .ux .ux-chip { border-radius: 22px; min-width: 44px; justify-content: center; } .ux-toggle input { width: 22px; height: 22px; } }
 .ux-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
   margin: 0; }
 `;
