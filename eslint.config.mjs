@@ -17,8 +17,9 @@ export default [
   },
   {
     files: ["unidd/book/explorers/*.js"],
-    languageOptions: known("ResizeObserver", "atob", "cancelAnimationFrame", "clearInterval", "clearTimeout",
-      "document", "matchMedia", "queueMicrotask", "requestAnimationFrame", "setInterval", "setTimeout"),
+    languageOptions: known("ResizeObserver", "URLSearchParams", "addEventListener", "atob", "cancelAnimationFrame", "clearInterval", "clearTimeout",
+      "createImageBitmap", "document", "history", "location", "matchMedia", "navigator", "queueMicrotask",
+      "removeEventListener", "requestAnimationFrame", "setInterval", "setTimeout"),
   },
   {
     files: ["book/_static/*.js"],

@@ -272,3 +272,11 @@ def test_rounds_move_both_ways_and_end_where_the_record_does():
 def test_rounds_that_cannot_be_shown_are_refused(wrong, error):
     with pytest.raises(error):
         CurriculumPlayer(RECORD, **wrong)
+
+
+def test_the_explorers_have_the_looks_of_the_palette():
+    style = (Path(widgets.__file__).with_name("explorers") / "style.js").read_text()
+    for name, look in LOOKS.items():
+        assert f"--ux-{name.replace('-', '')}: {look.colour};" in style
+    explorer = ImageExplorer({"ridge, β = 0.1": IMAGES, "CFM": IMAGES, "mine": IMAGES}, IMAGES, IMAGES)
+    assert explorer.looks == {"ridge, β = 0.1": "ridge", "CFM": "ridge", "mine": "own"}

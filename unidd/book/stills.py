@@ -345,9 +345,10 @@ def _digits(state: dict) -> Figure:
     """The ten digits at the start and at the end, and the accuracy of both learners on the way."""
     digits = linear.Digits(linear.unpacked(state["data"]), state["features"])
     begun, labels = digits.train[state["start"]], torch.arange(len(state["start"]))
-    path = digits.distill(digits.filter(state["filter"], state["beta"], state["steps"]), state["start"])
+    filter = digits.filter(state["filter"], state["beta"], state["steps"])
+    path = digits.distill(filter, state["start"], krr=state["filter"] == "krr")
     seen = {0: begun} | {t + 1: x for t, (x, _) in enumerate(path) if (t + 1) % 10 == 0}
-    own = state["beta"] if state["filter"] == "ridge" else 0.1
+    own = state["beta"] if state["filter"] in ("ridge", "krr") else 0.1
     scores = {
         "its own learner: ridge": [digits.ridge_accuracy(x, labels, own) for x in seen.values()],
         "another: nearest neighbour": [digits.nearest_accuracy(x, labels) for x in seen.values()],

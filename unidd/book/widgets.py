@@ -18,6 +18,7 @@ from ..core.spectra import participation, radial_power
 from ..data.datasets import ImageData
 from . import linear
 from .bundle import bundle, script
+from .palette import LOOKS, look
 from .pictures import digits, packed, photograph, sheet
 from .rounding import rounded
 
@@ -213,10 +214,11 @@ class ImageExplorer(Explorer):
     shape = traitlets.List().tag(sync=True)
     frequency = traitlets.List().tag(sync=True)
     powers = traitlets.Dict().tag(sync=True)
+    looks = traitlets.Dict().tag(sync=True)
     names = traitlets.Unicode().tag(sync=True)
     chosen = traitlets.Unicode().tag(sync=True)
     against = traitlets.Unicode().tag(sync=True)
-    shared = (*Explorer.shared, "sheets", "shape", "frequency", "powers", "names", "chosen", "against")
+    shared = (*Explorer.shared, "sheets", "shape", "frequency", "powers", "looks", "names", "chosen", "against")
 
     def __init__(
         self,
@@ -247,6 +249,7 @@ class ImageExplorer(Explorer):
             shape=sheets["start"][1],
             frequency=frequency.tolist(),
             powers={name: _mean_and_spread(values) for name, values in powers.items()},
+            looks={name: _look(name) for name in images},
             names=f": {', '.join(names)}" if names else "",
             chosen=chosen or next(iter(images)),
             against=against,
@@ -359,6 +362,15 @@ class DigitsExplorer(Explorer):
         if not low <= proposal.value <= high:
             raise traitlets.TraitError(f"{proposal.trait.name} must lie in {low} … {high}, not {proposal.value}")
         return proposal.value
+
+
+def _look(name: str) -> str:
+    """The name that the explorers' style has for the look of a filter, such as "ridge, β = 0.1"; "own" without one."""
+    try:
+        wanted = look(name.split(",")[0])
+    except KeyError:
+        return "own"
+    return next(known for known, found in LOOKS.items() if found == wanted).replace("-", "")
 
 
 def _rounds(record: dict) -> int:
