@@ -254,6 +254,7 @@ def test_measuring_leaves_the_teacher_as_it_was(digits, teacher):
 def test_only_what_is_still_to_be_done_is_measured(digits, teacher, tmp_path, monkeypatch):
     measured, work = measure(SMALL, SMALL.run(0), digits)
     assert (measured.train, work.train_steps) == (0, 0), "the teacher is there"
+    assert measure(SMALL, SMALL.run(7), digits)[1].train_steps == 12, "that of another repetition is not"
     real_side("mean", digits, teacher.model, Ranks())
     assert measure(SMALL, SMALL.run(0), digits)[1].real_images == 0
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
