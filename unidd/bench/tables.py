@@ -107,7 +107,7 @@ def overview(frame: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: there are rows of several suites.
     """
-    if frame["suite"].nunique() > 1:
+    if len(set(frame["suite"])) > 1:
         raise ValueError(f"rows of several suites ({', '.join(sorted(frame['suite'].unique()))}): choose one")
     shown: dict[str, dict[str, str]] = {}
     for row in frame.dropna(subset="ipc").to_dict("records"):
@@ -148,12 +148,13 @@ def verdicts(
     sentences = []
     for key, group in frame.dropna(subset="ipc").groupby(_KEYS, sort=False):
         _, dataset, _, regime, ipc = cast(tuple, key)
-        chosen = group.role == "baseline" if baseline is None else group.method == baseline
-        rows = cast(pd.DataFrame, group[~chosen & (group.role != "baseline")]).to_dict("records")
-        base = group[chosen].iloc[0] if chosen.any() else None
-        rows = [row for row in rows if base is not None and row["seeds"] == base["seeds"]]
-        if base is None or not rows:
+        rows: list[dict[str, Any]] = group.to_dict("records")
+        found = [row for row in rows if (row["role"] == "baseline" if baseline is None else row["method"] == baseline)]
+        rows = [row for row in rows if row["role"] != "baseline" and row not in found]
+        rows = [row for row in rows if found and row["seeds"] == found[0]["seeds"]]
+        if not rows:
             continue
+        base = found[0]
         sentences.append(
             f"On {dataset} with {regime.replace('-', ' ')} labels at IPC {ipc:.0f}, {words} reaches "
             f"{_number(base['mean'], base['std'])} % (n = {base['n']}); {_sides(base, rows)}."
@@ -168,7 +169,7 @@ def _side(n: int, low: float, high: float) -> str:
     return "better" if low > 0 else "worse" if high < 0 else "not told apart"
 
 
-def _sides(base: pd.Series, others: list[dict]) -> str:
+def _sides(base: dict[str, Any], others: list[dict[str, Any]]) -> str:
     """Return which methods are better and worse than a baseline, with the paired difference and its interval."""
     if base["n"] < ENOUGH:
         return f"n = {base['n']}: no verdict on {_join([row['method'] for row in others])}"
