@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-import papermill
 import yaml
+from run_notebook import check_names
 
 from unidd.bench.cell import Cell
 from unidd.data.datasets import source_fingerprint
@@ -51,6 +51,17 @@ def suite_path(suite: str) -> Path:
     raise ValueError(f"no suite {suite!r}: choose one of {', '.join(names)}, or give a path to a .yaml file")
 
 
+def chosen(config: dict) -> Path:
+    """Return the suite file that Snakemake's configuration names.
+
+    Raises:
+        ValueError: there is none, or the configuration sets anything else.
+    """
+    if unknown := set(config) - {"suite"}:
+        raise ValueError(f"unknown setting {', '.join(sorted(unknown))}: a suite's values are set in its file")
+    return suite_path(config.get("suite", "embedded"))
+
+
 def load(path: Path) -> Suite:
     """Read a suite. Its notebook is notebooks/benchmark.ipynb unless its key `notebook` names another.
 
@@ -79,16 +90,6 @@ def load(path: Path) -> Suite:
         raise ValueError(f"{path}: the suite has no job")
     check_names(notebook, {"out": "", **shared})
     return Suite(shared, jobs, notebook, code, source_fingerprint(shared.get("dataset", "photos")), seeds)
-
-
-def check_names(notebook: Path, parameters: dict) -> None:
-    """Raise a ValueError if the notebook has no such parameter, of which papermill itself would only warn."""
-    if not notebook.is_file():
-        raise ValueError(f"there is no notebook {notebook}")
-    known = papermill.inspect_notebook(notebook)
-    unknown = [name for name in parameters if name not in known]
-    if unknown:
-        raise ValueError(f"{notebook.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
 
 
 def cells_hash(notebook: Path) -> str:
