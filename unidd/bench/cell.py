@@ -305,7 +305,7 @@ def run(
     seconds = {"distill": 0.0, "students": 0.0}
     for seed in cell.seeds:
         taught_by = teacher or (cell.teacher(data, seed, progress=progress) if cell.needs_teacher else NOBODY)
-        teachers += [taught_by.card()] if cell.needs_teacher else []
+        teachers += [] if taught_by is NOBODY else [taught_by.card()]
         began = time.perf_counter()
         whole = cell.method.role == "ceiling" and not sets  # no copy of all images as floats
         synthetic = data.train if whole else cell.distill(seed, data, taught_by, progress=progress)
