@@ -26,6 +26,7 @@ class Suite(NamedTuple):
 
     Attributes:
         code: job name → hash of the code its record depends on.
+        seeds: of the repetitions, each with a teacher of its own.
         data: hash of the data set, as far as it can change under its name.
     """
 
@@ -34,6 +35,7 @@ class Suite(NamedTuple):
     notebook: Path
     code: dict[str, str]
     data: str
+    seeds: tuple[int, ...]
 
 
 def suite_path(suite: str) -> Path:
@@ -72,7 +74,7 @@ def load(path: Path) -> Suite:
     notebook = ROOT / content.pop("notebook", "notebooks/benchmark.ipynb")
     methods, ipcs = (content.pop(key) for key in LISTS)
     shared = {"suite": path.stem, **content}
-    jobs, code = {}, {}
+    jobs, code, seeds = {}, {}, ()
     for method in methods:
         try:
             has_ipc = find(method).has_ipc
@@ -81,13 +83,13 @@ def load(path: Path) -> Suite:
                 jobs[name] = {**shared, "method": method, "ipc": ipc}
                 cell = Cell.of(**jobs[name])
                 build(cell.network(), channels=3, size=64, classes=2)  # a model's name is looked up when it is built
-                code[name] = cell.code
+                code[name], seeds = cell.code, cell.seeds
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {method}: {error}") from None
     if not jobs:
         raise ValueError(f"{path}: the suite has no job")
     check_names(notebook, {"out": "", **shared})
-    return Suite(shared, jobs, notebook, code, source_fingerprint(shared.get("dataset", "photos")))
+    return Suite(shared, jobs, notebook, code, source_fingerprint(shared.get("dataset", "photos")), seeds)
 
 
 def cells_hash(notebook: Path) -> str:

@@ -21,8 +21,10 @@ import yaml
 from PIL import Image
 from toys import needs
 
+from unidd.bench import records
 from unidd.bench.cell import Cell
 from unidd.bench.records import load_record
+from unidd.bench.tables import ENOUGH
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -55,7 +57,7 @@ SUITE = {"dataset": "digits", "methods": ["lfm", "cfm"], "ipcs": [1], "seeds": [
 
 @pytest.fixture
 def folder(tmp_path):
-    """A working folder with the stand-in notebook, a suite, and the mark of a trained teacher."""
+    """A working folder with the stand-in notebook, a suite of one repetition, and the mark of its trained teacher."""
     new_cell = nbformat.v4.new_code_cell
     cells = [new_cell(PARAMETERS, metadata={"tags": ["parameters"]}), new_cell(WORK)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -63,7 +65,7 @@ def folder(tmp_path):
     nbformat.write(notebook, tmp_path / "fake.ipynb")
     write_suite(tmp_path)
     (tmp_path / "_runs" / "tiny").mkdir(parents=True)
-    (tmp_path / "_runs" / "tiny" / "teacher.txt").write_text("trained\n")
+    (tmp_path / "_runs" / "tiny" / "teacher-0.txt").write_text("trained\n")
     return tmp_path
 
 
@@ -110,6 +112,20 @@ def test_jobs_of_the_embedded_suite():
 
 
 @needs("random", "full")
+def test_the_published_suite_is_the_embedded_one_with_enough_repetitions_for_a_verdict():
+    embedded, photos = (jobs.load(jobs.suite_path(name)) for name in ("embedded", "photos"))
+    assert list(photos.jobs) == list(embedded.jobs)
+    assert len(photos.seeds) >= ENOUGH
+    assert photos.shared | {"suite": "embedded", "seeds": list(embedded.seeds)} == embedded.shared
+    published = [load_record(path) for path in records.published("photos").glob("*.json")]
+    found = {(r.method, r.ipc): Cell.of(**r.config["cell"]) for r in published}
+    assert found == {(job["method"], job["ipc"]): Cell.of(**job) for job in photos.jobs.values()}
+    for record in published:
+        hashes = {card["hash"] for card in record.teachers}
+        assert len(hashes) == (0 if record.role == "ceiling" else len(record.seeds)), "a teacher of its own"
+
+
+@needs("random", "full")
 @pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "suites").glob("*.yaml")), ids=lambda p: p.stem)
 def test_suites_name_known_values(path, tmp_path, monkeypatch):
     folder = yaml.safe_load(path.read_text())["dataset"]
@@ -121,12 +137,12 @@ def test_suites_name_known_values(path, tmp_path, monkeypatch):
 
 @needs("full")
 def test_dry_run_lists_the_jobs_and_runs_none(folder):
-    (folder / "_runs" / "tiny" / "teacher.txt").unlink()
-    write_suite(folder, methods=["lfm", "cfm", "full"], ipcs=[1, 10])
+    (folder / "_runs" / "tiny" / "teacher-0.txt").unlink()
+    write_suite(folder, methods=["lfm", "cfm", "full"], ipcs=[1, 10], seeds=[0, 3])
     run = snakemake(folder, "--dry-run")
     assert run.returncode == 0, run.stderr
     records = [f"{job}.json" for job in ("cfm-ipc1", "cfm-ipc10", "full", "lfm-ipc1", "lfm-ipc10")]
-    assert planned(run) == [*records, "teacher.txt"]
+    assert planned(run) == [*records, "teacher-0.txt", "teacher-3.txt"]
     assert not log(folder)
     assert not done(folder)
 

@@ -228,6 +228,21 @@ def test_accuracy_without_results_says_so():
     assert plots.accuracy(table().iloc[:0]).layout.meta["alt"] == "No results yet."
 
 
+def test_differences_are_those_of_each_repetition_with_the_interval_of_their_mean():
+    rows = [
+        ("hard", 1.0, "random", "baseline", [50.0, 52.0, 51.0], {}),
+        ("hard", 1.0, "cfm", "method", [51.0, 51.0, 54.0], {"ior": 1.0, "ior_low": -4.2, "ior_high": 6.2}),
+        ("online-soft", 1.0, "lfm", "method", [10.0, 10.0, 10.0], {"ior": 1.0, "ior_low": 1.0, "ior_high": 1.0}),
+    ]
+    names = ["regime", "ipc", "method", "role", "values"]
+    frame = pd.DataFrame([dict(zip(names, row, strict=False)) | row[-1] | {"n": 3} for row in rows])
+    dots, bar = plots.differences(frame, "hard").data
+    assert (list(dots.x), set(dots.y)) == ([1.0, -1.0, 3.0], {"cfm, IPC 1"})
+    assert (list(bar.x), list(bar.error_x.array)) == ([1.0], [5.2])
+    assert "cfm, IPC 1 +1.0 ± 5.2" in plots.differences(frame, "hard").layout.meta["alt"]
+    assert plots.differences(frame, "fixed-soft").layout.meta["alt"] == "No results yet."
+
+
 def decoded(chart) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(chart.data[0].source.split(",")[1])))
 

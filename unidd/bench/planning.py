@@ -251,7 +251,7 @@ def measure(
     """
     cell.check(data, start=run.start)
     method, training = cell.method, cell.training()
-    folder = teacher_folder(data, cell.network(), training)[0]
+    folder = teacher_folder(data, cell.network(), training, run.seed)[0]
     to_train = method.needs_teacher and not brought and not (folder / "card.json").exists()
     done = Measured(start=time.time() - began if began else 0.0)
     network = None
@@ -259,7 +259,7 @@ def measure(
         network = build(cell.network(), data.channels, data.size, data.classes).to(data.device)
         done += _fitting("a step of the teacher's training", lambda: measure_training(network, data, training))
     elif method.needs_teacher:
-        network = (brought or cell.teacher(data)).model
+        network = (brought or cell.teacher(data, run.seed)).model
     chosen = run.start or (choose(data, run.ipc) if method.has_ipc else data.train)
     work: dict[str, Any] = {"images": len(chosen)}
     if isinstance(method, Descending):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core.filters import Filter
 from ..data.grids import grid
-from .palette import Look, looks
+from .palette import Look, look, looks
 from .pictures import data_uri
 from .rounding import rounded
 from .svg import Axis
@@ -342,3 +342,37 @@ def _growth_traces(found: dict[str, Any], i: int) -> list[go.Scatter]:
         traces.append(go.Scatter(own | dots, marker_symbol=symbol, hovertemplate=hover))
     line = {"x": x, "y": [level * v**p for v in x], "mode": "lines", "showlegend": False, "hoverinfo": "skip"}
     return [*traces, go.Scatter(own | line, line={"color": COLOURS[i], "dash": DASHES[i]})]
+
+
+def differences(table: pd.DataFrame, regime: str) -> go.Figure:
+    """Draw what each method gains over random real images: a dot a repetition, a bar the 95 % interval of the mean.
+
+    Args:
+        table: from `tables.table`, of one suite.
+        regime: label regime.
+    """
+    shown = [row for row in table.sort_values("ipc", kind="stable").to_dict("records") if row["regime"] == regime]
+    drawn = {row["ipc"]: row["values"] for row in shown if row["role"] == "baseline"}
+    rows = [row for row in shown if not pd.isna(row["ior"])]
+    if not rows:
+        return _nothing("no results yet")
+    traces, words = [], []
+    for row in rows:
+        name, own, middle = f"{row['method']}, IPC {row['ipc']:.0f}", look(row["method"]), row["ior"]
+        gains = [round(a - b, 3) for a, b in zip(row["values"], drawn[row["ipc"]], strict=True)]
+        reach = 0.0 if pd.isna(row["ior_high"]) else round(row["ior_high"] - middle, 3)
+        words.append(f"{name} {middle:+.1f} ± {reach:.1f}")
+        dots = {"color": own.colour, "size": 6, "symbol": "circle-open"}
+        hover = f"{name}: %{{x:+.1f}}<extra></extra>"
+        traces.append(go.Scatter(x=gains, y=[name] * len(gains), mode="markers", marker=dots, hovertemplate=hover))
+        bar = {"array": [reach], "thickness": 2.5, "width": 6, "color": own.colour}
+        about = f"{name}: {middle:+.1f} ± {reach:.1f} (n = {row['n']})<extra></extra>"
+        dot = {"color": own.colour, "size": 10, "symbol": own.symbol}
+        traces.append(
+            go.Scatter(x=[round(middle, 3)], y=[name], error_x=bar, mode="markers", marker=dot, hovertemplate=about)
+        )
+    alt = f"Points gained over random real images with {regime.replace('-', ' ')} labels: {'; '.join(words)}."
+    down = {"autorange": "reversed", "ticks": "", "showgrid": False}
+    chart = figure(traces, alt, height=90 + 34 * len(rows), xaxis={"title": "points over random"}, yaxis=down)
+    chart.update_layout(showlegend=False)
+    return chart.add_vline(0, line={"color": TEXT, "dash": "dot", "width": 1.5})

@@ -78,6 +78,7 @@ class Teacher:
         normalisation: mean and std of each channel that it was trained with; None: those of the data.
         architecture: if it is one that the package builds.
         file: where it was read from; empty if it was not.
+        seed: that it was trained with here; None if it was not.
     """
 
     model: nn.Module
@@ -87,6 +88,7 @@ class Teacher:
     normalisation: Constants | None = None
     architecture: ModelConfig | None = None
     file: str = ""
+    seed: int | None = None
 
     @property
     def hash(self) -> str:
@@ -98,6 +100,7 @@ class Teacher:
         configuration and data.
         """
         card = {"hash": self.hash, "hash_of": "weights", "accuracy": self.accuracy}
+        card |= {"seed": self.seed} if self.seed is not None else {}
         card |= {"architecture": asdict(self.architecture)} if self.architecture else {}
         card |= {"normalisation": list(map(list, self.normalisation))} if self.normalisation else {}
         return card | ({"file": self.file} if self.file else {})
@@ -303,6 +306,7 @@ def teacher(
     Its own hash is that of its weights, which differ from machine to machine.
 
     Args:
+        seed: of its first weights, the order of images and the augmentation.
         cache: folder of teachers; by default the environment variable UNIDD_CACHE, else ~/.cache/unidd, + /teachers.
     Raises:
         OSError: the folder cannot be written (before training).
@@ -323,7 +327,7 @@ def teacher(
     except (FileNotFoundError, SafetensorError, json.JSONDecodeError, RuntimeError) as error:
         raise ValueError(f"the teacher in {folder} is damaged ({error}): delete that folder") from None
     network = network.eval().requires_grad_(False)
-    return Teacher(network, card["accuracy"], data.name, data.class_names, architecture=model)
+    return Teacher(network, card["accuracy"], data.name, data.class_names, architecture=model, seed=seed)
 
 
 def teacher_folder(
