@@ -29,6 +29,11 @@ if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
 
 # %% tags=["parameters"]
 dataset = "photos"  # a name, or a folder with train/<class>/ and test/<class>/
+size = None  # side of the images of a folder in pixels; None: as they are
+channels = None  # 1 (grey) or 3 (colour); None: as they are
+hold_out = 0.0  # part of a folder without a test split to test on, such as 0.1
+classes = []  # names or numbers of those to take; empty: all
+small = "refuse"  # or "cap": a class with fewer than ipc images gives all it has
 model = "convnet"  # architecture of teacher and students
 method = "cfm"  # a name that `unidd methods` lists, or a module of yours
 ipc = 1  # images per class; None for a method that takes all images

@@ -5,6 +5,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
 
     files                 files that are whole or not there, and hashes
     bars                  progress bars, and when they are silent
+    memory                give back memory that is kept and free
     core                  the theory; needs torch alone
         ridge             distances of ridge-filtered layers and their derivatives, in closed form
         filters           f(λ) on the spectrum of the FFC: all-pass, linear, ridge, residual, Landweber, your own

@@ -40,7 +40,6 @@ from .bench.planning import plan
 from .bench.records import save_record
 from .data.datasets import NAMES, ImageData, Small, load
 from .data.exchange import from_files, read_set, to_ddranking, to_huggingface, to_imagefolder, to_vico
-from .data.exchange_names import same
 from .data.remarks import say_plainly
 from .data.sources import Source
 from .data.synthetic import SyntheticSet, made_from
@@ -146,14 +145,16 @@ def _start(task: Task, data: ImageData) -> SyntheticSet | None:
     if task.start is None:
         return None
     whole = read_set(task.start)
-    names, those = ({same(name) for name in of.class_names} for of in (whole, data))
-    start = whole.only(data.class_names) if names > those else whole
-    start = start.first(task.ipc) if start.ipc > task.ipc else start
-    if len(start) < len(whole):
-        print(f"starting from {len(start)} of the {len(whole)} images of {task.start}", file=sys.stderr)
-    if start.soft is not None:
-        print(f"note: the soft labels of {task.start} are not taken over", file=sys.stderr)
+    start = whole.part_for(data, task.ipc)
+    _say_start(task, whole, len(start))
     return start
+
+
+def _say_start(task: Task, whole: SyntheticSet, images: int) -> None:
+    if images < len(whole):
+        print(f"starting from {images} of the {len(whole)} images of {task.start}", file=sys.stderr)
+    if whole.soft is not None:
+        print(f"note: the soft labels of {task.start} are not taken over", file=sys.stderr)
 
 
 def _lasting(dataset: str) -> str:
@@ -194,9 +195,11 @@ def forecast(method: Method, task: Task) -> None:
     cell = task.cell(method)
     if sys.stderr.isatty() and not silent():
         print("measuring a few real steps …", file=sys.stderr)
-    start = task.start and _start(task, task.load(task.root))
+    start = read_set(task.start) if task.start else None
     options: dict[str, Any] = {"save_every": task.save_every, "start": start, "teacher": task.teacher}
     found = plan(cell, out=task.out, root=task.root, device=task.device, **options)
+    if start:
+        _say_start(task, start, found.images)
     print(found.text())
     found.check()
 

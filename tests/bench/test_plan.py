@@ -352,7 +352,7 @@ except RuntimeError as error:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not machine._of_glibc("mallopt"), reason="glibc alone can be told")
+@pytest.mark.skipif(not machine.of_glibc("mallopt"), reason="glibc alone can be told")
 def test_kept_memory_is_not_fetched_again_until_it_is_released(monkeypatch):
     script = """
 import resource, sys, torch

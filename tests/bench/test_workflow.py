@@ -135,6 +135,20 @@ def test_suites_name_known_values(path, tmp_path, monkeypatch):
     assert jobs.load(path).jobs
 
 
+def test_a_suite_says_what_to_take_of_a_folder(tmp_path):
+    for name, count in (("cat", 5), ("dog", 2), ("owl", 5)):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (16, 16), (50 * i, 0, 0)).save(tmp_path / "pets" / name / f"{i}.png")
+    taken = {"hold_out": 0.2, "classes": ["cat", "dog"], "channels": 1, "size": 8, "small": "cap"}
+    suite = {"dataset": str(tmp_path / "pets"), "methods": ["random"], "ipcs": [3], "seeds": [0], **taken}
+    (tmp_path / "some.yaml").write_text(yaml.safe_dump(suite))
+    cell = Cell.of(**jobs.load(tmp_path / "some.yaml").jobs["random-ipc3"])
+    data = cell.source.load()
+    assert (data.class_names, data.channels, data.size, len(data.test)) == (("cat", "dog"), 1, 8, 2)
+    assert len(cell.distill(0, data)) == 3 + 1
+
+
 @needs("full")
 def test_dry_run_lists_the_jobs_and_runs_none(folder):
     (folder / "_runs" / "tiny" / "teacher-0.txt").unlink()

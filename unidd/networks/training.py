@@ -119,9 +119,7 @@ class Teacher:
             ValueError: it cannot teach these data, or knows the classes in another order; the message says why.
         """
         made = Teacher(model, classes=data.class_names, normalisation=normalisation)
-        made._look(data, layers)
-        with frozen(model):
-            return replace(made, accuracy=accuracy(model, made.seen(data)))
+        return replace(made, accuracy=made._look(data, layers))
 
     @staticmethod
     def load(
@@ -150,17 +148,21 @@ class Teacher:
         classes = data.class_names if order is not None else tuple(stored.card.get("classes", data.class_names))
         known = {"classes": classes, "architecture": config, "file": str(stored.path.resolve())}
         found = Teacher(network, normalisation=normalisation or stored.constants, **known)
-        found._look(data)
         seen = found.seen(data)
-        kept = order is None and stored.card.get("data") == seen.fingerprint
-        return replace(found, accuracy=stored.card["accuracy"] if kept else accuracy(network, seen))
+        about = {"data": seen.fingerprint, "hash": weights_hash(network), "model": asdict(config)}
+        if order is None and all(stored.card.get(name) == value for name, value in about.items()):
+            found.check(seen)  # its answers were looked at when it was kept
+            return replace(found, accuracy=stored.card["accuracy"])
+        return replace(found, accuracy=found._look(data))
 
-    def _look(self, data: ImageData, layers: Sequence[str] | None = ()) -> None:
-        """Raise what is wrong, and warn of what may be."""
+    def _look(self, data: ImageData, layers: Sequence[str] | None = ()) -> float:
+        """Return the accuracy in %; raise what is wrong, and warn of what may be. A few images tell most of it soon."""
         seen = self.seen(data)
         self.check(seen, layers)
-        if note := check_answers(self.model, seen).note:
-            warnings.warn(note, stacklevel=3)
+        answers = check_answers(self.model, seen)
+        if answers.note:
+            warnings.warn(answers.note, stacklevel=3)
+        return (answers if answers.images == len(seen.test) else check_answers(self.model, seen, None)).accuracy
 
     def save(self, folder: str | Path, data: ImageData, source: str = "") -> Path:
         """Write model.safetensors and card.json, which `load` reads.
