@@ -73,7 +73,10 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         svg               charts as SVG, which need no script
         report            the page of an audit, one file
         equations         the table equation → code → test
+        reference         the pages of the package, from docstrings, and the code of each chapter
+        address           links to where the project is published
         sphinx            how figures and explorers reach a page
+        __main__          `python -m unidd.book`, which serves the book
     cli                   the command `unidd`
 
 One vocabulary, in code, book and tests:
