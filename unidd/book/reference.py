@@ -72,7 +72,8 @@ def titles(root: Path, pages: Collection[str]) -> dict[str, str]:
     paths = [*sorted((root / "notebooks").glob("*.py")), *sorted((root / "book").glob("*.md"))]
     found = {}
     for path in paths:
-        title = re.search(r"^(?:# )?# (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        mark = "# # " if path.suffix == ".py" else "# "
+        title = re.search(rf"^{mark}(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         if title:
             found[f"{path.parent.name}/{path.stem}"] = title[1].strip()
     return {page: title for page, title in found.items() if page in pages}
