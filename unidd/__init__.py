@@ -78,7 +78,10 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         assets            files beside the pages: scripts, icons, the front door
         numbering         numbered figures and tables
         head              what a page says of itself, and how long its code runs
+        reference         the pages of the package, from docstrings, and the code of each chapter
+        address           links to where the project is published
         sphinx            how figures and explorers reach a page
+        __main__          `python -m unidd.book`, which serves the book
     cli                   the command `unidd`
 
 One vocabulary, in code, book and tests:
