@@ -324,7 +324,7 @@ after = column("ResNet-18", "after", "mean").mean(0)
 Captioned(
     plots.figure(
         traces,
-        "Mean eigenvalue of each layer of two networks, before and after training", on a log scale",
+        "Mean eigenvalue of each layer of two networks, before and after training",
         xaxis={"title": "layer"},
         yaxis={
             "title": "mean eigenvalue",
@@ -345,10 +345,11 @@ Captioned(
 def span(network, when):
     keys = ("largest", "below", "condition", "dead")
     largest, below, condition, dead = (column(network, when, key) for key in keys)
+    peak = largest.mean(0)
     return {
         "network": network,
         "training": when,
-        "λ_max, least … most": f"{min(largest.mean(0)):.2g} … {max(largest.mean(0)):.2g}",
+        "λ_max, least … most": f"{min(peak):.2g} … {max(peak):.2g}",
         "λ < 0.1": f"{below.mean():.0%}",
         "median condition": f"{np.median(condition):.0e}",
         "dead channels": f"{dead.sum(1).mean():.0f}",

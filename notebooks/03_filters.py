@@ -51,7 +51,7 @@ from unidd.book.captions import Captioned
 from unidd.book.pictures import patches, photograph
 from unidd.book.widgets import FilterExplorer
 from unidd.core import schedules
-from unidd.core.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge, Scaled
+from unidd.core.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge
 from unidd.core.spectra import effective_dimension, spectrum
 from unidd.core.statistics import covariance, real_statistics
 from unidd.networks.models import tapped_layers
@@ -281,15 +281,15 @@ Captioned(
 # = \frac{1}{1 + \lambda/(\rho\bar\lambda)} \in [0, 1]
 # $$ (eq-normalised)
 #
-# does not change at all. `Scaled(Ridge(beta), beta)` is this filter. What it takes away from a direction is what ridge
+# does not change at all. `beta * Ridge(beta)` is this filter. What it takes away from a direction is what ridge
 # *regression* keeps of it, the share $\lambda/(\lambda + \beta)$: the sum of these shares is the {term}`effective
 # dimension` of [the last chapter](02_spectrum). So where ridge regression keeps few directions, the filter passes many.
 
 # %%
 psi, c = ffc[layer], 3.0
 small, large = (schedules.relative_beta(0.5, m) for m in (psi, c**2 * psi))
-before = Scaled(Ridge(small), small).matrix(psi)
-after = Scaled(Ridge(large), large).matrix(c**2 * psi)
+before = (small * Ridge(small)).matrix(psi)
+after = (large * Ridge(large)).matrix(c**2 * psi)
 change = float((after - before).abs().max())
 assert change < 1e-10
 print(f"features × {c:g}: β {small:.3g} → {large:.3g}; filter moves by {change:.0e}")
@@ -363,7 +363,7 @@ Captioned(
 # ```
 
 # %% tags=["hide-cell"]
-flat = Scaled(Ridge(1e6), 1e6).matrix(pixels)
+flat = (1e6 * Ridge(1e6)).matrix(pixels)
 assert (flat - AllPass().matrix(pixels)).abs().max() < 1e-4
 inverse = Ridge(1e-12).matrix(pixels) @ pixels
 assert (inverse - torch.eye(64, dtype=inverse.dtype)).abs().max() < 1e-6
@@ -384,7 +384,7 @@ print(f"response at λ = 0: {at_zero:.0e} for β = 1e-6")
 
 # %% tags=["hide-cell"]
 rest = Linear() * Ridge(0.1)
-both = rest.matrix(pixels) + Scaled(Ridge(0.1), 0.1).matrix(pixels)
+both = rest.matrix(pixels) + (0.1 * Ridge(0.1)).matrix(pixels)
 assert (both - torch.eye(64, dtype=both.dtype)).abs().max() < 1e-10
 kept = effective_dimension(spectra[PIXELS], 0.1)
 assert abs(rest.matrix(pixels).trace() - kept) < 1e-8
@@ -413,7 +413,7 @@ shown = torch.stack([picture[None], (filtered / filtered.std() / 4 + 0.5).clamp(
 alt = "The photograph, and the same after ridge"
 Captioned(
     plots.image_grid(shown, torch.zeros(2).long(), ("",), alt=alt, columns=2),
-    "The photograph, and the same after ridge: outlines and grain are left, areas are grey.",
+    "The photograph, and the same after ridge: outlines and grain are left, areas grey.",
     "fig-ridge-by-hand",
 )
 
