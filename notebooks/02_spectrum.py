@@ -56,8 +56,6 @@ def patches(pictures):
 grey = photos.train.images.double().mean(1) / 255
 rows = patches(grey)
 labels = photos.train.labels.repeat_interleave(len(rows) // len(grey))
-
-# %% tags=["hide-input"]
 X, Y = rows - rows.mean(0), F.one_hot(labels).double()
 psi, phi = covariance(rows), X.T @ Y / len(X)
 first, of_all = spectrum(psi).eigenvalues[:6].sum(), psi.trace()
@@ -265,20 +263,23 @@ def in_band(share, first, last):
 
 # %% tags=["hide-input"]
 cuts = {"1": (1, 1), "2–6": (2, 6), "7–20": (7, 20), "21–64": (21, 64)}
+sides = {
+    "photographs, variance": lam / lam.sum(),
+    "photographs, class": signal,
+    "digits, variance": lam_d / lam_d.sum(),
+    "digits, class": signal_d,
+}
 table = {
-    f"directions {name}": {
-        "photographs: variance": in_band(lam / lam.sum(), *cut),
-        "photographs: class": in_band(signal, *cut),
-        "digits: variance": in_band(lam_d / lam_d.sum(), *cut),
-        "digits: class": in_band(signal_d, *cut),
-    }
-    for name, cut in cuts.items()
+    # one row a side
+    name: [in_band(share, *cut) for cut in cuts.values()]
+    for name, share in sides.items()
 }
 Captioned(
-    pd.DataFrame(table).T,
-    "Shares of variance and of the class signal. In photographs the first direction, "
-    f"brightness, holds {in_band(signal, 1, 1)} of what sets classes apart; in digits "
-    f"{in_band(signal_d, 1, 1)}, and directions 2 to 6 hold {in_band(signal_d, 2, 6)}.",
+    pd.DataFrame(table, index=list(cuts)).T,
+    "Shares of bands of directions in variance and class signal. In photographs the "
+    f"first direction, brightness, holds {in_band(signal, 1, 1)} of what sets classes "
+    f"apart; in digits {in_band(signal_d, 1, 1)}, and directions 2 to 6 hold "
+    f"{in_band(signal_d, 2, 6)}.",
     "tab-class-share",
 )
 
@@ -347,20 +348,19 @@ def span(network, when):
     largest, below, condition, dead = (column(network, when, key) for key in keys)
     peak = largest.mean(0)
     return {
-        "network": network,
-        "training": when,
         "λ_max, least … most": f"{min(peak):.2g} … {max(peak):.2g}",
         "λ < 0.1": f"{below.mean():.0%}",
         "median condition": f"{np.median(condition):.0e}",
-        "dead channels": f"{dead.sum(1).mean():.0f}",
+        "dead": f"{dead.sum(1).mean():.0f}",
     }
 
 
-lines = [span(n, w) for n in ("ConvNet", "ResNet-18") for w in ("before", "after")]
+cases = [(n, w) for n in ("ConvNet", "ResNet-18") for w in ("before", "after")]
 Captioned(
-    pd.DataFrame(lines).set_index("network"),
+    pd.DataFrame({f"{n}, {w}": span(n, w) for n, w in cases}).T,
     "Most eigenvalues are below 0.1, and the largest of a layer is thousands of "
-    "times the smallest, or more. A filter that divides by λ needs its β.",
+    "times the smallest, or more. A filter that divides by λ needs its β. Dead "
+    "channels never vary.",
     "tab-layers",
 )
 

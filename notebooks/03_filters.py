@@ -64,8 +64,6 @@ moments = real_statistics(teacher.model, batches, tapped_layers(teacher.model)).
 
 ffc = {f"conv {i}, {len(m.ffc)} channels": m.ffc for i, m in enumerate(moments, 1)}
 eigenvalues = {name: spectrum(psi).eigenvalues for name, psi in ffc.items()}
-
-# %% tags=["hide-input"]
 picture = photograph("camera")
 explorer = FilterExplorer(eigenvalues, picture=picture)
 Captioned(
@@ -201,6 +199,7 @@ for name, f in responses.items():
 
 # %% tags=["hide-input"]
 best, worst = (pick(accuracy, key=accuracy.get) for pick in (max, min))
+assert worst == "band-pass"
 Captioned(
     pd.DataFrame({"test accuracy (%)": {k: f"{v:.1f}" for k, v in accuracy.items()}}),
     f"The same two matrices through five filters: {best} reaches {accuracy[best]:.1f} "
@@ -297,14 +296,14 @@ print(f"features × {c:g}: β {small:.3g} → {large:.3g}; filter moves by {chan
 # %% tags=["hide-input"]
 lam, mean = eigenvalues[layer], float(eigenvalues[layer].mean())
 both = {
-    f"{rho:g} × mean λ": {
+    f"β = {rho:g} × mean λ": {
         "kept by ridge regression": f"{effective_dimension(lam, rho * mean):.1f}",
         "passed by the filter": int((lam <= rho * mean + 2 * lam.min()).sum()),
     }
     for rho in (0.01, 0.1, 1, 10)
 }
 Captioned(
-    pd.DataFrame(both).T.rename_axis("β"),
+    pd.DataFrame(both).T,
     f"Directions of {layer}: as β grows, ridge regression keeps fewer (the effective "
     "dimension), and the ridge filter passes more.",
     "tab-kept-and-passed",
@@ -413,7 +412,7 @@ shown = torch.stack([picture[None], (filtered / filtered.std() / 4 + 0.5).clamp(
 alt = "The photograph, and the same after ridge"
 Captioned(
     plots.image_grid(shown, torch.zeros(2).long(), ("",), alt=alt, columns=2),
-    "The photograph, and the same after ridge: outlines and grain are left, areas grey.",
+    "The photograph, and the same after ridge: outlines and grain are left.",
     "fig-ridge-by-hand",
 )
 
