@@ -15,8 +15,8 @@
 # ## Ten digits in ten lines
 #
 # `digits` are 8×8 grey images of handwriting that scikit-learn ships. The method `head` makes one image of each class.
-# It starts from ten real digits and changes their pixels, until the {term}`head` of a linear learner on random ReLU
-# features is the one that all real images would give.
+# It starts from ten real digits and changes their pixels, so that a linear learner on random ReLU features learns from
+# them what it would learn from all: its {term}`head` comes as near as ten images can bring it.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -151,8 +151,8 @@ Captioned(
 )
 
 # %% [markdown]
-# Why do other learners profit? It is not so for every {term}`filter`. With a filter made for one learner, and pixels as
-# features, the images can be excellent for that learner and worthless for all others: you can try that on the
+# That other learners profit is no matter of course: it depends on the {term}`filter`. With pixels as features and a
+# ridge filter, the images are excellent for their own learner and useless for others. You can watch that on the
 # [first page](../book/index).
 #
 # ## A file for someone else
@@ -206,8 +206,7 @@ Captioned(
 )
 
 # %% [markdown]
-# Features no longer are fixed and few: they are those of a trained network, the {term}`teacher`. Its accuracy is the
-# ceiling to look up to.
+# The features are now those of a trained network, the {term}`teacher`. Its accuracy is the ceiling to look up to.
 
 # %%
 teacher = unidd.teach(photos)
@@ -244,8 +243,8 @@ Captioned(
 # %% [markdown]
 # ## Does a network learn from them?
 #
-# A fresh {term}`student` is trained on the fifty images alone, with hard labels, and tested on real ones. The fifty
-# real images that CFM started from are the baseline: beating chance is no achievement.
+# A fresh {term}`student` is trained on the distilled images alone, with hard labels, and tested on real ones. The real
+# images that CFM started from are the baseline: beating chance is no achievement.
 
 # %%
 task = {"seeds": [0], "teacher": teacher}

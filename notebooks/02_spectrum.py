@@ -89,7 +89,7 @@ Captioned(
 # ```
 #
 # $\Psi$ says which features rise and fall together. $\Phi$ says what the rows of a class have beyond the mean of all.
-# From scratch it is four lines, here for the digits, whose rows have 8×8 pixels too:
+# From scratch it is a few lines, here for the digits, whose rows have 8×8 pixels too:
 
 # %%
 pixels = digits.train.images.flatten(1).double() / 255
@@ -269,11 +269,7 @@ sides = {
     "digits, variance": lam_d / lam_d.sum(),
     "digits, class": signal_d,
 }
-table = {
-    # one row a side
-    name: [in_band(share, *cut) for cut in cuts.values()]
-    for name, share in sides.items()
-}
+table = {name: [in_band(share, *cut) for cut in cuts.values()] for name, share in sides.items()}
 Captioned(
     pd.DataFrame(table, index=list(cuts)).T,
     "Shares of bands of directions in variance and class signal. In photographs the "

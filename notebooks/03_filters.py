@@ -223,8 +223,8 @@ for name, f in six.items():
     print(f"{name:10s} relative difference {float(difference):.0e}")
 
 # %% [markdown]
-# And it explains why ridge and Landweber look alike: for a small $\lambda$, equation {eq}`eq-descent` gives
-# $s_t \approx \alpha t$, and equation {eq}`eq-ridge` gives $1/\beta$. So $t$ steps are like $\beta = 1/(\alpha t)$.
+# Why do ridge and Landweber look alike? For a small $\lambda$, equation {eq}`eq-descent` gives $s_t \approx \alpha t$,
+# and equation {eq}`eq-ridge` gives $1/\beta$. So $t$ steps are like $\beta = 1/(\alpha t)$.
 #
 # ## The pass band
 #
