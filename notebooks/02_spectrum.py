@@ -57,7 +57,7 @@ grey = photos.train.images.double().mean(1) / 255
 rows = patches(grey)
 labels = photos.train.labels.repeat_interleave(len(rows) // len(grey))
 X, Y = rows - rows.mean(0), F.one_hot(labels).double()
-psi, phi = covariance(rows), X.T @ Y / len(X)
+psi, phi = X.T @ X / len(X), X.T @ Y / len(X)
 first, of_all = spectrum(psi).eigenvalues[:6].sum(), psi.trace()
 Captioned(
     BandExplorer(photograph(), ffc=psi, flc=phi, first=1, last=6),
@@ -83,9 +83,9 @@ Captioned(
 #   for both.
 # - **as it is**: nothing is subtracted, where a linear head without a bias is trained on $X$.
 #
-# $Y$ is one-hot, up to a constant, unless the page says otherwise. In CFM as published it is not: there $Y$ is a column
-# of ones, so that $\Phi$ is the mean feature, of $X$ as it is, and knows no label. CFM's signal `class` takes one-hot
-# labels, and `mix` the teacher's probabilities.
+# $Y$ is one-hot, up to a constant, unless the page says otherwise. CFM is the exception: it takes $\Phi$ of $X$ as it
+# is, and as published $Y$ is a column of ones. Then $\Phi$ is the mean feature, and knows no label. Its signal `class`
+# takes one-hot labels instead, and `mix` the teacher's probabilities.
 # ```
 #
 # $\Psi$ says which features rise and fall together. $\Phi$ says what the rows of a class have beyond the mean of all.
@@ -264,14 +264,15 @@ def in_band(share, first, last):
 # %% tags=["hide-input"]
 cuts = {"1": (1, 1), "2–6": (2, 6), "7–20": (7, 20), "21–64": (21, 64)}
 sides = {
-    "photographs, variance": lam / lam.sum(),
-    "photographs, class": signal,
-    "digits, variance": lam_d / lam_d.sum(),
-    "digits, class": signal_d,
+    "photographs, variance": (lam / lam.sum()).tolist(),
+    "photographs, class": signal.tolist(),
+    "digits, variance": (lam_d / lam_d.sum()).tolist(),
+    "digits, class": signal_d.tolist(),
 }
-table = {name: [in_band(share, *cut) for cut in cuts.values()] for name, share in sides.items()}
+table = pd.DataFrame(sides)  # a row a direction
+shares = {name: table.iloc[a - 1 : b].sum() for name, (a, b) in cuts.items()}
 Captioned(
-    pd.DataFrame(table, index=list(cuts)).T,
+    pd.DataFrame(shares).map("{:.1%}".format),
     "Shares of bands of directions in variance and class signal. In photographs the "
     f"first direction, brightness, holds {in_band(signal, 1, 1)} of what sets classes "
     f"apart; in digits {in_band(signal_d, 1, 1)}, and directions 2 to 6 hold "

@@ -370,8 +370,8 @@ at_zero = float(Ridge(1e-6).response(torch.zeros(1)))
 print(f"response at λ = 0: {at_zero:.0e} for β = 1e-6")
 
 # %% [markdown]
-# **2. The other half.** Normalised ridge keeps the share $\beta/(\lambda + \beta)$ of each direction. Write down the
-# filter that keeps the rest, say which of the filters above it resembles, and build it from the classes of
+# **2. The other half.** Normalised ridge leaves the share $\beta/(\lambda + \beta)$ of each direction. Write down the
+# filter that leaves the rest, say which of the filters above it resembles, and build it from the classes of
 # `unidd.core.filters`.
 #
 # ```{admonition} Solution
