@@ -1,7 +1,7 @@
 """Draws the picture on the first page, images/landing.svg: real patches as mean colours, a filter, distilled images.
 
 Run from the root: `python book/landing.py`. Every part is computed: the patches are `photos`, the ticks are eigenvalues
-of the teacher's last layer, the ten images are distilled here by CFM.
+of the teacher's last layer, the ten images are distilled here by HFM, which CFM is with one round.
 """
 
 import math
@@ -59,7 +59,7 @@ def main() -> None:
     layer = tapped_layers(teacher.model)[-1]
     batches = zip(images.split(500), labels.split(500), strict=True)
     ffc = real_statistics(teacher.model, batches, [layer])[layer].ffc
-    distilled = distill(data, "cfm", ipc=1, teacher=teacher).images
+    distilled = distill(data, "hfm", ipc=1, teacher=teacher).images
 
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
     real = data.train.images[order[:176]].float() / 255

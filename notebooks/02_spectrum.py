@@ -9,18 +9,14 @@
 # %% [markdown]
 # # Correlation matrices and their spectrum
 #
-# Everything in this book is said in two matrices and one list of numbers. What are they, and why is a *large*
-# eigenvalue called a *low* frequency? On raw pixels one can see it, so we begin there, and then look into networks.
+# Everything in this book is said in two matrices and one list of numbers, their spectrum. What are they, and why is a
+# *large* eigenvalue called a *low* frequency? On raw pixels one can see it, so we begin there, and then look into
+# networks. Rows of features are *centred* on this page, in the sense of {ref}`the box below <def-correlations>`.
 #
-# ## The picture
+# ## A photograph in 64 directions
 #
-# Cut photographs into grey patches of 8×8 pixels: each is a row of 64 numbers. With $n$ rows $X$ of mean $\mu$ and
-# one-hot labels $Y$, the {term}`FFC` and the {term}`FLC` are
-#
-# $$ \Psi = \tfrac1n \sum_k (x_k - \mu)(x_k - \mu)^\top , \qquad \Phi = \tfrac1n X^\top Y . $$ (eq-ffc)
-#
-# $\Psi$ says which pixels rise and fall together; $\Phi$ says what the patches of each class look like on average. The
-# eigenvectors of $\Psi$ are patches too, so they can be shown: the largest eigenvalue first, row by row.
+# The photographs of `photos` are cut into grey patches of 8×8 pixels. Any patch is a sum of 64 fixed patterns, which
+# come from one matrix, $\Psi$, and are ordered by its eigenvalues, the largest first. Choose which of them to keep.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -28,55 +24,115 @@ import importlib.util
 if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
     raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
 
-# %%
+# %% tags=["hide-input"]
 import json
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import skimage.data
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
+import unidd
 from unidd.bench.records import published
 from unidd.book import plots
-from unidd.core.spectra import band_energy, class_signal, participation, spectrum
-from unidd.core.statistics import covariance, flc
-from unidd.data import datasets
+from unidd.book.captions import Captioned
+from unidd.book.pictures import photograph
+from unidd.book.widgets import BandExplorer
+from unidd.core.spectra import participation, spectrum
+from unidd.core.statistics import covariance
 
 SIDE = 8
-data = datasets.load("photos")
+photos, digits = unidd.load("photos"), unidd.load("digits")
 
 
-def patches(pictures, stride=SIDE):
-    """Grey patches of pictures (n, H, W), as rows (m, 64)."""
-    return F.unfold(pictures[:, None], SIDE, stride=stride).transpose(1, 2).reshape(-1, SIDE * SIDE)
+def patches(pictures):
+    """Grey patches of pictures (n, H, W) in [0, 1], as rows (m, 64)."""
+    cut = F.unfold(pictures[:, None], SIDE, stride=SIDE)
+    return cut.transpose(1, 2).reshape(-1, SIDE**2)
 
 
-grey = data.train.images.double().mean(1) / 255
-X = patches(grey)
-Y = F.one_hot(data.train.labels, data.classes).double().repeat_interleave(len(X) // len(grey), 0)
-psi, phi = covariance(X), flc(X, Y)
-lam, U = spectrum(psi)
-print(f"{len(X)} patches; Ψ {tuple(psi.shape)}, Φ {tuple(phi.shape)}")
+grey = photos.train.images.double().mean(1) / 255
+rows = patches(grey)
+labels = photos.train.labels.repeat_interleave(len(rows) // len(grey))
+X, Y = rows - rows.mean(0), F.one_hot(labels).double()
+psi, phi = X.T @ X / len(X), X.T @ Y / len(X)
+first, of_all = spectrum(psi).eigenvalues[:6].sum(), psi.trace()
+Captioned(
+    BandExplorer(photograph(), ffc=psi, flc=phi, first=1, last=6),
+    f"The first six directions hold {first / of_all:.0%} of the variance, and show the "
+    "photographer. Keep 21 to 64 instead: edges and grain. Move both ends of the band.",
+    "fig-bands",
+)
+
+# %% [markdown]
+# ## The two matrices
+#
+# ```{admonition} Ψ and Φ, once for the whole book
+# :name: def-correlations
+# Of $n$ rows of features $X$, $(n, d)$, and targets $Y$, $(n, c)$, the {term}`FFC` and the {term}`FLC` are
+#
+# $$ \Psi = \tfrac1n X^\top X , \qquad \Phi = \tfrac1n X^\top Y . $$ (eq-ffc)
+#
+# A subscript $s$ marks the synthetic side, of $m$ rows. The formula is the same everywhere. What differs is $X$, and
+# every chapter says near its top which it takes:
+#
+# - **centred**: the mean of the rows is subtracted first, so that $\Psi$ is their covariance. So it is wherever spectra
+#   are looked at, for the digits, and in CFM. Each side has its own mean; the digits have one, that of the real images,
+#   for both.
+# - **as it is**: nothing is subtracted, where a linear head without a bias is trained on $X$.
+#
+# $Y$ is one-hot, up to a constant, unless the page says otherwise. CFM is the exception: it takes $\Phi$ of $X$ as it
+# is, and as published $Y$ is a column of ones. Then $\Phi$ is the mean feature, and knows no label. Its signal `class`
+# takes one-hot labels instead, and `mix` the teacher's probabilities.
+# ```
+#
+# $\Psi$ says which features rise and fall together. $\Phi$ says what the rows of a class have beyond the mean of all.
+# From scratch it is a few lines, here for the digits, whose rows have 8×8 pixels too:
+
+# %%
+pixels = digits.train.images.flatten(1).double() / 255
+X_d = pixels - pixels.mean(0)
+Y_d = torch.eye(10, dtype=torch.float64)[digits.train.labels]
+n = len(X_d)
+
+psi_d, phi_d = X_d.T @ X_d / n, X_d.T @ Y_d / n
+lam_d, U_d = torch.linalg.eigh(psi_d)  # ascending
+lam_d, U_d = lam_d.flip(0), U_d.flip(1)
+assert torch.allclose(U_d @ lam_d.diag() @ U_d.T, psi_d)
+print(f"X {tuple(X_d.shape)}, Ψ {tuple(psi_d.shape)}, Φ {tuple(phi_d.shape)}")
+
+# %% [markdown]
+# The package has the same, with rounding errors below 0 removed:
+
+# %%
+found = spectrum(covariance(pixels))
+assert torch.allclose(found.eigenvalues, lam_d, atol=1e-12)
+lam, U = spectrum(psi)  # of the photographs, as in the explorer
+
+# %% [markdown]
+# Eigenvectors of $\Psi$ are as long as a patch, so they can be shown as patches:
 
 # %% tags=["hide-input"]
 vectors = U.T.reshape(-1, 1, SIDE, SIDE)
 shown = (vectors / vectors.abs().amax((1, 2, 3), keepdim=True) + 1) / 2
-plots.image_grid(
-    shown.float(),
-    torch.arange(64) // 16,
-    tuple(f"{16 * i + 1}–{16 * i + 16}" for i in range(4)),
-    alt="The 64 eigenvectors of the patches' FFC as patches: the first are flat or shaded, the last are fine checks",
-    columns=16,
-    pixel=4,
+Captioned(
+    plots.image_grid(
+        shown.float(),
+        torch.arange(64) // 16,
+        tuple(f"{16 * i + 1}–{16 * i + 16}" for i in range(4)),
+        alt="The 64 eigenvectors as patches: first flat or shaded, at last fine checks",
+        columns=16,
+        pixel=4,
+    ),
+    "Eigenvectors of the photographs' Ψ, the largest eigenvalue first. Flat, then "
+    "ramps, then stripes and checks that grow finer, though nobody told the matrix "
+    "about frequencies.",
+    "fig-eigenvectors",
 )
 
 # %% [markdown]
-# The first is flat: the brightness of the patch. Then come ramps, then stripes and checks that grow finer and finer,
-# though nobody told the matrix about frequencies.
-#
 # ## Why a large eigenvalue is a low frequency
 #
 # Photographs are roughly *stationary*: how two pixels correlate depends on their distance, not on their place. Were
@@ -93,117 +149,161 @@ plots.image_grid(
 
 
 # %%
-def centroid(vectors):
-    """ρ of patches (n, 1, s, s)."""
-    axis = torch.fft.fftfreq(vectors.shape[-1], dtype=torch.float64)
+def centroid(basis):
+    """ρ of eigenvectors, the columns of (64, k), as patches."""
+    axis = torch.fft.fftfreq(SIDE, dtype=torch.float64)
     radius = (axis[:, None] ** 2 + axis**2).sqrt()
-    power = torch.fft.fft2(vectors).abs().square()
-    return ((power * radius).sum((-2, -1)) / power.sum((-2, -1))).flatten()
+    power = torch.fft.fft2(basis.T.reshape(-1, SIDE, SIDE)).abs().square()
+    return (power * radius).sum((1, 2)) / power.sum((1, 2))
 
 
-rho = centroid(vectors)
-rank = pd.DataFrame({"eigenvalue": lam, "frequency": rho}).corr("spearman").iloc[0, 1]
-assert rank < -0.9
-print(f"Spearman's rank correlation of eigenvalue and frequency: {rank:.3f} over {len(lam)} eigenvectors")
+def rank_correlation(lam, rho):
+    pairs = pd.DataFrame({"eigenvalue": lam, "frequency": rho})
+    return pairs.corr("spearman").iloc[0, 1]
+
+
+alive = lam_d > 1e-12 * lam_d[0]  # some pixels are black in every digit
+sets = {
+    "photographs": (lam, centroid(U)),
+    "digits": (lam_d[alive], centroid(U_d[:, alive])),
+}
+ranks = {name: rank_correlation(*pair) for name, pair in sets.items()}
+assert ranks["photographs"] < -0.9 < ranks["digits"] < -0.5
 
 # %% tags=["hide-input"]
-dots = go.Scatter(
-    x=np.round(rho, 4).tolist(),
-    y=[float(f"{v:.4g}") for v in lam],
-    mode="markers",
-    marker={"color": plots.COLOURS[0], "size": 8},
-)
-plots.figure(
-    [dots],
-    f"Eigenvalue against frequency of 64 eigenvectors: the eigenvalue falls with it, rank correlation {rank:.2f}",
-    xaxis={"title": "frequency of the eigenvector (cycles a pixel)"},
-    yaxis={"title": "eigenvalue", "type": "log", "exponentformat": "power"},
-    showlegend=False,
+traces = [
+    go.Scatter(
+        x=np.round(rho, 4).tolist(),
+        y=[float(f"{v / values.mean():.4g}") for v in values],
+        name=name,
+        mode="markers",
+        marker={"color": plots.COLOURS[i], "symbol": plots.SYMBOLS[i], "size": 8},
+    )
+    for i, (name, (values, rho)) in enumerate(sets.items())
+]
+words = " and ".join(f"{rank:.2f} for the {name}" for name, rank in ranks.items())
+Captioned(
+    plots.figure(
+        traces,
+        f"Eigenvalue against frequency of the eigenvectors; rank correlation {words}",
+        xaxis={"title": "frequency of the eigenvector (cycles a pixel)"},
+        yaxis={
+            "title": "eigenvalue / mean eigenvalue",
+            "type": "log",
+            "dtick": 1,
+            "exponentformat": "power",
+        },
+    ),
+    "The larger the eigenvalue, the lower the frequency. Spearman's rank correlation "
+    f"is {words}: a digit stands in the middle of its square, so digits are less "
+    "stationary.",
+    "fig-eigenvalue-frequency",
 )
 
 # %% [markdown]
+# So the name *frequency* is earned by photographs, and holds as a tendency elsewhere. In a network it is a manner of
+# speaking: a low frequency is a direction in which the features vary much.
+#
 # ## Keep a band, drop a band
 #
-# A set $B$ of eigendirections, columns $U_B$, splits every patch into what lies in the band and what does not:
+# This is what the explorer does. A set $B$ of eigendirections, columns $U_B$, splits every patch into what lies in the
+# band and what does not:
 #
 # $$ x - \mu = U_B U_B^\top (x - \mu) + (I - U_B U_B^\top)(x - \mu) . $$ (eq-band)
-#
-# Below, a photograph is rebuilt from its patches with a band kept.
 
 # %%
-picture = torch.from_numpy(skimage.data.camera()[64:320:2, 128:384:2].copy()).double()[None] / 255
-rows, mean = patches(picture), X.mean(0)
+picture = photograph(size=128)[None]
+mean = rows.mean(0)
 
 
 def rebuilt(first, last):
-    """The picture from eigendirections first … last, counted from 1, around its mean."""
+    """The picture from directions first … last, counted from 1, around its mean."""
     kept = U[:, first - 1 : last]
-    columns = ((rows - mean) @ kept @ kept.T + (mean if first == 1 else 0.5)).T[None]
+    middle = mean if first == 1 else 0.5
+    columns = ((patches(picture) - mean) @ kept @ kept.T + middle).T[None]
     return F.fold(columns, picture.shape[-2:], SIDE, stride=SIDE)[0].clamp(0, 1)
 
 
-bands = [(1, 64), (1, 1), (1, 6), (7, 20), (21, 64)]
-plots.image_grid(
-    torch.stack([rebuilt(*band) for band in bands]).float(),
-    torch.zeros(len(bands)).long(),
-    ("camera",),
-    alt="A photograph from all eigendirections, the first, the first six, 7 to 20, and 21 to 64: coarse to fine",
-)
-
 # %% tags=["hide-input"]
-edges = [0.0, float(lam[20:21].mean()), float(lam[6:7].mean()), float(lam[0:1].mean()), float("inf")]
+bands = [(1, 64), (1, 2), (1, 6), (7, 20), (21, 64)]
 variance = [lam[a - 1 : b].sum() / lam.sum() for a, b in bands]
-Markdown(
-    "From left to right: directions "
-    + ", ".join(f"{a}–{b} ({share:.1%} of the variance)" for (a, b), share in zip(bands, variance, strict=True))
-    + ". The shape is in the first few; the edges and the grain are in the many others, which hold next to no variance."
+pairs = zip(bands, variance, strict=True)
+words = ", ".join(f"{a}–{b} ({v:.1%})" for (a, b), v in pairs)
+Captioned(
+    plots.image_grid(
+        torch.stack([rebuilt(*band) for band in bands]).float(),
+        torch.zeros(len(bands)).long(),
+        ("camera",),
+        alt="A photograph from all directions, 1 and 2, 1 to 6, 7 to 20, and 21 to 64",
+    ),
+    f"From left to right: directions {words} of the variance. The shape is in the "
+    "first few, the edges and the grain in the many others, which hold next to no "
+    "variance.",
+    "fig-rebuilt",
 )
-
-# %% [markdown]
-# Choose the band yourself. The explorer keeps or drops eigendirections of the same $\Psi$ in this photograph, its
-# patches overlapping, and shows the eigenvectors of the band.
-
-# %%
-from unidd.book.pictures import photograph
-from unidd.book.widgets import BandExplorer
-
-BandExplorer(photograph(), ffc=psi, flc=class_signal(phi), first=1, last=6)
 
 # %% [markdown]
 # ## Where is the class?
 #
-# The share of the class signal in each direction is its share in the FLC, less what all classes have in common
-# ($\tilde\Phi$ is $\Phi$ with the mean of its columns taken away):
+# The share of direction $u_i$ in the class signal is its share in $\Phi$, which for centred rows holds only what sets
+# classes apart:
 #
 # $$
-# p_i = \frac{\lVert u_i^\top \tilde\Phi \rVert^2}{\lVert \tilde\Phi \rVert_F^2} , \qquad \sum_i p_i = 1 .
+# p_i = \frac{\lVert u_i^\top \Phi \rVert^2}{\lVert \Phi \rVert_F^2} , \qquad \sum_i p_i = 1 .
 # $$ (eq-share)
 
 # %%
-signal = participation(U, class_signal(phi))
+signal, signal_d = participation(U, phi), participation(U_d, phi_d)
 assert abs(float(signal.sum()) - 1) < 1e-12
-energy = band_energy(spectrum(psi), class_signal(phi), torch.tensor(edges, dtype=torch.float64))
-names = ["directions 21–64", "7–20", "2–6", "1"]
-pd.DataFrame({"share of the class signal": [f"{v:.1%}" for v in energy]}, index=names[: len(energy)])
+
+
+def in_band(share, first, last):
+    return f"{share[first - 1 : last].sum():.1%}"
+
+
+# %% tags=["hide-input"]
+cuts = {"1": (1, 1), "2–6": (2, 6), "7–20": (7, 20), "21–64": (21, 64)}
+sides = {
+    "photographs, variance": (lam / lam.sum()).tolist(),
+    "photographs, class": signal.tolist(),
+    "digits, variance": (lam_d / lam_d.sum()).tolist(),
+    "digits, class": signal_d.tolist(),
+}
+table = pd.DataFrame(sides)  # a row a direction
+shares = {name: table.iloc[a - 1 : b].sum() for name, (a, b) in cuts.items()}
+Captioned(
+    pd.DataFrame(shares).map("{:.1%}".format),
+    "Shares of bands of directions in variance and class signal. In photographs the "
+    f"first direction, brightness, holds {in_band(signal, 1, 1)} of what sets classes "
+    f"apart; in digits {in_band(signal_d, 1, 1)}, and directions 2 to 6 hold "
+    f"{in_band(signal_d, 2, 6)}.",
+    "tab-class-share",
+)
 
 # %% [markdown]
-# In raw pixels the class is a matter of brightness and shading: mean patches are smooth. This is why matching class
+# In raw pixels of photographs the class is brightness and shading: mean patches are smooth. This is why matching class
 # means alone, as DM does, teaches so little about texture. A network's layers are there to change that.
 #
 # ## The layers of a network
 #
-# In a network a row is one position of a feature map, and $d$ is the number of channels. Before and after training,
-# for every layer that is matched; the records come from `benchmarks/layer_spectra.py`. Before training, batch norm
-# still has its initial statistics (mean 0, variance 1), so the scales there are those of the raw initialisation.
+# In a network a row is one position of a feature map, and $d$ is the number of channels. Here are all layers that are
+# matched, before and after training. These numbers were not made while this page was built: they are read from
+# records, made earlier by `benchmarks/layer_spectra.py`.
 
 # %% tags=["hide-input"]
-records = [json.loads(path.read_text()) for path in sorted(published("studies", "spectra").glob("*.json"))]
-BETA = records[0]["beta"]
+stored = sorted(published("studies", "spectra").glob("*.json"))
+records = [json.loads(path.read_text()) for path in stored]
+BETA, where = records[0]["beta"], records[0]["provenance"]
+made = (
+    f"n = {len(records)} seeds, trained briefly on 600 photographs, {where['date']}, "
+    f"{where['device']}, torch {where['torch']}"
+)
 
 
 def column(network, when, key):
     """(seeds, layers) of one measured value."""
-    return np.array([[row[key] for row in r["networks"][network][when]] for r in records])
+    layers = [record["networks"][network][when] for record in records]
+    return np.array([[row[key] for row in each] for each in layers])
 
 
 traces = []
@@ -218,37 +318,60 @@ for i, network in enumerate(("ConvNet", "ResNet-18")):
                 line={"color": plots.COLOURS[i], "dash": dash, "width": 2.5},
             )
         )
-plots.figure(
-    traces,
-    "Mean eigenvalue of each layer of a ConvNet and a ResNet-18 before and after training, on a log scale",
-    xaxis={"title": "layer"},
-    yaxis={"title": "mean eigenvalue", "type": "log", "exponentformat": "power"},
+after = column("ResNet-18", "after", "mean").mean(0)
+Captioned(
+    plots.figure(
+        traces,
+        "Mean eigenvalue of each layer of two networks, before and after training",
+        xaxis={"title": "layer"},
+        yaxis={
+            "title": "mean eigenvalue",
+            "type": "log",
+            "dtick": 1,
+            "exponentformat": "power",
+        },
+    ),
+    "Layers differ in scale: in a trained ResNet-18 the largest mean eigenvalue is "
+    f"{after.max() / after.min():.0f} times the smallest. Before training, batch norm "
+    "still has mean 0 and variance 1, so the scale is that of the initialisation. "
+    f"({made}.)",
+    "fig-layers",
 )
 
 
 # %% tags=["hide-input"]
 def span(network, when):
-    largest, below, condition = (column(network, when, key) for key in ("largest", "below", "condition"))
+    keys = ("largest", "below", "condition", "dead")
+    largest, below, condition, dead = (column(network, when, key) for key in keys)
+    peak = largest.mean(0)
     return {
-        "network": network,
-        "training": when,
-        "λ_max, least … most": f"{largest.mean(0).min():.2g} … {largest.mean(0).max():.2g}",
+        "λ_max, least … most": f"{min(peak):.2g} … {max(peak):.2g}",
         "λ < 0.1": f"{below.mean():.0%}",
         "median condition": f"{np.median(condition):.0e}",
-        "dead channels": f"{column(network, when, 'dead').sum(1).mean():.0f}",
+        "dead": f"{dead.sum(1).mean():.0f}",
     }
 
 
-pd.DataFrame([span(n, w) for n in ("ConvNet", "ResNet-18") for w in ("before", "after")]).set_index("network")
+cases = [(n, w) for n in ("ConvNet", "ResNet-18") for w in ("before", "after")]
+Captioned(
+    pd.DataFrame({f"{n}, {w}": span(n, w) for n, w in cases}).T,
+    "Most eigenvalues are below 0.1, and the largest of a layer is thousands of "
+    "times the smallest, or more. A filter that divides by λ needs its β. Dead "
+    "channels never vary.",
+    "tab-layers",
+)
 
 # %% [markdown]
 # ## What one β means
 #
-# Ridge, $1/(\lambda + \beta)$, is nearly flat where $\beta \gg \lambda$ and high-pass where $\beta \ll \lambda$. So
-# what an absolute $\beta$ does depends on the layer. Two numbers tell: $\beta$ over the layer's mean eigenvalue, and
-# the share of directions that ridge keeps, its effective dimension over $d$:
+# Ridge regression on features solves for the head $(\Psi + \beta I)^{-1}\Phi$. Beside least squares, β = 0, it keeps of
+# direction $i$ the share $\lambda_i/(\lambda_i + \beta)$: nearly all where $\lambda_i \gg \beta$, next to nothing where
+# $\lambda_i \ll \beta$. The number of directions it **keeps** is the {term}`effective dimension`:
 #
 # $$ d_\beta = \sum_i \frac{\lambda_i}{\lambda_i + \beta} . $$ (eq-dimension)
+#
+# The word is used for this only. What the *filter* $1/(\lambda + \beta)$ weighs most, the small eigenvalues, it
+# **passes**; that is the [next chapter](03_filters).
 
 # %% tags=["hide-input"]
 sentences = []
@@ -256,11 +379,11 @@ for network in ("ConvNet", "ResNet-18"):
     ratio = column(network, "after", "beta over mean").mean(0)
     kept = column(network, "after", "effective dimension").mean(0)
     sentences.append(
-        f"- **{network}**: β = {BETA} is from {ratio.min():.2g} to {ratio.max():.2g} times a layer's mean eigenvalue, "
-        f"and keeps from {kept.min():.0%} to {kept.max():.0%} of the directions."
+        f"- **{network}**: β = {BETA} is from {ratio.min():.2g} to {ratio.max():.2g} "
+        f"times a layer's mean eigenvalue, and keeps from {kept.min():.0%} to "
+        f"{kept.max():.0%} of the directions."
     )
-seeds = f"n = {len(records)} seeds, {records[0]['provenance']['device']}, torch {records[0]['provenance']['torch']}"
-Markdown("\n".join([*sentences, "", f"({seeds}; trained briefly on 600 photographs.)"]))
+Markdown("\n".join(["In trained networks:", "", *sentences, "", f"({made}.)"]))
 
 # %% [markdown]
 # One number, many filters: this is the case for a β *relative* to each layer's mean eigenvalue, which
@@ -277,7 +400,7 @@ Markdown("\n".join([*sentences, "", f"({seeds}; trained briefly on 600 photograp
 # ```{admonition} Solution 1
 # :class: dropdown
 # From differences of brightness between patches, within and between photographs. Dividing by the mean takes away what
-# lies between photographs and leaves what lies within them, so that eigenvalue falls, and the others nearly stay.
+# lies between photographs and leaves what lies within them, so that eigenvalue falls more than the others.
 # ```
 #
 # ```{admonition} Solution 2
@@ -297,4 +420,4 @@ Markdown("\n".join([*sentences, "", f"({seeds}; trained briefly on 600 photograp
 #
 # `unidd.core.statistics` (`covariance`, `flc`, `real_statistics`), `unidd.core.spectra` (`spectrum`, `participation`,
 # `band_energy`, `effective_dimension`, `condition_number`), `unidd.core.schedules` (`relative_beta`). Next:
-# [a zoo of filters](03_filters), and [why every method is one](04_methods).
+# [a zoo of filters](03_filters).

@@ -71,6 +71,7 @@ def test_glossary_is_sorted_and_has_the_standard_terms():
     terms = re.findall(r"^(\S.*)$", body, re.M)
     assert terms == sorted(terms, key=str.lower)
     assert {"CFM", "EMU", "FFC", "FLC", "HFM", "HLR", "IOR", "IPC", "LFM", "student", "teacher"} <= set(terms)
+    assert {"budget", "effective dimension", "filter term", "pass band", "round", "signal term"} <= set(terms)
 
 
 def test_landing_picture_is_small_and_self_contained():

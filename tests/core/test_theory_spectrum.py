@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from unidd.core.filters import BandPass, Linear, Product, Ridge
+from unidd.core.objectives import Side
 from unidd.core.spectra import band_energy, class_signal, effective_dimension, participation, spectrum
 from unidd.core.statistics import covariance, flc
 from unidd.data.datasets import load
@@ -22,12 +23,24 @@ def patches():
 
 
 def test_eq_ffc():
+    """Of centred rows Ψ is their covariance, and Φ what a class has beyond the mean of all, times its share of rows."""
     x, y = patches()
-    mean = x.mean(0)
-    ffc = sum(torch.outer(row - mean, row - mean) for row in x) / len(x)
-    assert torch.allclose(covariance(x), ffc, atol=1e-13)
+    as_it_is, centred = Side.of(x, y), Side.of(x - x.mean(0), y)
+    assert torch.allclose(as_it_is.ffc, sum(torch.outer(row, row) for row in x) / len(x), atol=1e-13)
     means = torch.stack([x[y[:, k] == 1].mean(0) * y[:, k].mean() for k in range(10)], 1)
+    assert torch.allclose(as_it_is.flc, means, atol=1e-13)
     assert torch.allclose(flc(x, y), means, atol=1e-13)
+    assert torch.allclose(centred.ffc, covariance(x), atol=1e-13)
+    assert torch.allclose(centred.ffc, as_it_is.ffc - torch.outer(x.mean(0), x.mean(0)), atol=1e-13)
+    assert torch.allclose(centred.flc, class_signal(as_it_is.flc), atol=1e-13), "classes are as large"
+
+
+def test_eq_ffc_of_ones_is_the_mean_feature_which_centring_takes_away():
+    """What Y is in the published CFM."""
+    x, _ = patches()
+    ones = torch.ones(len(x), 1, dtype=torch.float64)
+    assert torch.allclose(flc(x, ones)[:, 0], x.mean(0), atol=1e-13)
+    assert torch.allclose(flc(x - x.mean(0), ones), torch.zeros(1, dtype=torch.float64), atol=1e-13)
 
 
 def test_eq_fourier():

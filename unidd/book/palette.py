@@ -34,6 +34,7 @@ _SAME = {
     "dc": "linear",
     "lfm": "linear",
     "krr": "ridge",
+    "head": "ridge",
     "cfm": "ridge",
     "mtt": "landweber",
 }

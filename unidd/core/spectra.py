@@ -38,7 +38,7 @@ def dead_channels(ffc: Tensor, tolerance: float = 1e-12) -> int:
 
 
 def effective_dimension(eigenvalues: Tensor, beta: float) -> float:
-    """Return Σ λ/(λ + β): how many eigendirections ridge keeps; the rank at β = 0.
+    """Return Σ λ/(λ + β): how many eigendirections ridge regression keeps; the rank at β = 0.
 
     Source: Hastie, Tibshirani & Friedman, "The Elements of Statistical Learning", §3.4.
     """
