@@ -67,6 +67,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         palette           one look for each filter and each method
         captions          a caption for anything a notebook shows
         plots             figures
+        chapter           what the chapters on methods share: rows of digits, a check, lines
         bundle            the explorers' ES modules joined to one
         widgets           explorers
         stills            still pictures of figures and explorers
