@@ -59,7 +59,7 @@ lam, U = spectrum(real.ffc)
 alpha = 1 / float(max(lam[0], spectrum(synthetic.ffc).eigenvalues[0]))
 p, q, beta = 50, 20, float(lam.mean()) / 10
 W_0 = torch.randn(d, c, generator=torch.Generator().manual_seed(0)).double() / d**0.5
-print(f"real X {tuple(X.shape)}, synthetic X_s {tuple(X_s.shape)}: ten random real digits a class")
+print(f"X {tuple(X.shape)}, X_s {tuple(X_s.shape)}: ten random real digits a class")
 
 # %% [markdown]
 # ## Predict, then see
@@ -103,7 +103,8 @@ half = {name: 1 + int((share < 0.5).sum()) for name, share in seen.items()}
 reached = ", ".join(f"{name} {count}" for name, count in half.items())
 figure = chapter.lines(
     {name: Line(name, range(1, d + 1), share) for name, share in seen.items()},
-    f"Share of each method's squared difference in the first of {d} eigendirections; half is reached at: {reached}.",
+    f"Share of each method's squared difference in the first of {d} directions, from "
+    f"the largest eigenvalue on; half is reached at: {reached}.",
     "eigendirections, lowest frequency first",
     "share seen",
 )
@@ -156,14 +157,15 @@ check("autograd and ΨW − Φ", real.ffc @ W_0 - real.flc, head.grad)
 # %%
 columns, unweighted = [], 0.0
 for k in range(c):
-    rows_k, rows_sk = X[Y[:, k] == 1], X_s[Y_s[:, k] == 1]
-    columns.append(len(rows_k) / n * rows_k.mean(0) - len(rows_sk) / m * rows_sk.mean(0))
-    unweighted += (rows_k.mean(0) - rows_sk.mean(0)).square().sum()
+    x_k, x_sk = X[Y[:, k] == 1], X_s[Y_s[:, k] == 1]
+    columns.append(len(x_k) / n * x_k.mean(0) - len(x_sk) / m * x_sk.mean(0))
+    unweighted += (x_k.mean(0) - x_sk.mean(0)).square().sum()
 by_means = torch.stack(columns, 1)
-print(f"from class means {by_means.norm():.4f}, as if of equal size {unweighted**0.5 / c:.4f}")
+print(f"from class means {by_means.norm():.4f}")
+print(f"as if the classes were of one size {unweighted**0.5 / c:.4f}")
 
 # %%
-check("‖Φ − Φ_s‖ from class means and from Φ", by_means.norm(), objectives.dm(real, synthetic))
+check("class means and Φ", by_means.norm(), objectives.dm(real, synthetic))
 
 # %% [markdown]
 # ## Descent: what is left, and what is learnt
@@ -245,8 +247,8 @@ for t in (2, 10, 100, 1000, 10_000):
     lines.append(line | {"best β": f"{effective_beta(s, positive):.2g}"})
 Captioned(
     pd.DataFrame(lines).set_index("steps t"),
-    "Over the digits' eigenvalues the ratio stays between 1 and 2. The last column is measured: "
-    "the β whose ridge filter has the shape most like that of Landweber.",
+    "Over the digits' eigenvalues the ratio stays between 1 and 2. The last column is "
+    "measured: the β whose ridge filter has the shape most like that of Landweber.",
     "tab-methods-early",
 )
 
@@ -300,7 +302,7 @@ check("distance of the heads", distance, (Ridge(beta).apply(*real) - W_s).norm()
 # solves for the heads is high-pass; the weight of the loss that compares them is low-pass, and undoes part of it.
 
 # %%
-W_star = torch.linalg.lstsq(X, Y, driver="gelsd").solution  # some pixels are always blank
+W_star = torch.linalg.lstsq(X, Y, driver="gelsd").solution  # Ψ has eigenvalues 0
 V = W_s - W_star
 direct = (Y - X @ W_s).square().sum() / n
 identity = (Y - X @ W_star).square().sum() / n + (V * (Psi @ V)).sum()
@@ -308,7 +310,8 @@ print(f"loss of W_s {direct:.6f}, from the identity {identity:.6f}")
 
 # %%
 check("the same from moments alone", objectives.head_loss(real, W_s, 1.0), direct)
-check("and as a gap of heads", objectives.head_gap(real, W_s, W_star), (V * (Psi @ V)).sum())
+above = objectives.head_loss(real, W_star, 1.0) + objectives.head_gap(real, W_s, W_star)
+check("and as a gap of heads", above, direct)
 error, top = (U.T @ V).square().sum(1), lam > lam.mean()
 plain, weighted = (float(e[top].sum() / e.sum()) for e in (error, lam * error))
 large = f"{int(top.sum())} of {d} directions have a λ above the mean"
@@ -362,10 +365,10 @@ gap = ffc - ffc_s
 turn = torch.randn(*gap.shape, generator=torch.Generator().manual_seed(1)).double()
 Q = torch.linalg.qr(turn).Q
 turned = Q.T @ ffc @ Q, Q.T @ ffc_s @ Q
-check("linear term, turned and not", objectives.filter_loss(Linear(), *turned), gap.norm())
+check("the term, turned", objectives.filter_loss(Linear(), *turned), gap.norm())
 before = gap.diagonal().norm() / gap.norm()
 after = (turned[0] - turned[1]).diagonal().norm() / gap.norm()
-print(f"the diagonal sees {before:.0%} of ‖Ψ − Ψ_s‖; after a random rotation {after:.0%}")
+print(f"the diagonal sees {before:.0%} of ‖Ψ − Ψ_s‖, after a rotation {after:.0%}")
 
 # %% [markdown]
 # ## The family

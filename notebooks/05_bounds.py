@@ -66,13 +66,14 @@ n, m, (d, c) = len(X), len(X_s), real.flc.shape
 largest = [float(spectrum(side.ffc).eigenvalues[0]) for side in (real, synthetic)]
 alpha, p, q = 1 / max(largest), 50, 20
 W_0 = torch.randn(d, c, generator=torch.Generator().manual_seed(0)).double() / d**0.5
-print(f"real X {tuple(X.shape)}, synthetic X_s {tuple(X_s.shape)}: ten random real digits a class")
+print(f"X {tuple(X.shape)}, X_s {tuple(X_s.shape)}: ten random real digits a class")
 
 
 # %% tags=["hide-input"]
 def triangle(steps):
-    """Lengths of A, B and A + B, and the angle from A to B, at a head of so many steps."""
-    A, B = objectives.dc_terms(real, synthetic, objectives.trajectory(real, W_0, alpha, steps))
+    """Lengths of A, B and A + B, and the angle from A to B, after so many steps."""
+    W = objectives.trajectory(real, W_0, alpha, steps)
+    A, B = objectives.dc_terms(real, synthetic, W)
     cosine = float((A * B).sum() / (A.norm() * B.norm()))
     return float(A.norm()), float(B.norm()), float((A + B).norm()), math.acos(cosine)
 
@@ -84,17 +85,20 @@ traces, notes = [], []
 for i, (steps, (a, b, both, angle)) in enumerate(found.items()):
     left, tip = i * wide, (a + b * math.cos(angle), b * math.sin(angle))
     ends = {"A": ((0, 0), (a, 0)), "B": ((a, 0), tip), "A + B": ((0, 0), tip)}
-    for name, (start, end) in ends.items():
-        trace = go.Scatter(x=[left + start[0], left + end[0]], y=[start[1], end[1]], name=name)
+    for name, points in ends.items():
+        x, y = zip(*points, strict=True)
+        trace = go.Scatter(x=[left + at for at in x], y=y, name=name, showlegend=i == 0)
         trace.line = {"color": looks[name].colour, "dash": looks[name].dash, "width": 3}
         trace.marker = {"color": looks[name].colour, "symbol": "circle", "size": 7}
-        traces.append(trace.update(mode="lines+markers", showlegend=i == 0))
+        traces.append(trace.update(mode="lines+markers"))
     said = f"{steps:,} steps: {math.degrees(angle):.0f}°, {(a + b) / both:.2f}×"
-    notes.append({"x": left, "y": -0.035, "text": said, "showarrow": False, "xanchor": "left"})
+    below = {"x": left, "y": -0.035, "xanchor": "left", "showarrow": False}
+    notes.append(below | {"text": said})
 figure = plots.figure(
     traces,
-    "The parts A and B of DC's gap head to tail, and their sum A + B, for a random head and "
-    f"after {heads[1]} and {heads[2]:,} steps; each triangle has its angle and the path over the sum.",
+    "The parts A and B of DC's gap head to tail, and their sum A + B, for a random "
+    f"head and after {heads[1]} and {heads[2]:,} steps; below each triangle the "
+    "angle, and the path over the sum.",
     height=300,
     annotations=notes,
     xaxis={"title": "length", "range": [-0.03, 3 * wide - 0.05], "showgrid": False},
@@ -103,10 +107,11 @@ figure = plots.figure(
 random, learnt = found[0], found[heads[2]]
 Captioned(
     figure,
-    "The bound walks along A and then B, the truth goes straight. For a random head the two parts "
-    f"stand at {math.degrees(random[3]):.0f}°, and the path is {sum(random[:2]) / random[2]:.2f} times "
-    f"as long; after {heads[2]:,} steps they stand at {math.degrees(learnt[3]):.0f}°, part of each "
-    f"cancels, and it is {sum(learnt[:2]) / learnt[2]:.2f} times as long.",
+    "The bound walks along A and then B, the truth goes straight. For a random head "
+    f"the parts stand at {math.degrees(random[3]):.0f}°, and the path is "
+    f"{sum(random[:2]) / random[2]:.2f} times as long; after {heads[2]:,} steps they "
+    f"stand at {math.degrees(learnt[3]):.0f}°, more of each cancels, and it is "
+    f"{sum(learnt[:2]) / learnt[2]:.2f} times as long.",
     "fig-bounds-cancel",
 )
 
@@ -146,7 +151,7 @@ B = X_s.T @ Y_s / m - X.T @ Y / n
 largest = torch.linalg.svdvals(W_0)[0]
 bound = largest * (X.T @ X / n - X_s.T @ X_s / m).norm() + B.norm()
 norm, kink = bound / (A.norm() + B.norm()), (A.norm() + B.norm()) / truth
-print(f"true {truth:.3f} ≤ bound {bound:.3f}: {norm:.2f} (norm) × {kink:.2f} (triangle)")
+print(f"true {truth:.3f} ≤ bound {bound:.3f}: norm {norm:.2f}, triangle {kink:.2f}")
 
 # %% [markdown]
 # The package has the parts, the truth, the bound and the two factors:
@@ -210,8 +215,9 @@ cells = pd.concat(pd.json_normalize(s["rows"]).assign(seed=s["seed"]) for s in s
 assert (cells[["dc.ratio", "mtt.ratio"]] >= 1).all().all()
 made, settings = studies[0]["provenance"], studies[0]["settings"]
 worst = min(s["network_accuracy"] for s in studies)
-print(f"{len(studies)} seeds, each a network of its own that reaches {worst:.1f} % or more")
-print(f"p = {settings['expert']}, q = {settings['student']}; {made['device']}, {made['date']}")
+print(f"{len(studies)} seeds, each with a network of its own: {worst:.1f} % or better")
+print(f"p = {settings['expert']}, q = {settings['student']}")
+print(f"measured on {made['date']}, {made['device']}")
 
 # %% tags=["hide-input"]
 shown = cells[(cells.head_steps == 100) & (cells.synthetic == "random")]
@@ -225,16 +231,16 @@ for method in ("dc", "mtt"):
 means = [value for curve in curves.values() for value in curve.y]
 figure = chapter.lines(
     curves,
-    "Bound over truth of DC and MTT at three layers while the network trains, for a head of 100 "
-    f"steps and random real images; means from {min(means):.1f} to {max(means):.1f}.",
+    "Bound over truth of DC and MTT at three layers while the network trains, for a "
+    f"head of 100 steps and random real images; {min(means):.1f} to {max(means):.1f}.",
     "epochs the network has trained",
     "bound / truth",
     yaxis={"rangemode": "tozero"},
 )
 Captioned(
     figure,
-    f"With a head of 100 steps the bounds are {min(means):.1f} to {max(means):.1f} times the truth, "
-    "whatever the layer and however long the network has trained "
+    f"With a head of 100 steps the bounds are {min(means):.1f} to {max(means):.1f} "
+    "times the truth, whatever the layer and however long the network has trained "
     f"(mean and standard deviation over {len(studies)} seeds).",
     "fig-bounds-training",
 )
@@ -252,7 +258,9 @@ by_seed = trained.groupby(keys).mean(numeric_only=True)  # over layers and epoch
 
 def spread(values, digits):
     """Mean ± standard deviation over seeds."""
-    return "–" if values.isna().any() else f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+    if values.isna().any():
+        return "–"
+    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
 
 
 lines = []
@@ -261,34 +269,37 @@ for method in ("dc", "mtt"):
         line = {"method": method.upper(), "images": side, "steps": head}
         for name in ("ratio", "norm", "triangle"):
             line[name] = spread(group[f"{method}.{name}"], 1)
-        lines.append(line | {"rank corr.": spread(group[f"{method}.rank_correlation"], 2)})
-table = pd.DataFrame(lines).sort_values(["method", "images", "steps"], ascending=[True, False, True])
+        line["rank corr."] = spread(group[f"{method}.rank_correlation"], 2)
+        lines.append(line)
+order = ["method", "images", "steps"]
+table = pd.DataFrame(lines).sort_values(order, ascending=[True, False, True])
 Captioned(
-    table.set_index(["method", "images", "steps"]),
-    "Ratio, the product of norm and triangle, grows with the steps of the head; the rank "
-    f"correlation falls. Mean ± standard deviation over {len(studies)} seeds; layers and epochs "
-    "from the first on are averaged.",
+    table.set_index(order),
+    "Ratio, the product of norm and triangle, grows with the steps of the head; the "
+    f"rank correlation falls. Mean ± standard deviation over {len(studies)} seeds; "
+    "layers and epochs from the first on are averaged.",
     "tab-bounds-looseness",
 )
 
 
 # %% tags=["hide-input"]
-def change(column, fewer, more):
-    """In words: how a column moves between two heads, paired by seed, for random real images."""
+def change(column, digits):
+    """In words: how a column moves from 0 to 1,000 steps, paired by seed."""
     at = by_seed.xs("random", level="synthetic")[column].unstack("head_steps")
-    low, high = chapter.interval(list(at[more] - at[fewer]))
+    low, high = chapter.interval(list(at[1000] - at[0]))
     verb = "grows" if low > 0 else "falls" if high < 0 else "shows no clear change"
-    ends = f"{low:+.2f} to {high:+.2f}".replace("-", "−")
-    return f"{verb} from {at[fewer].mean():.2f} to {at[more].mean():.2f} ({ends})"
+    ends = f"{low:+.{digits}f} to {high:+.{digits}f}".replace("-", "−")
+    means = f"from {at[0].mean():.{digits}f} to {at[1000].mean():.{digits}f}"
+    return f"{verb} {means} ({ends})"
 
 
 Markdown(
-    "**From a random head to one of 1,000 steps**, in brackets the 95 % interval of the change "
-    f"over {len(studies)} seeds:\n\n"
+    "**From a random head to one of 1,000 steps**, with random real images; in "
+    f"brackets the 95 % interval of the change over {len(studies)} seeds:\n\n"
     + "\n".join(
-        f"- {name}'s bound over truth {change(f'{name.lower()}.ratio', 0, 1000)}; its rank "
-        f"correlation with the truth {change(f'{name.lower()}.rank_correlation', 0, 1000)}."
-        for name in ("DC", "MTT")
+        f"- {name.upper()}'s bound over truth {change(f'{name}.ratio', 1)}; its "
+        f"rank correlation with it {change(f'{name}.rank_correlation', 2)}."
+        for name in ("dc", "mtt")
     )
 )
 

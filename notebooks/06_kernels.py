@@ -24,8 +24,7 @@
 # $$ (eq-kernel)
 #
 # **Which $X$.** The pixels of the digits, *as they are*, with one-hot $Y$ and no bias
-# ({ref}`the definition <def-correlations>`), until {ref}`the pictures <kernel-pictures>`, where $\varphi(X)$ is
-# *centred*.
+# ({ref}`the definition <def-correlations>`), until {ref}`the pictures <kernel-pictures>`, which are *centred*.
 #
 # ## Two maps
 #
@@ -62,7 +61,7 @@ from unidd.data import datasets
 digits = datasets.load("digits")
 (X, Y), (X_s, Y_s), (X_t, Y_t) = chapter.samples(digits, ipc=10)
 n, m, d = len(X), len(X_s), X.shape[1]
-print(f"real X {tuple(X.shape)}, synthetic X_s {tuple(X_s.shape)}, test X_t {tuple(X_t.shape)}")
+print(f"X {tuple(X.shape)}, X_s {tuple(X_s.shape)}, test X_t {tuple(X_t.shape)}")
 
 # %% [markdown]
 # From scratch, both maps, and the same predictions twice: by the *primal*, a head on $\varphi$, and by the *dual*,
@@ -109,26 +108,32 @@ print(f"polynomial: primal and dual {(by_map - by_kernel).abs().max():.0e} apart
 # The ridge filter of the package is that primal, scikit-learn's kernel regression that dual. And descent on a head
 # over $\varphi$ is the same two filters as ever:
 
+
 # %%
-exact, mapped = {}, {"polynomial": polynomial, "Fourier": fourier(256)}
-for kernel, options in (("linear", {}), ("poly", {"degree": 2, "coef0": 1}), ("rbf", {})):
+def exact(kernel, **options):
+    """Predictions of scikit-learn's machine."""
     machine = KernelRidge(alpha=m * beta, kernel=kernel, gamma=gamma, **options)
-    exact[kernel] = torch.from_numpy(machine.fit(X_s.numpy(), Y_s.numpy()).predict(X_t.numpy()))
+    machine.fit(X_s.numpy(), Y_s.numpy())
+    return torch.from_numpy(machine.predict(X_t.numpy()))
+
+
 head = Ridge(beta).apply(*Side.of(polynomial(X_s), Y_s))
-check("ridge filter on φ, scikit-learn", polynomial(X_t) @ head, exact["poly"])
+by_dual = exact("poly", degree=2, coef0=1)
+check("ridge filter on φ, scikit-learn", polynomial(X_t) @ head, by_dual)
 
 steps = 20
-for name, phi in mapped.items():
+for name, phi in (("polynomial", polynomial), ("Fourier", fourier(256))):
     z = phi(X_s)
     side = Side.of(z, Y_s)
     rate = 1 / float(torch.linalg.matrix_norm(z, 2) ** 2 / m)
     start = W = torch.zeros_like(side.flc)
     for _ in range(steps):
         W = W - rate * z.T @ (z @ W - Y_s) / m
-    check(f"descent on {name} features", objectives.trajectory(side, start, rate, steps), W)
+    by_filter = objectives.trajectory(side, start, rate, steps)
+    check(f"descent on {name} features", by_filter, W)
 
 # %% tags=["hide-input"]
-counts, target = (64, 128, 256, 512, 1024, 2048), exact["rbf"]
+counts, target = (64, 128, 256, 512, 1024, 2048), exact("rbf")
 
 
 def error(phi):
@@ -141,8 +146,8 @@ mean, std = errors.mean(1), errors.std(1, ddof=1)
 slope = np.polyfit(np.log(counts), np.log(mean), 1)[0]
 figure = chapter.lines(
     {"random Fourier features": Line("ridge", counts, mean, std)},
-    f"Error of predictions against the exact RBF kernel machine for {counts[0]} to {counts[-1]} "
-    f"Fourier features; it falls from {mean[0]:.2f} to {mean[-1]:.2f}.",
+    f"Error of predictions against the exact RBF kernel machine for {counts[0]} to "
+    f"{counts[-1]} Fourier features; it falls from {mean[0]:.2f} to {mean[-1]:.2f}.",
     "features D",
     "relative error of predictions",
     xaxis={"type": "log", "tickvals": counts},
@@ -150,9 +155,9 @@ figure = chapter.lines(
 )
 Captioned(
     figure,
-    "The RBF kernel machine has no finite φ, and still is a ridge filter as nearly as one likes: the "
-    f"error of its predictions falls about as D to the power {slope:.2f}".replace("-", "−")
-    + " (mean and standard deviation over 5 draws).",
+    "The RBF kernel machine has no finite φ, and still is a ridge filter as nearly "
+    "as one likes: the error of the predictions falls about as D to the power "
+    f"−{-slope:.2f} (mean and standard deviation over 5 draws).",
     "fig-kernels-fourier",
 )
 
@@ -165,33 +170,37 @@ Captioned(
 #
 # For a linear kernel on pixels, an eigenvector *is* a picture ({doc}`02_spectrum`). Under another $\varphi$, an
 # eigenvector $u$ is a function $h(x) = u^\top\varphi(x)$ of an image. The nearest thing to its picture is the gradient
-# $\nabla h(x)$: how each pixel moves $h$. For a linear kernel it is $u$ at every $x$. For another it changes with $x$:
+# $\nabla h(x)$: how each pixel moves $h$. For a linear kernel it is $u$ at every $x$. For another it changes with $x$.
+# (The mean digit is subtracted from $x$ first, and the mean of $\varphi(X)$ from $\varphi(X)$.)
 
 # %% tags=["hide-input"]
-maps = {"linear": lambda x: x, **mapped, "Fourier": fourier(1024)}
-chosen, rank = X[torch.arange(8) * 11 + 2], 5
-probes, rows, alike = chosen.clone().requires_grad_(), [chosen], {}
-for name, phi in maps.items():
-    z = phi(X)[::3]
+maps = {"linear": lambda x: x, "polynomial": polynomial, "RBF (Fourier)": fourier(1024)}
+mean_digit, rank = X.mean(0), 30
+chosen = X[torch.arange(8) * 11 + 2]
+probes = (chosen - mean_digit).requires_grad_()
+rows, alike = [chosen], []
+for phi in maps.values():
+    z = phi((X - mean_digit)[::3])
     u = torch.linalg.svd(z - z.mean(0), full_matrices=False).Vh[rank - 1]
     (gradients,) = torch.autograd.grad((phi(probes) @ u).sum(), probes)
     energy = torch.linalg.svdvals(gradients).square()
-    alike[name] = float(energy[0] / energy.sum())
+    alike.append(float(energy[0] / energy.sum()))
     rows.append(0.5 + gradients / (2 * gradients.abs().amax(1, keepdim=True)))
 grid = plots.image_grid(
     torch.cat(rows).view(-1, 1, 8, 8).float(),
     torch.arange(len(rows)).repeat_interleave(len(chosen)),
-    ("x", "linear", "polynomial", "RBF (Fourier)"),
-    alt=f"Eight digits, and below each the gradient of the {rank}th eigendirection's function at "
-    "it, for a linear, a polynomial and an RBF kernel; only the linear row is one picture.",
+    ("x", *maps),
+    alt=f"Eight digits, and below each the gradient of the {rank}th eigendirection's "
+    "function at it, for a linear, a polynomial and an RBF kernel; the linear row is "
+    "one picture eight times.",
     columns=len(chosen),
     pixel=6,
 )
 Captioned(
     grid,
-    f"The {rank}th eigendirection at eight digits. Of the gradients' energy, one picture holds "
-    f"{alike['linear']:.0%} for the linear kernel, {alike['polynomial']:.0%} for the polynomial "
-    f"and {alike['Fourier']:.0%} for the RBF kernel.",
+    f"The {rank}th eigendirection at eight digits. One picture holds {alike[0]:.0%} "
+    f"of the gradients' energy for the linear kernel, {alike[1]:.0%} for the "
+    f"polynomial and {alike[2]:.0%} for the RBF kernel.",
     "fig-kernels-pictures",
 )
 
@@ -216,29 +225,29 @@ mean, std = pictures.mean(), pictures.std()
 made = study["provenance"]
 Captioned(
     mean.map("{:.2f}".format) + " ± " + std.map("{:.2f}".format),
-    "Only for the linear kernel does one picture stand for a direction. Roughness still rises with "
-    f"the rank. Mean ± standard deviation over {len(study['seeds'])} seeds, "
-    f"{study['settings']['patches']:,} patches; {made['device']}, {made['date']}.",
+    "Only for the linear kernel does one picture stand for a direction; roughness "
+    "rises with the rank for all. Mean ± standard deviation over "
+    f"{len(study['seeds'])} seeds of {study['settings']['patches']:,} patches, "
+    f"{made['device']}, {made['date']}.",
     "tab-kernels-pictures",
 )
 
 
 # %% tags=["hide-input"]
 def below_linear(number):
-    """How far the 30th direction of a kernel lies below the linear kernel's, paired by seed."""
+    """In words: a kernel's 30th direction beside the linear kernel's, by seed."""
     values = [group["roughness, 30th"].to_numpy() for _, group in pictures]
     low, high = chapter.interval(list(values[0] - values[number]))
     verb = "smoother" if low > 0 else "rougher" if high < 0 else "not clearly different"
     return f"{verb} ({low:+.2f} to {high:+.2f})".replace("-", "−")
 
 
-order = mean["rank corr."]
 Markdown(
-    f"Roughness still rises with rank (correlations {order.iloc[0]:.2f}, {order.iloc[1]:.2f} and "
-    f"{order.iloc[2]:.2f}), but on another scale. Beside the 30th direction of the linear kernel, "
-    f"that of the polynomial one is {below_linear(1)} and that of the RBF kernel {below_linear(2)}; "
-    "in brackets the difference in roughness, linear less the other, as a 95 % interval over "
-    f"{len(study['seeds'])} seeds. Products of smooth directions can come before rough ones."
+    "Roughness rises on another scale, though. Beside the 30th direction of the "
+    f"linear kernel, that of the polynomial one is {below_linear(1)} and that of the "
+    f"RBF kernel {below_linear(2)}; in brackets the difference in roughness, linear "
+    f"less the other, as a 95 % interval over {len(study['seeds'])} seeds. Products "
+    "of smooth directions can come before rough ones."
 )
 
 # %% [markdown]
