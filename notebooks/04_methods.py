@@ -64,9 +64,10 @@ print(f"X {tuple(X.shape)}, X_s {tuple(X_s.shape)}: ten random real digits a cla
 # %% [markdown]
 # ## Predict, then see
 #
-# Five filters over the eigenvalues of these digits: all-pass belongs to DM, linear to DC, residual and Landweber to
-# $t$ steps of gradient descent and so to MTT, ridge to KRR. Ridge's β is tied to $1/(\alpha t)$, where α is the step
-# size of the descent.
+# Five filters over the eigenvalues of these digits. All-pass belongs to distribution matching (DM), linear to gradient
+# matching (DC), residual and Landweber to $t$ steps of gradient descent and so to trajectory matching (MTT), ridge to
+# kernel ridge regression (KRR). Ridge's β, in units of λ, is tied to $1/(\alpha t)$, where α is the step size of the
+# descent.
 #
 # **Guess before you move $t$:** how far apart can Landweber and ridge come at any one eigenvalue? A tenth, a factor of
 # two, or ever further as $t$ grows? {ref}`The answer <early-stopping>` is proved below.
@@ -145,7 +146,7 @@ check("autograd and ΨW − Φ", real.ffc @ W_0 - real.flc, head.grad)
 # %% [markdown]
 # ## DM: the all-pass filter
 #
-# Distribution matching {cite}`zhao2023dm` compares the mean feature $\mu_k$ of each class with its synthetic twin.
+# DM {cite}`zhao2023dm` compares the mean feature $\mu_k$ of each class with its synthetic twin.
 # Column $k$ of $X^\top Y$ sums the features of class $k$, so column $k$ of $\Phi$ is $\tfrac{n_k}{n}\mu_k$. With
 # classes of equal size on both sides, $n_k/n = 1/c$ and
 #
@@ -170,7 +171,7 @@ check("class means and Φ", by_means.norm(), objectives.dm(real, synthetic))
 # %% [markdown]
 # ## Descent: what is left, and what is learnt
 #
-# Trajectory matching, MTT {cite}`cazenavette2022mtt`, compares an *expert* head after $p$ steps on real data with a
+# MTT {cite}`cazenavette2022mtt` compares an *expert* head after $p$ steps on real data with a
 # *student* head after $q$ steps on synthetic data, both from $W_0$. One step of gradient descent with rate $\alpha$
 # is $W_{t+1} = W_t - \alpha(\Psi W_t - \Phi)$, or $(I - \alpha\Psi)W_t + \alpha\Phi$. Unroll it: the starting weights
 # shrink by $I - \alpha\Psi$ at each step, and so does every $\alpha\Phi$ once it has been added. After $t$ steps,
@@ -255,8 +256,8 @@ Captioned(
 # %% [markdown]
 # ## KRR: ridge, exactly
 #
-# KIP {cite}`nguyen2021kip` and FRePo {cite}`zhou2022frepo` train on the synthetic set in closed form, which is kernel
-# ridge regression (KRR), and test on real features $X_t$. In the *dual*, written with the $(m, m)$ kernel matrix
+# KIP {cite}`nguyen2021kip` and FRePo {cite}`zhou2022frepo` train on the synthetic set in closed form, by kernel ridge
+# regression, and test on real features $X_t$. In the *dual*, written with the $(m, m)$ kernel matrix
 # $X_s X_s^\top$, labels are predicted; in the *primal* a head $W_s$ is solved for. From
 # $X_s^\top (X_sX_s^\top + m\beta I) = (X_s^\top X_s + m\beta I)\, X_s^\top$ the two are equal:
 #
@@ -276,7 +277,7 @@ dual = X_t @ X_s.T @ torch.linalg.solve(X_s @ X_s.T + m * beta * I_m, Y_s)
 W_s = torch.linalg.solve(X_s.T @ X_s / m + beta * I_d, X_s.T @ Y_s / m)
 print(f"dual and primal: {(X_t @ W_s - dual).abs().max():.0e} apart")
 right = ((X_t @ W_s).argmax(1) == Y_t.argmax(1)).double().mean()
-print(f"with β = {beta:.2g}, {m} random real digits get {right:.1%} of the test right")
+print(f"β = {beta:.2g}: {m} random real digits get {right:.1%} of the test right")
 
 # %%
 check("primal and the ridge filter", Ridge(beta).apply(*synthetic), W_s)
@@ -310,8 +311,8 @@ print(f"loss of W_s {direct:.6f}, from the identity {identity:.6f}")
 
 # %%
 check("the same from moments alone", objectives.head_loss(real, W_s, 1.0), direct)
-above = objectives.head_loss(real, W_star, 1.0) + objectives.head_gap(real, W_s, W_star)
-check("and as a gap of heads", above, direct)
+gap = objectives.head_gap(real, W_s, W_star)
+check("with a gap of heads", objectives.head_loss(real, W_star, 1.0) + gap, direct)
 error, top = (U.T @ V).square().sum(1), lam > lam.mean()
 plain, weighted = (float(e[top].sum() / e.sum()) for e in (error, lam * error))
 large = f"{int(top.sum())} of {d} directions have a λ above the mean"

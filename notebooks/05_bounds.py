@@ -78,12 +78,12 @@ def triangle(steps):
     return float(A.norm()), float(B.norm()), float((A + B).norm()), math.acos(cosine)
 
 
-heads, wide = (0, 100, 1000), 0.62  # from one triangle to the next
+heads, places = (0, 100, 1000), (0, 0.48, 0.78)  # of the triangles, side by side
 found = {steps: triangle(steps) for steps in heads}
 looks = {"A": look("linear"), "B": look("all-pass"), "A + B": look("ridge")}
 traces, notes = [], []
 for i, (steps, (a, b, both, angle)) in enumerate(found.items()):
-    left, tip = i * wide, (a + b * math.cos(angle), b * math.sin(angle))
+    left, tip = places[i], (a + b * math.cos(angle), b * math.sin(angle))
     ends = {"A": ((0, 0), (a, 0)), "B": ((a, 0), tip), "A + B": ((0, 0), tip)}
     for name, points in ends.items():
         x, y = zip(*points, strict=True)
@@ -91,18 +91,19 @@ for i, (steps, (a, b, both, angle)) in enumerate(found.items()):
         trace.line = {"color": looks[name].colour, "dash": looks[name].dash, "width": 3}
         trace.marker = {"color": looks[name].colour, "symbol": "circle", "size": 7}
         traces.append(trace.update(mode="lines+markers"))
-    said = f"{steps:,} steps: {math.degrees(angle):.0f}°, {(a + b) / both:.2f}×"
-    below = {"x": left, "y": -0.035, "xanchor": "left", "showarrow": False}
-    notes.append(below | {"text": said})
+    said = f"{math.degrees(angle):.0f}°, {(a + b) / both:.2f}×"
+    for y, text in ((-0.03, f"{steps:,} steps"), (-0.06, said)):
+        below = {"x": left, "y": y, "xanchor": "left", "showarrow": False}
+        notes.append(below | {"text": text})
 figure = plots.figure(
     traces,
     "The parts A and B of DC's gap head to tail, and their sum A + B, for a random "
     f"head and after {heads[1]} and {heads[2]:,} steps; below each triangle the "
     "angle, and the path over the sum.",
-    height=300,
+    height=260,
     annotations=notes,
-    xaxis={"title": "length", "range": [-0.03, 3 * wide - 0.05], "showgrid": False},
-    yaxis={"range": [-0.07, 0.24], "scaleanchor": "x", "visible": False},
+    xaxis={"range": [-0.03, 1.07], "visible": False},
+    yaxis={"range": [-0.08, 0.2], "scaleanchor": "x", "visible": False},
 )
 random, learnt = found[0], found[heads[2]]
 Captioned(
@@ -193,6 +194,9 @@ def parts(x, y, steps):
 truth = ((r @ W_0 + s) - (r_s @ W_0 + s_s)).norm()
 bound = torch.linalg.svdvals(W_0)[0] * (r - r_s).norm() + (s - s_s).norm()
 print(f"true {truth:.3f} ≤ bound {bound:.3f}: {bound / truth:.2f} times the truth")
+
+# %% [markdown]
+# And from the package:
 
 # %%
 run = (real, synthetic, W_0, alpha, p, q)
@@ -298,7 +302,7 @@ Markdown(
     f"brackets the 95 % interval of the change over {len(studies)} seeds:\n\n"
     + "\n".join(
         f"- {name.upper()}'s bound over truth {change(f'{name}.ratio', 1)}; its "
-        f"rank correlation with it {change(f'{name}.rank_correlation', 2)}."
+        f"rank correlation with the truth {change(f'{name}.rank_correlation', 2)}."
         for name in ("dc", "mtt")
     )
 )
