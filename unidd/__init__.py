@@ -69,6 +69,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         captions          a caption for anything a notebook shows
         svg               charts as SVG, which need no script
         plots             figures
+        chapter           what the chapters on methods share: rows of digits, a check, lines
         bundle            the explorers' ES modules joined to one
         widgets           explorers
         stills            still pictures of figures and explorers
