@@ -66,6 +66,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         linear            ten digits distilled for a linear learner, in PyTorch
         palette           one look for each filter and each method
         captions          a caption for anything a notebook shows
+        named             numbers with a name, and those that disagree
+        chain             pictures in a row, each worked out from the one before
         plots             figures
         bundle            the explorers' ES modules joined to one
         widgets           explorers
