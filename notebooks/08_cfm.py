@@ -145,8 +145,8 @@ Markdown(
 #
 # $\Phi = X^\top Y / n$ needs targets $Y$. The published CFM takes $Y = \mathbf 1$, a column of ones: then $\Phi$ is the
 # mean feature, and **no label is in it**. Labels reach the images through the classification loss alone. Two other
-# signals put classes into $\Phi$: `class` takes one-hot labels, `mix` the teacher's softmax. How much of $\Phi$ tells
-# classes apart, in the teacher's last convolution?
+# signals put classes into $\Phi$: `class` takes one-hot labels, `mix` the teacher's softmax. How much of
+# $\lVert\Phi\rVert^2$ differs between classes, in the teacher's last convolution?
 
 # %% tags=["hide-input"]
 kinds = {
@@ -160,7 +160,7 @@ for kind, (targets, says) in kinds.items():
     apart = class_signal(phi).square().sum() / phi.square().sum()
     shape = "×".join(map(str, phi.shape))
     lines[kind] = (targets, shape, says, f"{float(apart):.0%}")
-columns = ["Y", "Φ", "says", "share of ‖Φ‖² that differs between classes"]
+columns = ["Y", "Φ", "says", "differs"]
 Captioned(
     pd.DataFrame.from_dict(lines, "index", columns=columns),
     "The published signal holds nothing of the classes; with one-hot labels, "
@@ -352,13 +352,14 @@ links = [
     ),
     Link(
         "∂/∂x of matching",
-        f"norm {float(by_matching[which].norm()):.2f}",
+        f"norm {float(by_matching[which].norm()):.2g}",
         signed(by_matching[which].mean(0)),
     ),
     Link(
         "∂/∂x of cross-entropy",
-        f"norm {float(by_labels[which].norm()):.2f}",
+        f"norm {float(by_labels[which].norm()):.2g}",
         signed(by_labels[which].mean(0)),
+        sign="+",
     ),
 ]
 Captioned(

@@ -11,9 +11,9 @@ from unidd.book.chain import Chain, Link, signed
 def test_a_chain_has_an_arrow_between_two_links_and_words_for_who_cannot_see_them():
     picture = torch.rand(4, 3, 3)
     shown = Chain(
-        [Link("x < y", 'a "note"', picture), Link("f(x)", "12", picture), Link("g", "1", picture)]
+        [Link("x < y", 'a "note"', picture), Link("f(x)", "12", picture), Link("g", "1", picture, sign="+")]
     )._repr_html_()
-    assert shown.count("→") == 2
+    assert re.findall(r">([→+])<", shown) == ["→", "+"]
     assert re.findall(r'alt="([^"]*)"', shown) == ["x &lt; y: a &quot;note&quot;", "f(x): 12", "g: 1"]
     assert len(re.findall(r'src="data:image/', shown)) == 3
 

@@ -23,15 +23,17 @@ class Link:
         title: what it is, a few words; letters of formulas are plain text.
         note: its numbers, below it.
         picture: RGBA in [0, 1] (4, H, W), as `grid` and `signed` give it.
+        sign: what stands between it and the one before.
     """
 
     title: str
     note: str
     picture: Tensor
+    sign: str = "→"
 
 
 class Chain:
-    """Show links from left to right, an arrow between two.
+    """Show links from left to right, an arrow or another sign between two.
 
     Args:
         links: in order.
@@ -46,9 +48,12 @@ class Chain:
         self.links, self.width = tuple(links), width
 
     def _repr_html_(self) -> str:
-        parts = '<span aria-hidden="true" style="align-self:center;font-size:1.5em">→</span>'.join(
-            map(self._part, self.links)
-        )
+        look = "align-self:center;font-size:1.5em"
+        signs = [
+            "",
+            *(f'<span aria-hidden="true" style="{look}">{escape(link.sign)}</span>' for link in self.links[1:]),
+        ]
+        parts = "".join(sign + self._part(link) for sign, link in zip(signs, self.links, strict=True))
         row = "display:flex;flex-wrap:wrap;gap:0.6em;align-items:flex-start"
         return f'<div class="unidd-chain" role="group" style="{row}">{parts}</div>'
 
