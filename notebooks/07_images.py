@@ -125,7 +125,9 @@ for name, beta in (("allpass", 1), ("linear", 1), ("ridge", 1), ("ridge", 0.01))
     named_so = {"allpass": "all-pass", "ridge": f"ridge, β = {beta}"}.get(name, name)
     rows[named_so] = made
 pictures = {name: x.view(-1, 1, 8, 8).float() for name, x in rows.items()}
-fine = {name: f"{high_frequency_share(x).mean():.0%}" for name, x in pictures.items()}
+fine = {}
+for name, x in pictures.items():
+    fine[name] = f"{100 * high_frequency_share(x).mean():.0f} %"
 Captioned(
     plots.image_grid(
         torch.cat(list(pictures.values())),
@@ -222,29 +224,35 @@ chart = plots.figure(
 chart.add_vline(0, line={"color": plots.TEXT, "dash": "dot", "width": 1.5})
 HIGH, LOW = "ridge, β = 0.01", "linear"
 lead = [100 * (x[HIGH] - x[LOW]).mean() for x in settings.values()]
+points = [f"{gain:+.1f}".replace("-", "−") for gain in lead]
 Captioned(
     chart,
     f"Fine detail added to the images at the start, with 95 % intervals. From {LOW} "
-    f"to {HIGH} it is {lead[0]:+.1f} points on the pixels' own spectrum, "
-    f"{lead[1]:+.1f} on random features, {lead[2]:+.1f} in the network, and "
-    f"{lead[3]:+.1f} beside its cross-entropy. β is in mean eigenvalues for the "
-    "digits, absolute for the photos.",
+    f"to {HIGH} it is {points[0]} points on the pixels' own spectrum, {points[1]} on "
+    f"random features, {points[2]} in the network, and {points[3]} beside its "
+    "cross-entropy. β is in mean eigenvalues for the digits, absolute for the photos.",
     "fig-detail",
 )
 
+
 # %% tags=["hide-input"]
+def percent(share):
+    return "–" if pd.isna(share) else f"{100 * share:.1f} %"
+
+
+columns = ("digits: pixels", "digits: ReLU", "photos: alone", "photos: beside")
 means = {}
-for words, found in settings.items():
+for words, found in zip(columns, settings.values(), strict=True):
     means[words] = {name: x.mean() for name, x in found.items()}
-table = pd.DataFrame(means)
-table["photos, pooled power"] = {name: values(name, "pooled").mean() for name in beside}
+means["pooled"] = {name: values(name, "pooled").mean() for name in beside}
 order = ["start", *shown]
 Captioned(
-    table.loc[order].map(lambda share: "–" if pd.isna(share) else f"{share:.1%}"),
-    "Fine detail, mean over repetitions. The last two columns are the same images "
-    "counted in two ways: every image once, and by their power. Real photographs: "
-    f"{values('real').mean():.1%} and {values('real', 'pooled').mean():.1%}; real "
-    f"digits: {record['real']:.1%}.",
+    pd.DataFrame(means).loc[order].map(percent),
+    "Fine detail, mean over repetitions. The last two columns are the same "
+    "photographs beside cross-entropy, counted in two ways: every image once, and by "
+    f"pooled power. Real photographs: {percent(values('real').mean())} and "
+    f"{percent(values('real', 'pooled').mean())}; real digits: "
+    f"{percent(record['real'])}.",
     "tab-detail",
 )
 
@@ -265,7 +273,8 @@ def compare(found, high, low):
     verdict = "more" if gain > 0 else "less"
     verdict = verdict if abs(gain) > width else "no clear difference"
     verdict = verdict if count >= 5 else "no verdict"
-    return verdict, f"{verdict} ({gain:+.1f} ± {width:.1f} points, n = {count})"
+    gained = f"{gain:+.1f}".replace("-", "−")
+    return verdict, f"{verdict} ({gained} ± {width:.1f} points, n = {count})"
 
 
 verdicts = {words: compare(found, HIGH, LOW) for words, found in settings.items()}
@@ -289,7 +298,7 @@ most = max(shown, key=lambda name: settings[BESIDE][name].mean())
 detail = {}
 for name, x in settings[BESIDE].items():
     words = f"fine detail of {name}, photos"
-    detail[name] = named(words, x.mean(), f"{x.mean():.1%}")
+    detail[name] = named(words, x.mean(), percent(x.mean()))
 Markdown(
     "**So, does lifting small eigenvalues write detail? By itself, yes, and the less "
     "the further its features are from pixels.** Most on the pixels' own spectrum, "
@@ -312,23 +321,22 @@ Markdown(
 
 # %% tags=["hide-input"]
 outcomes = {}
-for name in ("all-pass", "linear", "Landweber", "ridge, β = 1", "ridge, β = 0.01"):
-    outcomes[name] = {}
-    for kind, words in (("pixels", "pixels"), ("relu", "ReLU features")):
+for kind, words in (("pixels", "pixels"), ("relu", "ReLU")):
+    for name in ("all-pass", "linear", "Landweber", "ridge, β = 1", "ridge, β = 0.01"):
         of_kind = record["measured"][kind][name]
-        outcomes[name][f"{words}: fine detail"] = f"{np.mean(of_kind['high']):.1%}"
+        row = outcomes[f"{words}: {name}"] = {}
+        row["fine detail"] = percent(np.mean(of_kind["high"]))
         for learner in ("own learner", "nearest image"):
             x = np.array(of_kind[learner])
-            said = f"{x.mean():.1f} ± {x.std(ddof=1):.1f}"
-            outcomes[name][f"{words}: {learner}"] = said
-one, other = (outcomes[name] for name in (LOW, "ridge, β = 1"))
+            row[learner] = f"{x.mean():.1f} ± {x.std(ddof=1):.1f}"
+one, other = (outcomes[f"pixels: {name}"] for name in (LOW, "ridge, β = 1"))
 Captioned(
     pd.DataFrame(outcomes).T,
     "Test accuracy in %, mean ± standard deviation over starts: of the ridge learner "
     "the digits are made for, and of the nearest of the ten images. On pixels, from "
-    f"linear to ridge the first goes from {one['pixels: own learner']} to "
-    f"{other['pixels: own learner']}, the second from {one['pixels: nearest image']} "
-    f"to {other['pixels: nearest image']}.",
+    f"linear to ridge with β = 1 the first goes from {one['own learner']} to "
+    f"{other['own learner']}, the second from {one['nearest image']} to "
+    f"{other['nearest image']}.",
     "tab-detail-accuracy",
 )
 

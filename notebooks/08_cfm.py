@@ -101,7 +101,7 @@ for side in runs[0]:
 def ends(side):
     """The first and the last round, in words."""
     columns = (terms[side][:, b] for b in (0, -1))
-    return " and ".join(f"{x.mean():.1%} ± {x.std():.1%}" for x in columns)
+    return " and ".join(f"{100 * x.mean():.1f} ± {100 * x.std():.1f} %" for x in columns)
 
 
 Markdown(
@@ -159,7 +159,7 @@ for kind, (targets, says) in kinds.items():
     phi = list(real_side(kind, data, teacher.model, Ranks()).values())[-1].flc
     apart = class_signal(phi).square().sum() / phi.square().sum()
     shape = "×".join(map(str, phi.shape))
-    lines[kind] = (targets, shape, says, f"{float(apart):.0%}")
+    lines[kind] = (targets, shape, says, f"{100 * float(apart):.0f} %")
 columns = ["Y", "Φ", "says", "differs"]
 Captioned(
     pd.DataFrame.from_dict(lines, "index", columns=columns),
