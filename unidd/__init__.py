@@ -68,6 +68,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         palette           one look for each filter and each method
         captions          a caption for anything a notebook shows
         svg               charts as SVG, which need no script
+        named             numbers with a name, and those that disagree
+        chain             pictures in a row, each worked out from the one before
         plots             figures
         chapter           what the chapters on methods share: rows of digits, a check, lines
         bundle            the explorers' ES modules joined to one

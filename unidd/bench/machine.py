@@ -78,7 +78,7 @@ def keep_memory() -> bool:
 
     By default glibc hands large blocks back to the kernel and gets them again, page by page, which takes up to half of
     a step on a CPU; kept, they may add up to more memory. A `MALLOC_…` variable of yours in the environment wins.
-    Chapter: "CFM, the algorithm and its cost".
+    Chapter: "Appendix: what a step costs".
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False

@@ -279,12 +279,9 @@ def cost_bars(record: dict) -> go.Figure:
     traces += [_cost_trace(name, what, cases, COLOURS[i]) for i, (name, what) in enumerate(kinds)]
     floor = "floor / plain"  # not measured in half precision
     floors = {name: case["ratios"][floor]["median"] for name, case in cases.items() if floor in case["ratios"]}
-    bounds = {name: case["bounds"]["ours / plain"] for name, case in cases.items() if case["bounds"]}
-    diamond, across = {"symbol": "diamond", "size": 11}, {"symbol": "line-ns-open", "size": 22, "line": {"width": 3}}
-    for name, values, marker in (("floor", floors, diamond), ("bound on our step", bounds, across)):
-        marker["color"] = COLOURS[len(traces)]
-        points = {"x": list(values.values()), "y": list(values), "name": name, "mode": "markers", "marker": marker}
-        traces.append(go.Scatter(points, hovertemplate="%{y}<br>" + name + ": %{x:.2f}<extra></extra>"))
+    marker = {"symbol": "diamond", "size": 11, "color": COLOURS[len(traces)]}
+    points = {"x": list(floors.values()), "y": list(floors), "name": "floor", "mode": "markers", "marker": marker}
+    traces.append(go.Scatter(points, hovertemplate="%{y}<br>floor: %{x:.2f}<extra></extra>"))
     each = [[f"{case['ratios'][what]['median']:.2f}" for _, what in kinds] for case in cases.values()]
     words = "; ".join(f"{' and '.join(ratios)} for {name}" for name, ratios in zip(cases, each, strict=True))
     alt = f"Time of our and of the straightforward step in plain passes: {words}."

@@ -18,7 +18,7 @@ export function renderImages({ model, el }) {
   const against = select("Compare with", [["start", "start images"], ...methods], setter(model, "against"));
   const panels = ["start", "chosen", "against"].map((role) => panel(model, role));
   const drawing = chart();
-  const table = readout("Share of the energy above ¼ cycle a pixel", ["Images", "Share", "× real data"]);
+  const table = readout("Fine detail: power above ¼ cycle a pixel", ["Images", "Share", "× real data"]);
 
   function update(width) {
     const [one, other] = [model.get("chosen"), model.get("against")];
@@ -34,7 +34,7 @@ export function renderImages({ model, el }) {
       [[sample(style), inWords(name)], percent(shares[i]), format(shares[i] / shares[0])]));
     drawPowers(drawing, frequency, curves, width);
     const found = curves.map(({ name }, i) => `${inWords(name)} ${percent(shares[i])}`).join("; ");
-    const sentence = `Energy above a quarter cycle a pixel: ${found}.`;
+    const sentence = `Fine detail: ${found}.`;
     drawing.setAttribute("aria-label", `Radial power spectral density. ${sentence}`);
     return sentence;
   }
@@ -81,7 +81,7 @@ function drawPowers(drawing, frequency, curves, room) {
   const spread = curves.some((c) => c.std.length) ? `; shaded: ± ${box.wide ? "one standard deviation" : "1 std"}` : "";
   const band = (c) => area(`ux-spread ux-${c.style}`, [...points(edge(c, 1)), ...points(edge(c, -1)).reverse()]);
   draw(drawing, width, bottom + 39, [
-    text(0, 12, `power at each frequency${spread}`),
+    text(0, 12, `share of an image's power${spread}`),
     ...rungs(axis.decades(), [across]),
     ...ticks(FREQUENCIES.map(([f, label]) => [X(f), label]), bottom),
     rule("zero", bottom, across),
