@@ -21,7 +21,7 @@
 # $$ (eq-unidd)
 #
 # The part with $g = I$ is the *filter term*, the one with $g = \Phi$ the *signal term*. This page finds $f$ and $g$
-# for each method, as far as that takes equalities alone. Where only an inequality leads, {doc}`05_bounds` goes on.
+# by equalities alone. Where only an inequality leads there, {doc}`05_bounds` goes on.
 #
 # **Which $X$.** Everywhere on this page $\Psi = \tfrac1n X^\top X$ and $\Phi = \tfrac1n X^\top Y$ are of features
 # *as they are*, not centred, since the heads below have no bias

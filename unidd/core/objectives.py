@@ -4,7 +4,7 @@ A `Side` is the FFC Ψ = XᵀX/n and the FLC Φ = XᵀY/n of real or synthetic f
 features has the squared loss ½‖XW − Y‖²/n, so that its gradient is ΨW − Φ. Where a method's distance is only bounded
 by UniDD's terms, the bound stands beside it.
 
-Source: UniDD (arXiv 2503.01212), §3; the chapter "Every method is a filter".
+Source: UniDD (arXiv 2503.01212), §3; the chapters "Every method is a filter" and "Bounds, and how loose they are".
 """
 
 from typing import NamedTuple
