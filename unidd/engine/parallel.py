@@ -2,8 +2,8 @@
 
 Started by `torchrun --nproc-per-node=2 -m -- unidd distill …`; one process needs none of this. On GPUs correlations
 travel by NCCL, everything else, and everything on CPUs, by Gloo. If a process dies, `torchrun` ends the others and
-itself with a non-zero code, and the same command goes on from the last state. Chapter: "CFM, the algorithm and its
-cost".
+itself with a non-zero code, and the same command goes on from the last state. Chapter: "Appendix: what a step
+costs".
 """
 
 import os
