@@ -345,7 +345,7 @@ def span(network, when):
     largest, below, condition, dead = (column(network, when, key) for key in keys)
     peak = largest.mean(0)
     return {
-        "λ_max, least … most": f"{min(peak):.2g} … {max(peak):.2g}",
+        "λ_max, least … most": f"{min(peak):.3g} … {max(peak):.3g}",
         "λ < 0.1": f"{below.mean():.0%}",
         "median condition": f"{np.median(condition):.0e}",
         "dead": f"{dead.sum(1).mean():.0f}",
