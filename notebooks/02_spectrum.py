@@ -370,8 +370,8 @@ Captioned(
 #
 # $$ d_\beta = \sum_i \frac{\lambda_i}{\lambda_i + \beta} . $$ (eq-dimension)
 #
-# Said of ridge regression, *keeps* means this number throughout the book. What the *filter* $1/(\lambda + \beta)$ weighs
-# most, the small eigenvalues, it **passes**; that is the [next chapter](03_filters).
+# Said of ridge regression, *keeps* means this number throughout the book. What the *filter* $1/(\lambda + \beta)$
+# weighs most, the small eigenvalues, it **passes**; that is the [next chapter](03_filters).
 
 # %% tags=["hide-input"]
 sentences = []
