@@ -62,12 +62,10 @@ book: setup ## build the book afresh, every notebook executed, warnings as error
 $(BOOK): $(SOURCES)
 	$(MAKE) book
 
-test: setup chromium lint $(BOOK) ## lint, all tests and doctests, then every notebook
+test: setup chromium lint $(BOOK) ## lint, all tests and doctests; every notebook from the wheel, then every page
 	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) -m "not browser" tests unidd
 	$(quiet) $(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m browser tests/browser/test_pages.py
 	$(quiet) $(BIN)/python -m pytest -m browser tests/browser --ignore tests/browser/test_pages.py
-	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile -o addopts=-ra --nbval-lax \
-	  notebooks/*.ipynb
 
 chromium:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

@@ -17,11 +17,13 @@ export default [
   },
   {
     files: ["unidd/book/explorers/*.js"],
-    languageOptions: known("ResizeObserver", "atob", "cancelAnimationFrame", "clearInterval", "clearTimeout",
-      "document", "matchMedia", "queueMicrotask", "requestAnimationFrame", "setInterval", "setTimeout"),
+    languageOptions: known("ResizeObserver", "URLSearchParams", "addEventListener", "atob", "cancelAnimationFrame", "clearInterval", "clearTimeout",
+      "createImageBitmap", "document", "history", "location", "matchMedia", "navigator", "queueMicrotask",
+      "removeEventListener", "requestAnimationFrame", "setInterval", "setTimeout"),
   },
   {
     files: ["book/_static/*.js"],
-    languageOptions: known("MutationObserver", "Plotly", "ResizeObserver", "document", "getComputedStyle", "unidd"),
+    languageOptions: known("MutationObserver", "Plotly", "document", "getComputedStyle",
+      "requestAnimationFrame", "unidd"),
   },
 ];

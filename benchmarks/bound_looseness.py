@@ -8,7 +8,7 @@ images a class, and 10 a class distilled with the finished network. The head W s
 1/d) and takes 0, 100 or 1,000 steps of gradient descent on the real features, with rate 1/λ_max. Each file also says
 whether the bound ranks the random choices as the truth does (Spearman's ρ). About a minute a seed on one CPU core.
 
-Chapter: "Every method is a filter".
+Chapter: "Bounds, and how loose they are".
 """
 
 import math

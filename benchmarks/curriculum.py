@@ -1,4 +1,4 @@
-"""CFM round by round, under each schedule of β: the study behind the chapter "CFM, the algorithm and its cost".
+"""CFM round by round, under each schedule of β: the study behind the chapter "CFM, the algorithm".
 
     python benchmarks/curriculum.py
 

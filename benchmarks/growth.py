@@ -9,7 +9,7 @@ A ConvNet-3; one quantity changes, the others stay at 10 classes (one image each
 on log-log axes, with the standard error of the slope. Throughput is images a second through `real_statistics`, and
 through the network alone. About two minutes on two quiet CPU cores.
 
-Chapter: "CFM, the algorithm and its cost".
+Chapter: "Appendix: what a step costs".
 """
 
 import math

@@ -9,7 +9,7 @@ directions, largest eigenvalue first:
     one_picture: share of the gradients' energy, over patches, along their main direction; 1 if ∇h is one picture;
     roughness: Σ (differences of neighbouring pixels)² / Σ pixels² of the gradients.
 
-A few seconds a seed on one CPU core. Chapter: "Every method is a filter".
+A few seconds a seed on one CPU core. Chapter: "Beyond linear kernels".
 """
 
 import time

@@ -1,6 +1,6 @@
 """How many operations a step needs, and those operations alone: the floor of what matching adds to a plain pass.
 
-A multiplication and an addition count as two. Chapter: "CFM, the algorithm and its cost".
+A multiplication and an addition count as two. Chapter: "Appendix: what a step costs".
 """
 
 import copy

@@ -10,7 +10,7 @@ and those products alone (`roofline.py`) run interleaved in one process; see `ti
 initialised and images random, neither of which changes the time.
 About six minutes on two quiet CPU cores.
 
-Chapter: "CFM, the algorithm and its cost".
+Chapter: "Appendix: what a step costs".
 """
 
 import json

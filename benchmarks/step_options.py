@@ -11,7 +11,7 @@ is there for comparison. Options of the process (threads; glibc's malloc, which 
 the kernel and gets them again page by page) run in processes of their own, there and back. A gain is the time as it is
 over the time with the option. About five minutes on two quiet CPU cores.
 
-Chapter: "CFM, the algorithm and its cost".
+Chapter: "Appendix: what a step costs".
 """
 
 import json

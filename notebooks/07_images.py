@@ -9,39 +9,48 @@
 # %% [markdown]
 # # What a filter writes into an image
 #
-# Take the same photographs, the same network and the same number of steps, and change nothing but the filter
-# $f(\lambda)$. What does each filter write into the images? The paper shows pictures {cite}`bo2026unidd`; here we also
-# measure: how much high-frequency energy each filter adds, and how different it lets the images of one class be.
+# **The question.** A {term}`ridge filter` with a small β lifts the small eigenvalues, and small eigenvalues are fine
+# structure. So does it *write detail* into the images? The paper shows pictures {cite}`bo2026unidd`; here it is
+# measured: on digits, where the filter acts on the pixels themselves, and on photographs, where a network lies between.
 #
-# ## The picture
+# *Features on this page are centred, each side by its own mean: $\Psi$ is a covariance, see
+# {ref}`the definition <def-correlations>`.*
 #
-# Each row starts from the same real photographs, one a class. *None* matches nothing: it descends the teacher's
-# cross-entropy alone.
+# ## Guess, then look
+#
+# The same ten photographs, the same network and the same number of steps; only the filter differs. *None* matches
+# nothing: it descends the teacher's cross-entropy alone, which all the others do beside matching. Which filter writes
+# the most detail?
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
 
 if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
     raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
-
-# %%
+# %% tags=["hide-input"]
 import json
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import torch
 from IPython.display import Markdown
+from scipy import stats
 
 import unidd
 from unidd.bench.records import published
 from unidd.book import plots
+from unidd.book.captions import Captioned
+from unidd.book.linear import Digits
+from unidd.book.named import named
+from unidd.book.palette import look
+from unidd.book.widgets import ImageExplorer
 from unidd.core.filters import Linear, Ridge
-from unidd.core.spectra import spectrum
+from unidd.core.spectra import high_frequency_share, spectrum
 from unidd.core.statistics import covariance
-from unidd.data import datasets
 from unidd.data.synthetic import SyntheticSet
 
-data = datasets.load("photos")
+data = unidd.load("photos")
 teacher = unidd.teach(data)
 recipes = {
     "none": {"method": "classification"},
@@ -50,14 +59,285 @@ recipes = {
     "ridge, β = 1": {"method": "hfm", "beta": 1.0},
     "ridge, β = 0.01": {"method": "hfm", "beta": 0.01},
 }
-images = {"start": SyntheticSet.from_real(data, ipc=1, seed=0).images}
+options = {"steps": 100, "teacher": teacher, "progress": False}
+images = {}
 for name, recipe in recipes.items():
-    images[name] = unidd.distill(data, **recipe, steps=100, teacher=teacher, progress=False).images
+    images[name] = unidd.distill(data, **recipe, **options).images
+start = SyntheticSet.from_real(data, ipc=1, seed=0).images
 
 # %% tags=["hide-input"]
-which = torch.arange(len(images)).repeat_interleave(data.classes)
-plots.image_grid(
-    torch.cat(list(images.values())), which, tuple(images), alt=f"Ten images, one a class, by {', '.join(images)}"
+folder = published("studies", "filters")
+paths = sorted(folder.glob("photos-seed*.json"))
+records = [json.loads(path.read_text()) for path in paths]
+n, about = len(records), records[0]["provenance"]
+explorer = ImageExplorer(
+    images,
+    start,
+    powers={
+        name: np.array([record["measured"][name]["spectrum"] for record in records])
+        for name in [*images, "start", "real"]
+    },
+    names=data.class_names,
+    about="photos",
+    chosen="ridge, β = 0.01",
+    against="linear",
+)
+Captioned(
+    explorer,
+    "Choose a filter and another to hold it against: the pictures are made by this "
+    f"page, the curves and shares are means over {n} repetitions of a record.",
+    "fig-images-explorer",
+)
+
+# %% [markdown]
+# ## What counts as detail
+#
+# The power spectral density of an image tells how much of its variance lies at each frequency. Averaged over all
+# directions it is a curve,
+#
+# $$
+# P(r) = \frac{1}{|\{k : |k| = r\}| \sum w^2} \sum_{|k| = r} \bigl|\mathcal F\{w\,(I - \bar I)\}(k)\bigr|^2,
+# $$ (eq-radial)
+#
+# for an image $I$ with mean $\bar I$ and a Hann window $w$ against the jump at its borders. **Fine detail** is the
+# share of the power above ¼ cycle a pixel, structure finer than four pixels, each ring of frequencies counted by its
+# circumference $r$:
+#
+# $$ H = \frac{\sum_{r > 1/4} r\,P(r)}{\sum_r r\,P(r)} . $$ (eq-high)
+#
+# For a set of images there are two ways to count. This book takes the **mean of the images' shares**, in which every
+# image counts once; the curves of the explorer are normalised likewise, each image's $P$ over its own
+# $\sum_r r\,P(r)$, so that the share of the curve *is* that mean. The other way is the **share of the pooled power**:
+# add up $P$ over the images first. There an image of strong contrast outweighs ten faint ones. The two can rank filters
+# differently; both stand side by side once, in the table of {ref}`detail-measured`.
+#
+# ## Where the theory is exact: digits
+#
+# The ten digits of the {doc}`first page </book/index>`, distilled for a linear learner: no network, no cross-entropy,
+# and with pixels as features the filter acts on the spectrum of the pixels themselves.
+
+# %% tags=["hide-input"]
+digits = Digits(unidd.load("digits"), "pixels")
+first = digits.first()
+rows = {"start": digits.train[first]}
+for name, beta in (("allpass", 1), ("linear", 1), ("ridge", 1), ("ridge", 0.01)):
+    *_, (made, _) = digits.distill(digits.filter(name, beta), first)
+    named_so = {"allpass": "all-pass", "ridge": f"ridge, β = {beta}"}.get(name, name)
+    rows[named_so] = made
+pictures = {name: x.view(-1, 1, 8, 8).float() for name, x in rows.items()}
+fine = {}
+for name, x in pictures.items():
+    fine[name] = f"{100 * high_frequency_share(x).mean():.0f} %"
+Captioned(
+    plots.image_grid(
+        torch.cat(list(pictures.values())),
+        torch.arange(len(rows)).repeat_interleave(10),
+        tuple(rows),
+        alt=f"Ten digits, a row each: {', '.join(rows)}.",
+        pixel=4,
+    ),
+    f"Fine detail is {fine['start']} of the power at the start, {fine['all-pass']} "
+    f"with all-pass, {fine['linear']} with linear, {fine['ridge, β = 1']} and "
+    f"{fine['ridge, β = 0.01']} with ridge, whose β is in mean eigenvalues. Look for "
+    "smooth strokes, and for grain.",
+    "fig-digits-detail",
+)
+
+# %% [markdown]
+# (detail-measured)=
+# ## Four ways to meet a filter
+#
+# One run shows little. The figure holds four settings, each with its repetitions: pixels as features, and 256 random
+# ReLU features of them, for the digits; a trained network for the photographs, with matching alone ($\eta$ so large
+# that cross-entropy does not count) and with matching beside cross-entropy, as in the explorer. A repetition of the
+# photographs trains **its own teacher**.
+
+# %% tags=["hide-input"]
+record = json.loads((folder / "digits.json").read_text())
+ALONE, BESIDE = "photos, matching alone", "photos, beside cross-entropy"
+settings = {}  # setting → filter → share of fine detail of each repetition
+for kind, words in (("pixels", "digits, pixels"), ("relu", "digits, ReLU features")):
+    of_kind = record["measured"][kind]
+    settings[words] = {name: np.array(found["high"]) for name, found in of_kind.items()}
+
+
+def values(name, key="high"):
+    """A quantity of the photographs, by repetition."""
+    return np.array([record["measured"][name][key] for record in records])
+
+
+everything = list(records[0]["measured"])
+alone = [name for name in everything if name.endswith(", alone")]
+settings[ALONE] = {name.removesuffix(", alone"): values(name) for name in alone}
+settings[ALONE] |= {"start": values("start")}
+beside = [name for name in everything if name not in (*alone, "real")]
+settings[BESIDE] = {name: values(name) for name in beside}
+dates = sorted({of["provenance"]["date"] for of in (record, *records)})
+repetitions = {words: len(found["start"]) for words, found in settings.items()}
+Markdown(
+    f"Read from dated records ({', '.join(dates)}; {about['device']}, torch "
+    f"{about['torch']}): {repetitions['digits, pixels']} random starts of the digits; "
+    f"{n} repetitions of the photographs, {records[0]['ipc']} images a class, "
+    f"{records[0]['steps']} steps a round, teachers of "
+    f"{min(r['teacher']['accuracy'] for r in records):.1f} to "
+    f"{max(r['teacher']['accuracy'] for r in records):.1f} %."
+)
+
+
+# %% tags=["hide-input"]
+def interval(differences):
+    """Mean of paired differences, and half its 95 % interval by Student's t."""
+    count = len(differences)
+    width = stats.t.ppf(0.975, count - 1) * differences.std(ddof=1) / count**0.5
+    return float(differences.mean()), float(width)
+
+
+LOOKS = {"none": "classification", "Landweber": "landweber"}
+shown = ["all-pass", "linear", "Landweber", "ridge, β = 1", "ridge, β = 0.01", "none"]
+traces = []
+for i, name in enumerate(shown):
+    lanes = [lane for lane, found in enumerate(settings.values()) if name in found]
+    found = [list(settings.values())[lane] for lane in lanes]
+    gains = [interval(100 * (x[name] - x["start"])) for x in found]
+    seen = look(LOOKS.get(name, name.split(",")[0]))
+    open_marker = "-open" if name == "ridge, β = 0.01" else ""
+    marker = {"color": seen.colour, "symbol": seen.symbol + open_marker, "size": 10}
+    traces.append(
+        go.Scatter(
+            x=[round(gain, 2) for gain, _ in gains],
+            y=[lane + (i - 2.5) * 0.12 for lane in lanes],
+            error_x={"array": [round(w, 2) for _, w in gains], "thickness": 1.5},
+            mode="markers",
+            marker=marker,
+            name=name,
+        )
+    )
+lanes = {"tickvals": list(range(4)), "ticktext": list(settings), "showgrid": False}
+chart = plots.figure(
+    traces,
+    "Fine detail less that of the images at the start, in points, by filter, in four "
+    f"settings: {', '.join(settings)}; with 95 % intervals.",
+    height=460,
+    xaxis={"title": "fine detail added, percentage points"},
+    yaxis=lanes | {"autorange": "reversed"},
+)
+chart.add_vline(0, line={"color": plots.TEXT, "dash": "dot", "width": 1.5})
+HIGH, LOW = "ridge, β = 0.01", "linear"
+lead = [100 * (x[HIGH] - x[LOW]).mean() for x in settings.values()]
+points = [f"{gain:+.1f}".replace("-", "−") for gain in lead]
+Captioned(
+    chart,
+    f"Fine detail added to the images at the start, with 95 % intervals. From {LOW} "
+    f"to {HIGH} it is {points[0]} points on the pixels' own spectrum, {points[1]} on "
+    f"random features, {points[2]} in the network, and {points[3]} beside its "
+    "cross-entropy. β is in mean eigenvalues for the digits, absolute for the photos.",
+    "fig-detail",
+)
+
+
+# %% tags=["hide-input"]
+def percent(share):
+    return "–" if pd.isna(share) else f"{100 * share:.1f} %"
+
+
+columns = ("digits: pixels", "digits: ReLU", "photos: alone", "photos: beside")
+means = {}
+for words, found in zip(columns, settings.values(), strict=True):
+    means[words] = {name: x.mean() for name, x in found.items()}
+means["pooled"] = {name: values(name, "pooled").mean() for name in beside}
+order = ["start", *shown]
+Captioned(
+    pd.DataFrame(means).loc[order].map(percent),
+    "Fine detail, mean over repetitions. The last two columns are the same "
+    "photographs beside cross-entropy, counted in two ways: every image once, and by "
+    f"pooled power. Real photographs: {percent(values('real').mean())} and "
+    f"{percent(values('real', 'pooled').mean())}; real digits: "
+    f"{percent(record['real'])}.",
+    "tab-detail",
+)
+
+
+# %% [markdown]
+# ## The answer, in words
+#
+# Differences are paired: both images of a pair started from the same real ones and, of the photographs, had the same
+# teacher. A difference is called one when its 95 % interval (Student's *t*) leaves out 0, and when there are at least
+# five repetitions.
+
+
+# %% tags=["hide-input"]
+def compare(found, high, low):
+    """More, less or no clear difference, with the numbers; the verdict alone."""
+    gain, width = interval(100 * (found[high] - found[low]))
+    count = len(found[high])
+    verdict = "more" if gain > 0 else "less"
+    verdict = verdict if abs(gain) > width else "no clear difference"
+    verdict = verdict if count >= 5 else "no verdict"
+    gained = f"{gain:+.1f}".replace("-", "−")
+    return verdict, f"{verdict} ({gained} ± {width:.1f} points, n = {count})"
+
+
+verdicts = {words: compare(found, HIGH, LOW) for words, found in settings.items()}
+pooled = {name: values(name, "pooled") for name in (HIGH, LOW)}
+verdicts["the same by pooled power"] = compare(pooled, HIGH, LOW)
+held = {name: compare(settings[BESIDE], name, "none") for name in (LOW, HIGH)}
+# What the text below says in words. A new record that says otherwise asks for new words.
+assert lead[0] > lead[1] > lead[2] > 0 > lead[3]
+said = [verdict for verdict, _ in verdicts.values()]
+assert said == ["more", "more", "more", "less", "no clear difference"]
+assert [held[LOW][0], held[HIGH][0]] == ["no clear difference", "less"]
+Markdown(
+    f"Fine detail of **{HIGH}** against **{LOW}**:\n\n"
+    + "\n".join(f"- {words}: {sentence}" for words, (_, sentence) in verdicts.items())
+    + "\n\nAnd against cross-entropy alone, *none*:\n\n"
+    + "\n".join(f"- {name} beside it: {words}" for name, (_, words) in held.items())
+)
+
+# %% tags=["hide-input"]
+most = max(shown, key=lambda name: settings[BESIDE][name].mean())
+detail = {}
+for name, x in settings[BESIDE].items():
+    words = f"fine detail of {name}, photos"
+    detail[name] = named(words, x.mean(), percent(x.mean()))
+Markdown(
+    "**So, does lifting small eigenvalues write detail? By itself, yes, and the less "
+    "the further its features are from pixels.** Most on the pixels' own spectrum, "
+    "less on random features, little through a trained network. **Beside "
+    f"cross-entropy, no.** There photographs that start with {detail['start']} of "
+    f"fine detail end with {detail['none']} by cross-entropy alone, {detail[LOW]} "
+    f"with the linear filter beside it and {detail[HIGH]} with {HIGH}: the high-pass "
+    "filter holds detail back. By pooled power the two filters are not told apart."
+)
+
+# %% [markdown]
+# Why? A filter pushes on directions of *features*. With pixels as features, a direction of small eigenvalue is fine
+# structure, and to lift it is to write it. In a network, small eigenvalues belong to combinations of channels, and what
+# a pixel must do to move them the network decides. Cross-entropy's gradient writes high frequencies by itself and
+# drives the statistics far from those of the data (the player of {doc}`08_cfm` shows how far). Beside it, to *match* a
+# small eigenvalue is to keep it as **small** as in real images, and what a small β weighs most is just that.
+#
+# Detail is no merit by itself. Grainy digits made from pixels serve the learner they were made for, and others badly;
+# on ReLU features a moderate β serves both:
+
+# %% tags=["hide-input"]
+outcomes = {}
+for kind, words in (("pixels", "pixels"), ("relu", "ReLU")):
+    for name in ("all-pass", "linear", "Landweber", "ridge, β = 1", "ridge, β = 0.01"):
+        of_kind = record["measured"][kind][name]
+        row = outcomes[f"{words}: {name}"] = {}
+        row["fine detail"] = percent(np.mean(of_kind["high"]))
+        for learner in ("own learner", "nearest image"):
+            x = np.array(of_kind[learner])
+            row[learner] = f"{x.mean():.1f} ± {x.std(ddof=1):.1f}"
+one, other = (outcomes[f"pixels: {name}"] for name in (LOW, "ridge, β = 1"))
+Captioned(
+    pd.DataFrame(outcomes).T,
+    "Test accuracy in %, mean ± standard deviation over starts: of the ridge learner "
+    "the digits are made for, and of the nearest of the ten images. On pixels, from "
+    f"linear to ridge with β = 1 the first goes from {one['own learner']} to "
+    f"{other['own learner']}, the second from {one['nearest image']} to "
+    f"{other['nearest image']}.",
+    "tab-detail-accuracy",
 )
 
 # %% [markdown]
@@ -83,103 +363,33 @@ plots.image_grid(
 # $$ (eq-push)
 #
 # The linear filter pushes on all pairs alike, so the large differences, those of the low frequencies, decide. Ridge
-# divides by both eigenvalues: with a small $\beta$ it pushes on pairs of *small* eigenvalues, fine detail, up to
+# divides by both eigenvalues: with a small $\beta$ it pushes on pairs of *small* eigenvalues up to
 # $((\lambda_1 + \beta)/\beta)^2$ times as hard as on the largest. A feature $x_k$, one of $n$ rows with mean $\mu$,
 # feels
 #
 # $$ \frac{\partial L}{\partial x_k} = \frac2n\, \frac{\partial L}{\partial \Psi_s}\,(x_k - \mu) . $$ (eq-feature)
 #
-# ## The check in code
-#
-# Autograd, which knows nothing of eigenvectors here, agrees:
+# **The check.** Autograd, which knows nothing of eigenvectors here, agrees:
 
 # %%
 generator = torch.Generator().manual_seed(0)
-x = torch.randn(200, 12, generator=generator, dtype=torch.float64) * torch.logspace(0, -2, 12, dtype=torch.float64)
+scales = torch.logspace(0, -2, 12, dtype=torch.float64)
+x = torch.randn(200, 12, generator=generator, dtype=torch.float64) * scales
 x.requires_grad_()
-target = covariance(torch.randn(200, 12, generator=generator, dtype=torch.float64))
-beta = 0.01
+other = torch.randn(200, 12, generator=generator, dtype=torch.float64)
+target, beta = covariance(other), 0.01
 
 for f in (Linear(), Ridge(beta)):
-    loss = (f.matrix(covariance(x)) - f.matrix(target)).square().sum() / 2
-    (gradient,) = torch.autograd.grad(loss, x)
+    difference = f.matrix(covariance(x)) - f.matrix(target)
+    (gradient,) = torch.autograd.grad(difference.square().sum() / 2, x)
     lam, U = spectrum(covariance(x).detach())
-    push = torch.ones(12, 12) if isinstance(f, Linear) else -1 / torch.outer(lam + beta, lam + beta)
-    difference = U.T @ (f.matrix(covariance(x)) - f.matrix(target)).detach() @ U
-    by_hand = 2 / len(x) * (x - x.mean(0)).detach() @ U @ (push * difference) @ U.T
+    linear = isinstance(f, Linear)
+    push = torch.ones(12, 12) if linear else -1 / torch.outer(lam + beta, lam + beta)
+    by_ffc = U @ (push * (U.T @ difference.detach() @ U)) @ U.T
+    by_hand = 2 / len(x) * (x - x.mean(0)).detach() @ by_ffc
     error = float((gradient - by_hand).norm() / gradient.norm())
     assert error < 1e-10
     print(f"{type(f).__name__:7s} relative difference {error:.0e}")
-
-# %% [markdown]
-# ## What the images hold: radial power
-#
-# The power spectral density of an image tells how much of its variance lies at each frequency. Averaged over all
-# directions it is a curve,
-#
-# $$
-# P(r) = \frac{1}{|\{k : |k| = r\}| \sum w^2} \sum_{|k| = r} \bigl|\mathcal F\{w\,(I - \bar I)\}(k)\bigr|^2,
-# $$ (eq-radial)
-#
-# for an image $I$ with mean $\bar I$ and a Hann window $w$ against the jump at its borders. As the share of high
-# frequencies we take the power above ¼ cycles a pixel, each ring of frequencies counted by its circumference $r$:
-#
-# $$ H = \frac{\sum_{r > 1/4} r\,P(r)}{\sum_r r\,P(r)} . $$ (eq-high)
-#
-# One run shows little. The records below come from `benchmarks/filter_images.py`: three images a class, the same
-# starting images for every filter, repeated over seeds.
-
-# %% tags=["hide-input"]
-paths = sorted(published("studies", "filters").glob("*.json"))
-records = [json.loads(path.read_text()) for path in paths]
-names = list(records[0]["measured"])
-powers = {name: np.array([r["measured"][name]["power"] for r in records]) for name in names}
-frequency = np.arange(1, powers["real"].shape[1] + 1) / (2 * powers["real"].shape[1])
-first = records[0]
-Markdown(
-    f"n = {len(records)} seeds ({', '.join(str(r['seed']) for r in records)}), IPC {first['ipc']}, {first['steps']} "
-    f"steps a round, {first['provenance']['device']}, torch {first['provenance']['torch']}, "
-    f"teacher {first['teacher']['accuracy']:.1f} %."
-)
-
-# %% tags=["hide-input"]
-shown = ["real", "none", "linear", "Landweber", "ridge, β = 0.01"]
-traces = [
-    go.Scatter(
-        x=frequency.tolist(),
-        y=np.round(powers[name].mean(0) / powers["start"].mean(0), 3).tolist(),
-        name=name,
-        line={"color": plots.COLOURS[i], "dash": plots.DASHES[i], "width": 2.5},
-    )
-    for i, name in enumerate(shown)
-]
-top = {name: float((powers[name].mean(0) / powers["start"].mean(0))[-1]) for name in shown}
-plots.figure(
-    traces,
-    "Radial power relative to the starting images, against frequency. At the highest frequency: "
-    + ", ".join(f"{name} {value:.1f}" for name, value in top.items())
-    + ".",
-    xaxis={"title": "cycles a pixel"},
-    yaxis={"title": "power ÷ power of the start", "type": "log"},
-)
-
-# %% [markdown]
-# Pick a filter and another to hold it against: the ten images are those at the top of the page, the curves are the
-# means over all seeds, with a band of one standard deviation.
-
-# %%
-from unidd.book.widgets import ImageExplorer
-
-start = images.pop("start")
-ImageExplorer(
-    images,
-    start,
-    None,
-    powers={name: powers[name] for name in [*images, "start", "real"]},
-    names=data.class_names,
-    chosen="ridge, β = 0.01",
-    against="linear",
-)
 
 # %% [markdown]
 # ## Diversity
@@ -192,72 +402,27 @@ ImageExplorer(
 # \frac{z_i^\top z_j}{\lVert z_i\rVert\,\lVert z_j\rVert} .
 # $$ (eq-diversity)
 
-
 # %% tags=["hide-input"]
-def values(name, key):
-    return np.array([record["measured"][name][key] for record in records])
-
-
-def bars(key, title):
-    means, stds = zip(*((values(name, key).mean(), values(name, key).std(ddof=1)) for name in names), strict=True)
-    trace = go.Bar(
-        x=names,
-        y=np.round(means, 4).tolist(),
-        error_y={"array": np.round(stds, 4).tolist(), "thickness": 1.2},
-        marker={"color": plots.COLOURS[0]},
-    )
-    alt = f"{title}: " + ", ".join(f"{n} {m:.3f} ± {s:.3f}" for n, m, s in zip(names, means, stds, strict=True))
-    return plots.figure([trace], alt, yaxis={"title": title}, showlegend=False)
-
-
-bars("high", "share of power above ¼ cycles a pixel")
-
-# %% tags=["hide-input"]
-bars("pixels", "diversity of pixels")
-
-# %% tags=["hide-input"]
-bars("features", "diversity of the teacher's features")
-
-
-# %% [markdown]
-# ## In words, from the records
-#
-# Differences are paired by seed: both images of a pair started from the same photograph. A difference counts when it
-# is more than twice its standard error.
-
-
-# %% tags=["hide-input"]
-def compare(high, low, key, what):
-    gain = values(high, key) - values(low, key)
-    error = gain.std(ddof=1) / len(gain) ** 0.5
-    verdict = (
-        "no difference beyond the error" if abs(gain.mean()) <= 2 * error else "more" if gain.mean() > 0 else "less"
-    )
-    ratio = values(high, key).mean() / values(low, key).mean()
-    return (
-        f"- **{high}** against **{low}**, {what}: {verdict} ({gain.mean():+.3f} ± {error:.3f}, a factor {ratio:.2f})."
-    )
-
-
-keys = {"high": "high-frequency share", "pixels": "diversity of pixels", "features": "diversity of features"}
-pairs = [("ridge, β = 0.01", "linear"), ("Landweber", "linear"), ("ridge, β = 0.01", "none"), ("linear", "start")]
-Markdown("\n".join(compare(high, low, key, what) for high, low in pairs for key, what in keys.items()))
-
-# %% tags=["hide-input"]
-every = [name for name in names if name not in ("real", "start")]
-rise = {name: values(name, "high").mean() / values("start", "high").mean() for name in every}
-most, least = max(rise, key=rise.get), min(rise, key=rise.get)
-Markdown(
-    f"Distillation raises the share of high frequencies with {'every' if min(rise.values()) > 1 else 'almost every'} "
-    f"filter, from a factor {rise[least]:.2f} ({least}) to {rise[most]:.2f} ({most}) of the starting photographs'. "
-    f"Cross-entropy alone stands at {rise['none']:.2f}: high frequencies are what a classifier's gradient writes by "
-    "itself, and matching can hold them back as well as add them."
+against = {}
+for name in ("real", *order):
+    against[name] = {}
+    for key in ("pixels", "features"):
+        x = values(name, key)
+        against[name][f"of {key}"] = f"{x.mean():.3f} ± {x.std(ddof=1):.3f}"
+lost = []
+for key in ("pixels", "features"):
+    both = {name: values(name, key) for name in ("none", "start")}
+    lost.append(compare(both, "none", "start")[0])
+Captioned(
+    pd.DataFrame(against).T,
+    f"Diversity within classes, mean ± standard deviation, n = {n}. Cross-entropy "
+    f"alone leaves {lost[0]} of it than the start has in pixels, and {lost[1]} in "
+    "features.",
+    "tab-diversity",
 )
 
 # %% [markdown]
-# That a filter is high-pass on the spectrum of *features* does not make it write high frequencies into *pixels*: a
-# matched small eigenvalue is one that is kept **small**. What such images do to a student's accuracy is on the
-# [results](12_results) page.
+# What such images do to a student's accuracy is on the [results](12_results) page.
 #
 # ## Exercises
 #
@@ -265,7 +430,9 @@ Markdown(
 #    match then?
 # 2. For ridge, how much harder is the pair of smallest eigenvalues pushed than the pair of largest ones, if
 #    $\lambda_1 = 1$, $\lambda_d = 0$ and $\beta = 0.1$?
-# 3. Why must diversity be measured at IPC 2 or more, and why does the page pair differences by seed?
+# 3. Why must diversity be measured at IPC 2 or more, and why does the page pair differences by repetition?
+# 4. Two images: one of power 1 with a share of fine detail of 0.4, one of power 9 with 0.1. What do the two ways of
+#    counting say?
 #
 # ```{admonition} Solution 1
 # :class: dropdown
@@ -280,12 +447,15 @@ Markdown(
 #
 # ```{admonition} Solution 3
 # :class: dropdown
-# One image has no pair, so the sum in {eq}`eq-diversity` is empty. The starting photographs differ from seed to seed by
-# more than the filters do; a difference within a seed cancels what its start contributes.
+# One image has no pair, so the sum in {eq}`eq-diversity` is empty. The starting photographs and the teachers differ
+# from repetition to repetition by more than the filters do; a difference within one cancels what they contribute.
 # ```
 #
-# ## Code
+# ```{admonition} Solution 4
+# :class: dropdown
+# The mean of the shares is 0.25, the share of the pooled power $(0.4 \cdot 1 + 0.1 \cdot 9)/10 = 0.13$.
+# ```
 #
-# The spectra and the similarity are `unidd.core.spectra` (`radial_power`, `high_frequency_share`, `consistency`), the
-# filters `unidd.core.filters`, their use in a distillation `unidd.methods.cfm` (`CFM.layer_filter`) and
-# `unidd.core.matching`.
+# The code of this page: `unidd/core/spectra.py` (`radial_power`, `normalised_power`, `high_frequency_share`,
+# `consistency`), `unidd/core/filters.py`, `unidd/book/linear.py` (the digits), `unidd/methods/cfm.py`
+# (`CFM.layer_filter`). Its tests: `tests/core/test_theory_images.py`. Its records: `benchmarks/filter_images.py`.

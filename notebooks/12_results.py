@@ -9,8 +9,12 @@
 # %% [markdown]
 # # Results
 #
-# Every number on this page is read from a result record: the published ones in `results/`, which the package ships,
-# and those of your own machine in `_runs/`, which `make reproduce` fills. A suite that was not run shows no number.
+# A few images a class: is a network better taught by distilled ones, or by real ones that were drawn blindly? The
+# digits of the [first page](../book/index) are the easy case, a linear learner. This page has the hard one: `photos`
+# and a convolutional network, trained from scratch.
+#
+# Nothing is computed here. Every number is read from a result record, and there are two sorts: the *published* ones,
+# which came with the package, and those of *this machine*, which `make reproduce` has made before this page was built.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -18,78 +22,191 @@ import importlib.util
 if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
     raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
 
-# %%
+# %% tags=["hide-input"]
+import pandas as pd
+import torch
 from IPython.display import Markdown, display
 
 from unidd.bench import records, tables
 from unidd.book import plots
+from unidd.book.captions import Captioned
+from unidd.data.synthetic import SyntheticSet
 
+
+def listed(sentences):
+    display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
+
+
+def once(values):
+    return ", ".join(sorted(set(map(str, values))))
+
+
+# %%
 published = records.load_records(records.published())
-own = records.load_records(records.own())
-print(f"{len(published)} published records, {len(own)} of this machine")
+table = tables.table(published)
+n = min(table.n)
+
+# %% tags=["remove-input"]
+made = [record.provenance for record in published]
+taught = sorted(card["accuracy"] for record in published for card in record.teachers)
+whole = table[table.role == "ceiling"].iloc[0]
+Markdown(
+    f"The published ones: {len(published)} records of {n} repetitions each, made on "
+    f"{once(p['date'] for p in made)} on {once(p['device'] for p in made)} with torch "
+    f"{once(p['torch'] for p in made)}. Their teachers reach {taught[0]:.1f} to {taught[-1]:.1f} %; a student of all "
+    f"real images reaches {whole['mean']:.1f} ± {whole['std']:.1f} %, and guessing 10 %."
+)
 
 # %% [markdown]
-# ## On this machine
+# ## What was asked
 #
-# The embedded suite distills `photos`, patches of ten photographs, in a few minutes on two CPU cores. Each seed is a
-# whole repetition: other starting images, another distillation, another student.
+# - A **repetition** has everything its own: a teacher, starting images, a distillation, a student. All methods share
+#   the teachers and the starting images of a repetition, so that they are compared in pairs.
+# - What counts is the student's accuracy on the test images at its last epoch, under a {term}`label regime`: the class
+#   of an image (*hard*), or the teacher's answer to every augmented view of it (*online soft*).
+# - `random` is what is to be beaten: real images, drawn blindly. `classification` matches nothing, and shows what
+#   matching adds. LFM, HFM and CFM match the inputs of every convolution, centred (as
+#   {ref}`defined <def-correlations>`), through a low-pass, a high-pass and a falling ridge filter. At one image a class
+#   there is one round, and CFM is HFM.
+# - The {term}`budget` is small, a hundred steps a round on a narrow network, so that a laptop can repeat all of it. The
+#   numbers say how the methods compare *here*, and nothing about the published tables.
+#
+# A method is called better or worse only if there are at least five repetitions, and the 95 % interval of the paired
+# difference (Student's t) leaves out zero.
+#
+# ## Who beats random images
 
-# %%
-table = tables.table([record for record in own or published if record.suite == "embedded"])
-tables.pretty(table)
+# %% tags=["remove-input"]
+decided = table[table.ior_low.gt(0) | table.ior_high.lt(0)]
+better = decided[decided.ior > 0]
+Captioned(
+    tables.overview(table),
+    f"▲ marks a method that beats random real images, ▼ one that loses to them: {len(better)} and "
+    f"{len(decided) - len(better)} of {table.ior.count()} comparisons. Without a mark the two were not told apart. "
+    f"Test accuracy in %, mean ± standard deviation, n = {n}.",
+    "tab-results",
+)
 
 # %% [markdown]
-# Accuracy is that of the *last* epoch on the test images, mean ± standard deviation over n seeds. **HLR**, hard-label
-# recovery, is what is missing to training on all images with hard labels: lower is better. **IOR**, improvement over
-# random, is the gain over random real images under the same protocol, paired by seed: below 0, the method does worse
-# than choosing images blindly. In words, worked out from the numbers (the difference in brackets; error bars are one
-# standard deviation, and count as apart when they do not overlap):
+# The same in words, worked out from the records. In brackets: the paired difference in points, and its 95 % interval.
 
-# %%
-display(Markdown("\n".join(f"- {sentence}" for sentence in tables.verdicts(table))))
-sentences = tables.verdicts(table, "classification", "classification alone")
-display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
+# %% tags=["remove-input"]
+listed(tables.verdicts(table))
+Markdown(
+    f"These are {table.ior.count()} comparisons: where nothing differed at all, about one in twenty intervals would "
+    "leave out zero by chance."
+)
 
-# %%
-plots.accuracy(table, regime="hard")
+# %% tags=["hide-input"]
+Captioned(
+    plots.differences(table, "hard"),
+    "With hard labels: a dot is a repetition, the bar the 95 % interval of their mean. A bar that crosses the line "
+    "at zero decides nothing.",
+    "fig-gains-hard",
+)
 
-# %%
-plots.accuracy(table, regime="online-soft")
+# %% tags=["hide-input"]
+Captioned(
+    plots.differences(table, "online-soft"),
+    "The same with online soft labels, where a teacher is there to answer for every view of a random image too.",
+    "fig-gains-soft",
+)
+
+# %% [markdown]
+# ## What matching adds, and what loses
+#
+# Two more baselines take the filter apart. The first is the cross-entropy alone, `classification`: whoever is not
+# better than that has gained nothing by matching. The second is HFM: whether letting β fall from round to round, as CFM
+# does, is better than one fixed β, where there is more than one round.
+
+# %% tags=["remove-input"]
+listed(tables.verdicts(table, "classification", "the cross-entropy alone"))
+high = table[table.method.isin(["hfm", "cfm"]) & (table.ipc > 1)]
+listed(tables.verdicts(high, "hfm", "one fixed β, HFM,"))
+
+# %% tags=["remove-input"]
+losing = decided[decided.ior < 0].method.value_counts()
+lost = [f"`{method}` in {count} of {sum(table.method == method)}" for method, count in losing.items()]
+Markdown(
+    f"Random real images win over {', '.join(lost)} comparisons. A set can be worse than the images it started from: "
+    "the descent follows the teacher, and what pleases a trained network need not teach a new one."
+    if lost
+    else "No method loses to random real images in any comparison."
+)
 
 # %% [markdown]
 # ## What the images look like
 #
-# One image per class, a row for each method, from the last seed. `random` is where the others started.
+# One image a class, a row for each method, of the last repetition on this machine. `random` is where the others
+# started.
 
-# %%
-import torch
-
-from unidd.data.synthetic import SyntheticSet
-
-cards = sorted((records.own() / "embedded").glob("*-ipc1/card.json"))
+# %% tags=["remove-input"]
+home = records.own() / "embedded"
+cards = sorted(home.glob("*-ipc1/card.json"))
 sets = {card.parent.name.removesuffix("-ipc1"): SyntheticSet.load(card.parent) for card in cards}
 if sets:
-    rows = torch.arange(len(sets)).repeat_interleave(len(data_names := next(iter(sets.values())).class_names))
+    names = next(iter(sets.values())).class_names
+    rows = torch.arange(len(sets)).repeat_interleave(len(names))
     images = torch.cat([one.images for one in sets.values()])
-    classes = ", ".join(data_names)
-    display(plots.image_grid(images, rows, tuple(sets), alt=f"Images of {classes} by {', '.join(sets)}"))
+    alt = f"Images of {', '.join(names)} by {', '.join(sets)}"
+    seen = Captioned(
+        plots.image_grid(images, rows, tuple(sets), alt=alt),
+        f"Ten images each, of {', '.join(names)}. Compare a column with its place in the row of random images: what "
+        "the descent has changed is what a method writes.",
+        "fig-results-images",
+    )
 else:
-    display(Markdown("No images on this machine yet: run `make reproduce`."))
+    seen = Markdown("No images on this machine yet: run `make reproduce`.")
+seen
 
 # %% [markdown]
-# ## Published runs
+# ## On this machine
 #
-# The same table from the records kept with the project, every suite that was run so far.
+# `make reproduce` runs the same cells over three repetitions, in a few minutes. Another machine rounds otherwise, so
+# that even equal seeds train other teachers and end in other numbers: compare the spread, not the digit.
 
-# %%
-published_table = tables.table(published)
-tables.pretty(published_table)
+# %% tags=["remove-input"]
+own = records.load_records(records.own())
+mine = tables.table([record for record in own if record.suite == "embedded"])
+if len(mine):
+    columns = {f"published, n = {n}": table, f"this machine, n = {min(mine.n)}": mine}
+    accuracy = {name: tables.pretty(frame)["accuracy (%)"] for name, frame in columns.items()}
+    dates = once(record.provenance["date"] for record in own if record.suite == "embedded")
+    few = min(mine.n) < tables.ENOUGH
+    beside = Captioned(
+        pd.concat(accuracy, axis=1).dropna().droplevel("data"),
+        f"Test accuracy in %, the published records beside those made here on {dates}."
+        + (f" From here, n = {min(mine.n)}: no verdict." if few else ""),
+        "tab-beside",
+    )
+else:
+    beside = Markdown("No records of this machine yet: run `make reproduce`.")
+beside
 
-# %%
-display(Markdown("\n".join(f"- {sentence}" for sentence in tables.verdicts(published_table))))
+# %% tags=["remove-input"]
+for suite, rows in tables.table([r for r in own if r.suite != "embedded"]).groupby("suite"):
+    about = f"The suite {suite} on this machine, n = {min(rows.n)}."
+    display(Captioned(tables.pretty(rows), about, f"tab-own-{suite}"))
+    listed(tables.verdicts(rows))
 
 # %% [markdown]
-# ## Where and with what
+# ## All numbers
+#
+# {term}`HLR` is what is missing to training on all images with hard labels: lower is better. {term}`IOR` is the gain
+# over random real images, with its 95 % interval.
 
-# %%
-tables.runs([*own, *published])
+# %% tags=["remove-input"]
+Captioned(
+    tables.pretty(table).droplevel("data").drop(columns="n"),
+    f"Every published cell, n = {n}. Look along a line: a small HLR with an interval of the IOR above zero is what "
+    "distillation is for.",
+    "tab-results-all",
+)
+
+# %% tags=["remove-input"]
+Captioned(
+    tables.runs([*published, *own]),
+    "Where and with what: each repetition's teacher, seconds by the clock, device and versions. A line of a table here "
+    "is one file.",
+    "tab-runs",
+)

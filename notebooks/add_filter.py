@@ -9,8 +9,9 @@
 # %% [markdown]
 # # How to add a filter
 #
-# A filter is a function $f(\lambda)$ of the eigenvalues of the {term}`FFC`. From that function alone follow the matrix
-# $f(\Psi)$, its product with a signal, and the derivative of both: nothing else has to be written.
+# A filter is a function $f(\lambda)$ of the eigenvalues of the {term}`FFC`, centred or not: it does not ask. From that
+# function alone follow the matrix $f(\Psi)$, its product with a signal, and the derivative of both: nothing else has
+# to be written.
 #
 # ## From a response
 
@@ -20,33 +21,117 @@ import importlib.util
 if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
     raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
 
-# %%
+# %% tags=["hide-input"]
+import math
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
 import torch
 
+import unidd
+from unidd.book import plots
+from unidd.book.captions import Captioned
+from unidd.book.palette import look
 from unidd.core.filters import Custom, Filter, Linear, Ridge
+from unidd.engine.run import Run
+from unidd.methods.cfm import HFM
 
+# %%
 heat = Custom(lambda eigenvalues: torch.exp(-eigenvalues / 0.1))
 lam = torch.tensor([0.0, 0.05, 0.1, 1.0])
 heat.response(lam)
 
 # %% [markdown]
-# The response is made of torch's operations, so its derivative is known. That of the matrix has the divided differences
+# ## Its derivative
 #
-# $$ f[\lambda_i, \lambda_j] = \frac{f(\lambda_i) - f(\lambda_j)}{\lambda_i - \lambda_j}, \qquad
-#    f[\lambda_i, \lambda_i] = f'(\lambda_i), $$
+# Images descend through $f(\Psi_s)$, so its derivative in $\Psi_s$ is wanted. The response is made of torch's
+# operations, so $f'$ is known. But a matrix has eigen*vectors* too, and they turn.
 #
-# in the basis of eigenvectors. Where two eigenvalues are nearly the same their difference is mostly rounding; there the
-# mean of $f'$ between them is taken, which has none. Here all eigenvalues are one, and the derivative is right:
+# Look in the basis in which $\Psi$ is diagonal, and add a small $\varepsilon$ at the places $(i, j)$ and $(j, i)$. To
+# first order no eigenvalue moves; the eigenvectors $i$ and $j$ turn towards each other by an angle
+# $\varepsilon / (\lambda_i - \lambda_j)$. So $f(\Psi)$, which has $f(\lambda_i)$ along one and $f(\lambda_j)$ along the
+# other, gets at the place $(i, j)$ the angle times $f(\lambda_i) - f(\lambda_j)$. The derivative there is the
+# *divided difference*
+#
+# $$
+# \begin{gathered}
+# f[\lambda_i, \lambda_j] = \frac{f(\lambda_i) - f(\lambda_j)}{\lambda_i - \lambda_j}, \\
+# f[\lambda_i, \lambda_i] = f'(\lambda_i) :
+# \end{gathered}
+# $$
+#
+# the slope of a chord of $f$, and of the tangent where the two eigenvalues meet.
 
-# %%
-psi = torch.eye(3).double().requires_grad_()
-direction = torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).double()
-(gradient,) = torch.autograd.grad((heat.matrix(psi) * direction).sum(), psi)
-slope = -torch.exp(torch.tensor(-10.0)).double() / 0.1  # f'(1)
-assert torch.allclose(gradient, slope * (direction + direction.T) / 2)
-gradient
+# %% tags=["hide-input"]
+at, others = 0.05, (0.3, 0.15)
+
+
+def value(x):
+    return math.exp(-x / 0.1)
+
+
+def slope(x, y):
+    """f[x, y] of the heat filter."""
+    return -value(x) / 0.1 if x == y else (value(x) - value(y)) / (x - y)
+
+
+grid = torch.linspace(0, 0.4, 81)
+curve = go.Scatter(x=grid.tolist(), y=heat.response(grid).tolist(), name="f(λ)")
+curve.update(mode="lines", line={"color": look("ridge").colour, "width": 3})
+traces, looks = [curve], ("linear", "landweber", "residual")
+for other, name in zip((*others, at), looks, strict=True):
+    ends = (at, other) if other != at else (0, 0.13)
+    seen, rise = look(name), slope(at, other)
+    chord = go.Scatter(x=list(ends), y=[value(at) + rise * (x - at) for x in ends])
+    drawn = "tangent" if other == at else f"chord to {other}"
+    chord.name = f"{drawn}, slope −{-rise:.1f}"
+    chord.line = {"color": seen.colour, "dash": seen.dash, "width": 2.5}
+    chord.marker = {"color": seen.colour, "symbol": seen.symbol, "size": 8}
+    traces.append(chord.update(mode="lines" if other == at else "lines+markers"))
+figure = plots.figure(
+    traces,
+    f"The heat filter, its chords from λ = {at} to {others[0]} and to {others[1]}, and "
+    f"its tangent at {at}, each with its slope.",
+    xaxis={"title": "λ"},
+    yaxis={"title": "f(λ)", "rangemode": "tozero"},
+)
+Captioned(
+    figure,
+    f"As λ_j moves from {others[0]} to λ_i = {at}, the chord becomes the tangent: the "
+    f"divided difference goes from −{-slope(at, others[0]):.1f} over "
+    f"−{-slope(at, others[1]):.1f} to f′ = −{-slope(at, at):.1f}.",
+    "fig-add-filter-chords",
+)
 
 # %% [markdown]
+# From scratch: $e^{-\Psi/\tau}$ is a matrix exponential, which needs no eigenvectors. Push a diagonal $\Psi$ at
+# $(i, j)$, and see what the entry does.
+
+# %%
+psi = torch.diag(torch.tensor([0.05, 0.05, 0.15, 0.3]).double())
+before, epsilon = torch.linalg.matrix_exp(-psi / 0.1), 1e-6
+for j in (3, 2, 1):  # λ_j = 0.3, 0.15, 0.05 beside λ_0 = 0.05
+    pushed = psi.clone()
+    pushed[0, j] = pushed[j, 0] = epsilon
+    change = torch.linalg.matrix_exp(-pushed / 0.1) - before
+    print(f"λ_j = {float(psi[j, j]):.2f}: {float(change[0, j]) / epsilon:.4f}")
+
+# %% [markdown]
+# These are the slopes of the figure. The package does the same in the basis of eigenvectors, for any response. Where
+# two eigenvalues are nearly the same their difference is mostly rounding; there the mean of $f'$ between them is taken,
+# which has none. Here the eigenvalues are 0.05 twice, and the derivative is right:
+
+# %%
+tracked = psi.clone().requires_grad_()
+(gradient,) = torch.autograd.grad(heat.matrix(tracked)[0, 1:].sum(), tracked)
+for j in (3, 2, 1):
+    found, wanted = 2 * float(gradient[0, j]), slope(0.05, float(psi[j, j]))
+    assert math.isclose(found, wanted, rel_tol=1e-6)
+    print(f"λ_j = {float(psi[j, j]):.2f}: {found:.4f}")
+
+# %% [markdown]
+# (Doubled, since a push at $(i, j)$ is one at $(j, i)$ as well.)
+#
 # ## From other filters
 #
 # `f * g` is one filter after another, `c * f` the same with another scale.
@@ -62,17 +147,14 @@ band.response(lam), (0.1 * Ridge(0.1)).response(lam)
 # eigendecomposition: `apply` for a solve or a recurrence, `distances` for a derivative in closed form, as ridge has.
 # Each has a general default, and the engine asks for no more.
 
+
 # %%
-import math
-from dataclasses import dataclass
-
-
 @dataclass(frozen=True)
 class Heat(Filter):
     """f(λ) = exp(−λ/τ): what a time 1/τ of diffusion leaves.
 
     Args:
-        scale: τ > 0, in the units of λ.
+        tau: τ > 0, in the units of λ.
     """
 
     tau: float
@@ -92,12 +174,8 @@ assert torch.equal(Heat(0.1).response(lam), heat.response(lam))
 #
 # A method says which filter a layer gets in a round. To try another one, change that alone:
 
+
 # %%
-import unidd
-from unidd.engine.run import Run
-from unidd.methods.cfm import HFM
-
-
 @dataclass(frozen=True)
 class Diffusing(HFM):
     """Matching through the heat filter, τ the mean eigenvalue of the layer."""
@@ -107,7 +185,8 @@ class Diffusing(HFM):
 
 
 data = unidd.load("digits")
-made = Diffusing(steps=50).distill(data, unidd.teach(data, progress=False), Run(ipc=1))
+teacher = unidd.teach(data, progress=False)
+made = Diffusing(steps=50).distill(data, teacher, Run(ipc=1))
 {name: round(value, 2) for name, value in made.history[0].items()}
 
 # %% [markdown]

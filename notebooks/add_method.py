@@ -52,7 +52,7 @@ import importlib.util
 if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
     raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
 
-# %%
+# %% tags=["hide-input"]
 import sys
 from pathlib import Path
 
@@ -61,8 +61,11 @@ import unidd
 # A module in the working folder is found without this.
 example = Path(unidd.__file__).parents[1] / "book" / "examples" / "mean_matching.py"
 if not (example.exists() or Path(example.name).exists()):
-    raise FileNotFoundError(f"save the file above as {example.name} beside this notebook, or clone the project")
+    advice = "beside this notebook, or clone the project"
+    raise FileNotFoundError(f"save the file above as {example.name} {advice}")
 sys.path.append(str(example.parent))
+
+# %%
 data = unidd.load("digits")
 made = unidd.distill(data, "mean_matching", ipc=1, steps=100, progress=False)
 print(made.config)
@@ -83,7 +86,8 @@ print([f"{entry['distance']:.2f}" for entry in made.history])
 # %%
 cell = unidd.Cell.of(method="mean_matching", dataset="digits", ipc=1, seeds=[0, 1])
 record = unidd.run(cell)
-{regime: [round(value, 1) for value in values] for regime, values in record.accuracy.items()}
+accuracies = record.accuracy.items()
+{regime: [round(value, 1) for value in values] for regime, values in accuracies}
 
 # %% [markdown]
 # ## A method that only chooses

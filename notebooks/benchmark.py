@@ -9,14 +9,14 @@
 # %% [markdown]
 # # One cell of the table
 #
-# This notebook is what the batch runs: one method at one number of images per class (IPC), repeated over seeds.
-# Each seed is a whole repetition, with other starting images, another distillation and another student, because
-# the choice of the starting images alone can move the accuracy by more than the method does.
+# This notebook is what the batch runs: one method at one number of images per class (IPC), over several seeds. Each
+# seed is a whole **repetition**: another teacher, other starting images, another distillation, another student. Nothing
+# is shared, because each of the four can move the accuracy by more than the method does.
 #
-# Run it yourself with other parameters:
+# Here it runs one repetition, to be quick. Run it yourself with other parameters:
 #
 # ```bash
-# papermill notebooks/benchmark.ipynb out.ipynb -p method lfm -p ipc 10 -p budget embedded
+# papermill notebooks/benchmark.ipynb out.ipynb -p method lfm -p ipc 10 -y "seeds: [0, 1, 2, 3, 4]"
 # ```
 #
 # A parameter that does not exist is an error, and so is a value that does not.
@@ -29,12 +29,18 @@ if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
 
 # %% tags=["parameters"]
 dataset = "photos"  # a name, or a folder with train/<class>/ and test/<class>/
+size = None  # side of the images of a folder in pixels; None: as they are
+channels = None  # 1 (grey) or 3 (colour); None: as they are
+hold_out = 0.0  # part of a folder without a test split to test on, such as 0.1
+classes = []  # names or numbers of those to take; empty: all
+small = "refuse"  # or "cap": a class with fewer than ipc images gives all it has
 model = "convnet"  # architecture of teacher and students
-method = "cfm"  # a name that `unidd methods` lists, or the dotted path of a module of yours
+method = "cfm"  # a name that `unidd methods` lists, or a module of yours
 ipc = 1  # images per class; None for a method that takes all images
-seeds = [0, 1]
-budget = "smoke"  # smoke, embedded, paper or large
+seeds = [0]  # a repetition each
+budget = "embedded"  # smoke, embedded, paper or large
 suite = "local"
+regimes = ["hard", "online-soft"]  # and fixed-soft
 settings = {}  # hyper-parameters of the method, such as {"beta": 0.5}
 out = ""  # file for the record; nothing is written if empty
 
@@ -47,29 +53,42 @@ cell
 # %% [markdown]
 # ## Distill, train students, test
 #
-# The teacher is trained once for a data set and budget, and found again by the hash of both. Students see hard labels,
-# or the teacher's soft labels on every augmented image (online soft). What counts is the accuracy at the *last* epoch:
-# the test images choose nothing.
+# A teacher is trained once for a data set, a budget and a seed, and found again by the hash of the three; so the cells
+# of a suite compare methods under the same teachers. Students see hard labels, or the teacher's soft labels: one stored
+# with each image (fixed soft), or of every augmented view (online soft). What counts is the accuracy at the *last*
+# epoch: the test images choose nothing.
 
-# %%
+# %% tags=["hide-input"]
 import tempfile
 from pathlib import Path
-from statistics import mean
 
+from unidd.bench import tables
 from unidd.bench.cell import run
 from unidd.bench.machine import keep_memory
 from unidd.bench.records import save_record
+from unidd.book import plots
+from unidd.book.captions import Captioned
 from unidd.files import check_writable
 
+# %%
 keep_memory()
 if out:
     check_writable(Path(out).parent)
 with tempfile.TemporaryDirectory() as scratch:
-    sets = Path(out).with_suffix("") if out and cell.method.has_ipc else Path(scratch)
+    kept = out and cell.method.has_ipc
+    sets = Path(out).with_suffix("") if kept else Path(scratch)
     record = run(cell, sets=sets)
     shown = SyntheticSet.load(sets)
-print(f"teacher: {record.teacher['accuracy']:.1f} % of the test images")
-{regime: f"{mean(values):.1f} % over {len(values)} seeds" for regime, values in record.accuracy.items()}
+
+# %% tags=["hide-input"]
+n, chance = len(record.seeds), 100 / len(shown.class_names)
+verdict = "" if n >= tables.ENOUGH else f" n = {n}: no verdict."
+Captioned(
+    tables.pretty(tables.table([record]))[["n", "accuracy (%)"]],
+    f"What the students of {record.method} reach on the test images of {dataset}, "
+    f"where guessing reaches {chance:.0f} %.{verdict}",
+    "tab-cell",
+)
 
 # %% [markdown]
 # ## The images
@@ -77,17 +96,20 @@ print(f"teacher: {record.teacher['accuracy']:.1f} % of the test images")
 # Those of the last seed, up to ten of each class.
 
 # %%
-from unidd.book import plots
-
 first = shown.labels.argsort(stable=True)[:100]
-plots.image_grid(shown.images[first], shown.labels[first], shown.class_names)
+Captioned(
+    plots.image_grid(shown.images[first], shown.labels[first], shown.class_names),
+    f"What the students saw of {dataset}: {len(shown)} images by {record.method}.",
+    "fig-cell-images",
+)
 
 # %% [markdown]
 # ## The record
 #
-# Numbers in this book come from records such as this one, and from nowhere else.
+# Numbers in this book come from records such as this one, and from nowhere else. It names each repetition's teacher, by
+# the hash of its weights, and where all of it was computed.
 
 # %%
 if out:
     save_record(record, out)
-record.provenance
+{"teachers": record.teachers, **record.provenance}

@@ -125,6 +125,19 @@ def test_the_same_command_gives_the_same_images_and_another_seed_others(unidd, h
     assert not torch.equal(a, c)
 
 
+@pytest.mark.slow
+def test_a_seed_is_a_repetition_with_a_teacher_of_its_own(unidd, digits):
+    assert unidd(*SMOKE, "--out", "other", "--seed", "5")[0] == 0
+    cards = [SyntheticSet.load(folder).teacher for folder in (digits, "other")]
+    assert [card["seed"] for card in cards] == [0, 5]
+    assert cards[0]["hash"] != cards[1]["hash"]
+    code, _, err = unidd("evaluate", "other", "--labels", "online-soft", "--seeds", "0", "--no-baseline")
+    assert (code, err) == (0, ""), "labelled by the teacher it was distilled with"
+    code, out, _ = unidd("teach", "--dataset", "digits", "--budget", "smoke", "--seed", "5")
+    assert code == 0
+    assert cards[1]["hash"][:16] in out
+
+
 def test_options_reach_the_engine(unidd, here):
     changes = {"beta": 0.5, "signal": "class", "steps": 1, "lr": 0.1, "filter": "landweber", "schedule": "log"}
     given = [str(part) for name, value in changes.items() for part in (f"--{name}", value)]

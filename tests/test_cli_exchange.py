@@ -274,7 +274,7 @@ REFUSED = {
         "x.npz is no file of tensors, or is damaged",
     ),
     "half a picture": (lambda: (exported("imagefolder"), truncated(SOME)), IMPORT, "00000.png cannot be read"),
-    "an empty picture": (lambda: (exported("imagefolder"), truncated(SOME, 0)), IMPORT, "00000.png cannot be read"),
+    "an empty picture": (lambda: (exported("imagefolder"), truncated(SOME, 0)), IMPORT, "00000.png: the file is empty"),
     "half the tensors": (
         lambda: (spoilt(), truncated("x/images.safetensors")),
         EXPORT,
@@ -306,7 +306,7 @@ REFUSED = {
     ),
     "folders of others": (lambda: (picture("x/cat/a.png"), picture("x/dog/a.png")), IMPORT, "say the order"),
     "two sizes": (lambda: (picture("x/0/a.png"), picture("x/1/a.png", 9)), IMPORT, "images differ in size"),
-    "16 bits": (lambda: picture("x/0/a.png", mode="I;16"), IMPORT, "more than 8 bits a pixel"),
+    "32 bits": (lambda: picture("x/0/a.tif", mode="F"), IMPORT, "32 bits, which have no agreed range"),
     # options that do not fit
     "a rate of 0": (mtt, (*IMPORT, "--rate", "0", "--space", "normalised"), "learning rate must be a number above 0"),
     "another rate": (

@@ -101,8 +101,9 @@ def test_cut_off_it_goes_on_from_the_same_start_alone(unidd, real, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_plan_takes_a_start(unidd, real):
+def test_a_plan_takes_a_start_and_loads_the_images_once(unidd, real, monkeypatch):
     real.save("start")
+    monkeypatch.delattr(cli.Source, "load")  # a process of its own measures, and loads them
     code, out, err = unidd("plan", *DISTILL[1:], "--ipc", 2, "--start", "start")
     assert code == 0
     assert "starting from 20 of the 30 images" in err

@@ -76,7 +76,7 @@ def test_a_teacher_comes_in_distills_and_labels(unidd, file, trained, tmp_path):
     assert "note" not in err
     expected = evaluate(made, load("digits"), regimes=["online-soft"], seeds=[0], budget="smoke", progress=False)
     assert f"cfm, online-soft labels: {expected['online-soft'][0]:.1f} %" in out
-    assert json.loads(Path("record.json").read_text())["teacher"]["hash"] == weights_hash(trained)
+    assert json.loads(Path("record.json").read_text())["teachers"][0]["hash"] == weights_hash(trained)
 
 
 def test_a_teacher_that_moved_is_asked_for(unidd, file):
@@ -149,7 +149,7 @@ def test_a_cell_is_run_with_a_teacher_of_ones_own(trained):
     brought = Teacher.of(trained, load("digits"), normalisation=CONSTANTS)
     cell = Cell.of(dataset="digits", budget="smoke", seeds=[0])
     record = run_cell(cell, teacher=brought)
-    assert record.teacher["hash"] == weights_hash(trained)
+    assert [card["hash"] for card in record.teachers] == [weights_hash(trained)]
     assert set(record.accuracy) == {"hard", "online-soft"}
 
 

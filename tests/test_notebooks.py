@@ -18,12 +18,27 @@ from jupytext.sync_contentsmanager import build_sync_jupytext_contents_manager_c
 from nbclient import NotebookClient
 from packaging.requirements import Requirement
 
+from unidd.book import plots
+from unidd.book.sphinx import PLOTLY, WIDGET
+from unidd.book.widgets import EXPLORER, FilterExplorer
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 sys.path.insert(0, str(ROOT / "workflow"))
+import execute_notebooks  # noqa: E402
 import first_cell  # noqa: E402
 
+# For processes of tests, as sitecustomize.py: any machine but this one is out of reach.
+ALONE = """
+import socket
+_connect = socket.socket.connect
+def connect(self, address):
+    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1"):
+        raise OSError("no network here")
+    return _connect(self, address)
+socket.socket.connect = connect
+"""
 URL = "https://example.org/a/project.git"
 
 
@@ -91,15 +106,6 @@ def test_no_chapter_looks_for_files_around_the_working_folder(path):
     assert [found for source in code(path) for found in re.findall(f".*(?:{around}).*", source)] == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["12_results", "add_filter", "add_method"])
-def test_a_chapter_runs_in_an_empty_folder(name, tmp_path):
-    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, store_widget_state=False, resources=resources).execute()
-    assert list(tmp_path.iterdir()) == [], "and leaves it empty"
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """A wheel of the tree as it is, built in a copy."""
@@ -107,7 +113,7 @@ def wheel(tmp_path_factory):
     listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True)
     for name in listed.splitlines():
         source, target = ROOT / name, folder / "tree" / name
-        if name.startswith(("unidd", "results")) or name in ("pyproject.toml", "README.md", "LICENSE"):
+        if source.is_symlink() or source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(source.readlink()) if source.is_symlink() else target.write_bytes(source.read_bytes())
     build = "from setuptools.build_meta import build_wheel; print(build_wheel('..'))"
@@ -116,20 +122,32 @@ def wheel(tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The environment of processes that find the package where the wheel was unpacked, and reach no other machine."""
+    site = tmp_path_factory.mktemp("site")
+    zipfile.ZipFile(wheel).extractall(site)
+    (site / "sitecustomize.py").write_text(ALONE)
+    # Teachers are those that `make` keeps: one that is there already is not trained again.
+    return os.environ | {"PYTHONPATH": str(site), "UNIDD_CACHE": str(ROOT / "_cache"), "TQDM_DISABLE": "1"}
+
+
 @pytest.mark.slow
-def test_a_wheel_has_the_records_the_explorers_and_no_more_than_the_package(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
+def test_a_wheel_has_the_records_the_explorers_the_book_and_no_more_than_the_package(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
     records = {str(path.relative_to(ROOT)) for path in (ROOT / "results").rglob("*.json")}
     assert records
-    assert {f"unidd/{name}" for name in records} <= set(names)
+    assert {f"unidd/{name}" for name in records} <= names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "unidd").rglob("*") if path.suffix in (".py", ".js")}
-    assert modules <= set(names)
+    assert modules <= names
+    pages = [*(ROOT / "notebooks").iterdir(), *(ROOT / "book").rglob("*.*"), ROOT / "_config.yml", ROOT / "_toc.yml"]
+    wanted = {str(path.relative_to(ROOT)) for path in pages if path.suffix in (".py", ".ipynb", ".md", ".yml", ".css")}
+    assert {f"unidd/book/source/{name}" for name in wanted} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"unidd"}
 
 
 @pytest.mark.slow
-def test_an_installed_package_finds_its_records_from_any_folder(wheel, tmp_path):
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+def test_an_installed_package_finds_its_records_from_any_folder(installed, tmp_path):
     ask = """
         import json
         from unidd.bench import records
@@ -137,13 +155,63 @@ def test_an_installed_package_finds_its_records_from_any_folder(wheel, tmp_path)
         studies = sorted(path.name for path in records.published("studies").iterdir())
         print(json.dumps([len(found), studies, str(records.own())]))
     """
-    (tmp_path / "work").mkdir()
     command = [sys.executable, "-c", "\n".join(line.strip() for line in ask.splitlines())]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-    answer = subprocess.check_output(command, cwd=tmp_path / "work", env=environment, text=True)
+    answer = subprocess.check_output(command, cwd=tmp_path, env=installed, text=True)
     expected = sorted(path.name for path in (ROOT / "results" / "studies").iterdir())
     found = len(list((ROOT / "results").glob("*/*.json")))
-    assert json.loads(answer) == [found, expected, str(tmp_path / "work" / "_runs")]
+    assert json.loads(answer) == [found, expected, str(tmp_path / "_runs")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_chapter_runs_where_only_the_wheel_is(path, installed, tmp_path):
+    """In an empty folder, with no network; what it leaves there is nobody's."""
+    notebook = nbformat.read(path, as_version=4)
+    site = installed["PYTHONPATH"]
+    check = f"import unidd; assert unidd.__file__.startswith({site!r})"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(check))
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=600, store_widget_state=False, resources=resources).execute(env=installed)
+
+
+@pytest.mark.slow
+def test_where_only_the_wheel_is_no_other_machine_is_reached(installed):
+    """The test above would fail if a chapter asked one."""
+    ask = "import urllib.request; urllib.request.urlopen('http://192.0.2.1', timeout=1)"
+    done = subprocess.run([sys.executable, "-c", ask], env=installed, capture_output=True, text=True)
+    assert "no network here" in done.stderr
+
+
+# ---- stored outputs
+
+
+def test_a_figure_and_an_explorer_are_stored_with_a_still_picture():
+    chart = json.loads(plots.figure([{"y": [1, 2]}], "A line").to_json())
+    explorer = FilterExplorer({"a layer": [1.0, 0.1]}).state()
+    output = nbformat.v4.new_output("display_data", {PLOTLY: chart, EXPLORER: explorer, WIDGET: {}})
+    execute_notebooks.settle(output)
+    assert output.data[execute_notebooks.STILL].lstrip().startswith("<")
+    assert "</svg>" in output.data[execute_notebooks.STILL]
+    assert WIDGET not in output.data, "its model ended with the kernel"
+    nbformat.validate(output, ref="output", version=4)
+
+
+def test_a_picture_stays_in_a_stored_notebook():
+    output = nbformat.v4.new_output("display_data", {"image/png": "aGk=", "text/plain": "a picture"})
+    execute_notebooks.settle(output)
+    assert output.data == {"image/png": "aGk=", "text/plain": "a picture"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_stored_notebook_was_run_and_shows_its_pictures(path):
+    """`make notebooks` runs it: on GitHub, and before its first run in Jupyter, a reader sees what it shows."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code" and cell.source:
+            assert cell.execution_count, f"not run since it was edited: {cell.source.splitlines()[0]}"
+            for output in cell.outputs:
+                if {PLOTLY, EXPLORER} & set(output.get("data", {})):
+                    assert execute_notebooks.STILL in output.data
+    assert path.stat().st_size < 2_000_000
 
 
 # ---- Jupyter

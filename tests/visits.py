@@ -1,5 +1,6 @@
 """The built book in a browser: where it is, a server for it, and a page as a reader loads it."""
 
+import base64
 import contextlib
 import functools
 import http.client
@@ -16,6 +17,8 @@ from websocket import create_connection
 ROOT = Path(__file__).resolve().parents[1]
 # Where the built book is; the environment variable serves to test another build.
 BOOK = Path(os.environ.get("UNIDD_BOOK") or ROOT / "_build" / "html").resolve()
+
+PAPER = 717  # pixels of a page between the browser's margins on A4
 
 
 def pages() -> list[str]:
@@ -185,11 +188,29 @@ class Visit(Tab):
         """Return what stands in the place of each figure, explorer and formula that is not drawn."""
         return self.driver.execute_script(_UNDRAWN)
 
-    def weight(self) -> int:
-        """Bytes of the page itself and of what it loads from outside the shared `_static`."""
-        own = {url.split("?")[0].split("#")[0] for url in self.requests if "/_static/" not in url}
-        own = {url for url in own if not url.endswith(("searchindex.js", "favicon.ico"))}
-        return sum((BOOK / url.removeprefix(self.site + "/")).stat().st_size for url in own)
+    def weight(self) -> tuple[int, int]:
+        """Bytes of the page and of all that it loads, and of these what lies outside the shared `_static`."""
+        names = {url.split("?")[0].split("#")[0].removeprefix(f"{self.site}/") for url in self.requests}
+        sizes = {name: (BOOK / name).stat().st_size for name in names if (BOOK / name).is_file()}
+        shared = sum(size for name, size in sizes.items() if name.startswith("_static/") or name == "searchindex.js")
+        return sum(sizes.values()), sum(sizes.values()) - shared
+
+    def shift(self) -> float:
+        """By how much what was in sight moved while the page was loading, as browsers count it; 0.1 is bad."""
+        return self.driver.execute_async_script(_SHIFT)
+
+    def cut(self) -> list[str]:
+        """Return what reaches beyond the sides of the page, and what hides a part of itself without a way to scroll."""
+        return self.driver.execute_script(_CUT)
+
+    def on_paper(self) -> bytes:
+        """Turn the page to what a printer would get, on a sheet of A4, and return that as PDF."""
+        media = [{"name": "prefers-color-scheme", "value": "light"}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": media})
+        sheet = {"width": PAPER, "height": 1046, "deviceScaleFactor": 1, "mobile": True}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", sheet)
+        printed = self.driver.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})
+        return base64.b64decode(printed["data"])
 
 
 _SETTLED = """
@@ -208,7 +229,30 @@ const ready = async () => {
 ready().then(() => done());
 """
 _UNDRAWN = """
-const places = { ".unidd-plotly": ".main-svg", ".unidd-explorer-host": ".ux", ".bd-article .math": "mjx-container" };
+const places = { ".unidd-plotly": ".unidd-still path", ".unidd-explorer-host": ".ux",
+  ".bd-article .math": "mjx-container" };
 return Object.entries(places).flatMap(([place, drawing]) => [...document.querySelectorAll(place)]
   .filter((e) => !e.querySelector(drawing)).map((e) => e.outerHTML.slice(0, 200)));
+"""
+_SHIFT = """
+const done = arguments[0];
+let moved = 0;
+new PerformanceObserver((list) => { for (const entry of list.getEntries()) moved += entry.value; })
+  .observe({ type: "layout-shift", buffered: true });
+requestAnimationFrame(() => setTimeout(() => done(moved)));
+"""
+_CUT = """
+const page = document.documentElement;
+const paper = matchMedia("print").matches;
+const within = (e) => e.parentElement.closest("svg, .ux-hidden, .visually-hidden, .copybtn")
+  || (e.parentElement.closest("mjx-container") && !e.matches("mjx-math"));
+const scrolls = (e) => !paper && ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
+const inside = (e) => e && (scrolls(e) || inside(e.parentElement));
+return [...document.querySelectorAll(".bd-article *")].filter((e) => {
+  const box = e.getBoundingClientRect();
+  if (!box.width || !box.height || within(e) || (e.offsetWidth ?? 2) <= 1) return false;
+  const hides = !["visible", "clip"].includes(getComputedStyle(e).overflowX) && !scrolls(e) && e.clientWidth
+    && e.scrollWidth > e.clientWidth + 1 && !e.matches("select, input, .math, mjx-container");
+  return hides || ((box.right > page.clientWidth + 1 || box.left < -1) && !inside(e.parentElement));
+}).map((e) => e.outerHTML.slice(0, 160));
 """

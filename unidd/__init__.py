@@ -5,6 +5,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
 
     files                 files that are whole or not there, and hashes
     bars                  progress bars, and when they are silent
+    memory                give back memory that is kept and free
     core                  the theory; needs torch alone
         ridge             distances of ridge-filtered layers and their derivatives, in closed form
         filters           f(λ) on the spectrum of the FFC: all-pass, linear, ridge, residual, Landweber, your own
@@ -66,14 +67,24 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         linear            ten digits distilled for a linear learner, in PyTorch
         palette           one look for each filter and each method
         captions          a caption for anything a notebook shows
+        svg               charts as SVG, which need no script
+        named             numbers with a name, and those that disagree
+        chain             pictures in a row, each worked out from the one before
         plots             figures
+        chapter           what the chapters on methods share: rows of digits, a check, lines
         bundle            the explorers' ES modules joined to one
         widgets           explorers
         stills            still pictures of figures and explorers
-        svg               charts as SVG, which need no script
         report            the page of an audit, one file
         equations         the table equation → code → test
+        formulas          room for formulas before they are typeset
+        assets            files beside the pages: scripts, icons, the front door
+        numbering         numbered figures and tables
+        head              what a page says of itself, and how long its code runs
+        reference         the pages of the package, from docstrings, and the code of each chapter
+        address           links to where the project is published
         sphinx            how figures and explorers reach a page
+        __main__          `python -m unidd.book`, which serves the book
     cli                   the command `unidd`
 
 One vocabulary, in code, book and tests:

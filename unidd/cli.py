@@ -32,6 +32,7 @@ from .bench.cell import (
     kept_teacher,
     set_record,
     teacher_of,
+    teacher_seed,
 )
 from .bench.cell import teach as bench_teach
 from .bench.machine import keep_memory
@@ -39,7 +40,6 @@ from .bench.planning import plan
 from .bench.records import save_record
 from .data.datasets import NAMES, ImageData, Small, load
 from .data.exchange import from_files, read_set, to_ddranking, to_huggingface, to_imagefolder, to_vico
-from .data.exchange_names import same
 from .data.remarks import say_plainly
 from .data.sources import Source
 from .data.synthetic import SyntheticSet, made_from
@@ -66,7 +66,7 @@ class Task(Source):
 
     Args:
         ipc: images per class.
-        seed: of the starting images and the augmentation.
+        seed: of the teacher, the starting images and the augmentation.
         start: a set to start from in place of random real images, as distill, import or export left it; ipc is then
             that of the set, or smaller: its first images of each class.
         model: architecture of the teacher: convnet, resnet18, or a torchvision model.
@@ -145,14 +145,16 @@ def _start(task: Task, data: ImageData) -> SyntheticSet | None:
     if task.start is None:
         return None
     whole = read_set(task.start)
-    names, those = ({same(name) for name in of.class_names} for of in (whole, data))
-    start = whole.only(data.class_names) if names > those else whole
-    start = start.first(task.ipc) if start.ipc > task.ipc else start
-    if len(start) < len(whole):
-        print(f"starting from {len(start)} of the {len(whole)} images of {task.start}", file=sys.stderr)
-    if start.soft is not None:
-        print(f"note: the soft labels of {task.start} are not taken over", file=sys.stderr)
+    start = whole.part_for(data, task.ipc)
+    _say_start(task, whole, len(start))
     return start
+
+
+def _say_start(task: Task, whole: SyntheticSet, images: int) -> None:
+    if images < len(whole):
+        print(f"starting from {images} of the {len(whole)} images of {task.start}", file=sys.stderr)
+    if whole.soft is not None:
+        print(f"note: the soft labels of {task.start} are not taken over", file=sys.stderr)
 
 
 def _lasting(dataset: str) -> str:
@@ -164,7 +166,7 @@ def _lasting(dataset: str) -> str:
 def _teacher(cell: Cell, data: ImageData, ranks: Ranks) -> Teacher:
     if not cell.method.needs_teacher:
         return NOBODY
-    teacher = _first_alone(ranks, lambda: cell.teacher(data, progress=ranks.first))
+    teacher = _first_alone(ranks, lambda: cell.teacher(data, cell.seeds[0], progress=ranks.first))
     if ranks.first:
         _introduce(teacher, cell.model, data)
     return teacher
@@ -193,9 +195,11 @@ def forecast(method: Method, task: Task) -> None:
     cell = task.cell(method)
     if sys.stderr.isatty() and not silent():
         print("measuring a few real steps …", file=sys.stderr)
-    start = task.start and _start(task, task.load(task.root))
+    start = read_set(task.start) if task.start else None
     options: dict[str, Any] = {"save_every": task.save_every, "start": start, "teacher": task.teacher}
     found = plan(cell, out=task.out, root=task.root, device=task.device, **options)
+    if start:
+        _say_start(task, start, found.images)
     print(found.text())
     found.check()
 
@@ -273,7 +277,7 @@ def assess(
         data_options: real images.
         labels: label regimes: hard labels; one soft label for each image (fixed-soft), stored with the set or else the
             teacher's of the image as it is; the teacher's soft labels of every augmented view (online-soft).
-        seeds: one student each.
+        seeds: one student each; the set and its teacher are one repetition.
         model: the student's architecture (default: the teacher's).
         teacher: of soft labels: a file of weights, or what unidd import-teacher wrote (default: as its card says).
         budget: epochs of the students (default: as its card says).
@@ -393,7 +397,7 @@ def audit(
         if accuracy or "file" in synthetic.teacher:
             found = teacher_of(synthetic, data, teacher_model, budget)
         else:
-            found = kept_teacher(data, teacher_model, budget)
+            found = kept_teacher(data, teacher_model, budget, seed=teacher_seed(synthetic))
     asked = {"model": model or teacher_model, "budget": budget} if accuracy else None
     options: dict[str, Any] = {"seeds": seeds, "stored": _stored(folder), "progress": True}
     result = bench_audit(synthetic, data, found, accuracy=asked, **options)
@@ -453,6 +457,7 @@ def teach(
     source: Annotated[Source, tyro.conf.arg(name="")] = Source(),  # noqa: B008  it is frozen
     model: str = "convnet",
     budget: Budget = "embedded",
+    seed: int = 0,
     root: Path | None = None,
     device: str = "cpu",
 ) -> None:
@@ -462,11 +467,12 @@ def teach(
         source: real images.
         model: convnet, resnet18, or a torchvision model.
         budget: width and epochs.
+        seed: of its first weights and its training: a repetition distills with the teacher of its own seed.
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """
     data = source.load(root, device)
-    found = bench_teach(data, model, budget)
+    found = bench_teach(data, model, budget, seed=seed)
     print(f"teacher {found.hash[:16]}: {model}, {found.accuracy:.1f} % on the {data.name} test images")
 
 

@@ -1,7 +1,7 @@
 """Execute notebooks and keep their outputs: `execute_notebooks.py NOTEBOOK.ipynb …`, see `make notebooks`.
 
-A failing notebook stays as it was. Timing and widget state are not recorded: the same outputs give the same file.
-Pictures of data are left out; the built book, which executes afresh, has them.
+A failing notebook stays as it was. Timing and widget state are not recorded: the same outputs give the same file. What
+needs a script gets a still picture beside it, for where none runs: on GitHub, or in Jupyter before the first run.
 """
 
 import os
@@ -11,14 +11,20 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from unidd.book import stills
+from unidd.book.sphinx import PLOTLY, WIDGET
+from unidd.book.widgets import EXPLORER
 
-def drop_pictures(output) -> None:
-    """Leave only the text of an output that holds a picture: no image of the data sets goes into git."""
+STILL = "image/svg+xml"
+
+
+def settle(output) -> None:
+    """Leave out of an output what ended with its kernel; add the still picture of a figure or an explorer."""
     data = output.get("data", {})
-    data.pop("application/vnd.jupyter.widget-view+json", None)  # the name of a model that ended with its kernel
-    pixels = any("pixels" in state.get("picture", {}) for state in data.values() if isinstance(state, dict))
-    if pixels or "data:image" in str(data) or any(mime.startswith("image/") for mime in data):
-        output["data"] = {"text/plain": "(a picture: run the notebook, or see the book)"}
+    data.pop(WIDGET, None)
+    for mime, draw in ((PLOTLY, stills.figure), (EXPLORER, stills.explorer)):
+        if mime in data:
+            data[STILL] = draw(data[mime]).decode()
 
 
 def execute(path: Path) -> None:
@@ -33,7 +39,7 @@ def execute(path: Path) -> None:
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            drop_pictures(output)
+            settle(output)
     temporary = path.with_suffix(".tmp")
     nbformat.write(notebook, temporary)
     os.replace(temporary, path)

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-import papermill
 import yaml
+from run_notebook import check_names
 
 from unidd.bench.cell import Cell
 from unidd.data.datasets import source_fingerprint
@@ -26,6 +26,7 @@ class Suite(NamedTuple):
 
     Attributes:
         code: job name → hash of the code its record depends on.
+        seeds: of the repetitions, each with a teacher of its own.
         data: hash of the data set, as far as it can change under its name.
     """
 
@@ -34,6 +35,7 @@ class Suite(NamedTuple):
     notebook: Path
     code: dict[str, str]
     data: str
+    seeds: tuple[int, ...]
 
 
 def suite_path(suite: str) -> Path:
@@ -49,6 +51,17 @@ def suite_path(suite: str) -> Path:
     raise ValueError(f"no suite {suite!r}: choose one of {', '.join(names)}, or give a path to a .yaml file")
 
 
+def chosen(config: dict) -> Path:
+    """Return the suite file that Snakemake's configuration names.
+
+    Raises:
+        ValueError: there is none, or the configuration sets anything else.
+    """
+    if unknown := set(config) - {"suite"}:
+        raise ValueError(f"unknown setting {', '.join(sorted(unknown))}: a suite's values are set in its file")
+    return suite_path(config.get("suite", "embedded"))
+
+
 def load(path: Path) -> Suite:
     """Read a suite. Its notebook is notebooks/benchmark.ipynb unless its key `notebook` names another.
 
@@ -61,7 +74,7 @@ def load(path: Path) -> Suite:
     notebook = ROOT / content.pop("notebook", "notebooks/benchmark.ipynb")
     methods, ipcs = (content.pop(key) for key in LISTS)
     shared = {"suite": path.stem, **content}
-    jobs, code = {}, {}
+    jobs, code, seeds = {}, {}, ()
     for method in methods:
         try:
             has_ipc = find(method).has_ipc
@@ -70,23 +83,13 @@ def load(path: Path) -> Suite:
                 jobs[name] = {**shared, "method": method, "ipc": ipc}
                 cell = Cell.of(**jobs[name])
                 build(cell.network(), channels=3, size=64, classes=2)  # a model's name is looked up when it is built
-                code[name] = cell.code
+                code[name], seeds = cell.code, cell.seeds
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {method}: {error}") from None
     if not jobs:
         raise ValueError(f"{path}: the suite has no job")
     check_names(notebook, {"out": "", **shared})
-    return Suite(shared, jobs, notebook, code, source_fingerprint(shared.get("dataset", "photos")))
-
-
-def check_names(notebook: Path, parameters: dict) -> None:
-    """Raise a ValueError if the notebook has no such parameter, of which papermill itself would only warn."""
-    if not notebook.is_file():
-        raise ValueError(f"there is no notebook {notebook}")
-    known = papermill.inspect_notebook(notebook)
-    unknown = [name for name in parameters if name not in known]
-    if unknown:
-        raise ValueError(f"{notebook.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    return Suite(shared, jobs, notebook, code, source_fingerprint(shared.get("dataset", "photos")), seeds)
 
 
 def cells_hash(notebook: Path) -> str:

@@ -9,7 +9,16 @@ import sys
 from pathlib import Path
 
 import papermill
-from jobs import check_names
+
+
+def check_names(notebook: Path, parameters: dict) -> None:
+    """Raise a ValueError if the notebook has no such parameter, of which papermill itself would only warn."""
+    if not notebook.is_file():
+        raise ValueError(f"there is no notebook {notebook}")
+    known = papermill.inspect_notebook(notebook)
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        raise ValueError(f"{notebook.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
 
 
 def run(notebook: Path, copy: Path, parameters: dict) -> None:

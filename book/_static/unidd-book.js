@@ -1,7 +1,10 @@
-// Draws what a notebook left in the page: plotly figures, and explorers without a kernel. A classic script, as are those
-// it calls (plotly.min.js, explorer.js): browsers load no module from the disk.
+// Draws what a notebook left in the page: explorers without a kernel, and a figure again by plotly if a reader wants to
+// zoom and read values. A classic script, as are those it calls (explorer.js, plotly.min.js): browsers load no module
+// from the disk.
 "use strict";
 {
+  const plotlyAddress = document.currentScript.src.replace(/unidd-book\.js.*$/, "plotly.min.js");
+
   /** The JSON that follows an element, put there by unidd.book.sphinx. */
   const dataOf = (element) => JSON.parse(element.nextElementSibling.textContent);
 
@@ -39,42 +42,45 @@
     return change;
   };
 
-  /** Height of a picture that keeps its shape, beside its row labels, in the width there is. */
-  const pictureHeight = (element, { meta, height }) => {
-    if (!meta?.picture) return height;
-    const [wide, high] = meta.picture;
-    const labels = element.querySelector(".yaxislayer-above")?.getBoundingClientRect().width ?? 0;
-    return Math.round(Math.min(high, (high / wide) * (element.clientWidth - labels - 24))) + 16;
+  let plotlyLoads = null;
+  const loadPlotly = () => {
+    plotlyLoads ??= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      Object.assign(script, { src: plotlyAddress, onload: resolve, onerror: reject });
+      document.head.append(script);
+    });
+    return plotlyLoads;
   };
 
-  const drawFigure = async (element) => {
+  const opened = [];
+  const recolour = () => opened.forEach((place) => Plotly.relayout(place, themed(place.layout)));
+
+  /** Plotly in the place of a figure's drawing, with the keyboard's focus. */
+  const openFigure = async (element) => {
+    const button = element.querySelector(".unidd-open");
+    button.disabled = true;
+    await loadPlotly();
     const { data, layout } = dataOf(element);
-    const fit = () => {
-      const height = pictureHeight(element, layout);
-      if (Math.abs(height - element.clientHeight) < 2) return;
-      element.style.height = `${height}px`;
-      Plotly.relayout(element, { height });
-    };
-    await Plotly.newPlot(element, data, { ...layout, autosize: true }, { responsive: true, displayModeBar: false });
-    new ResizeObserver(fit).observe(element);
+    const place = document.createElement("div");
+    place.tabIndex = -1;
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", layout.meta.alt);
+    element.classList.add("unidd-opened");
+    button.replaceWith(place);
+    await Plotly.newPlot(place, data, { ...layout, autosize: true }, { responsive: true, displayModeBar: true });
+    opened.push(place);
+    recolour();
+    place.focus();
   };
 
-  const drawAll = async () => {
-    for (const element of document.querySelectorAll(".unidd-explorer-host")) {
-      unidd.default.render({ model: pageModel(dataOf(element)), el: element });
-    }
-    // The theme may choose its mode while figures are drawn, or when the reader says so.
-    const drawn = [];
-    const recolour = () => Promise.all(drawn.map((element) => Plotly.relayout(element, themed(element.layout))));
-    const theme = { attributes: true, attributeFilter: ["data-theme"] };
-    new MutationObserver(recolour).observe(document.documentElement, theme);
-    for (const element of document.querySelectorAll(".unidd-plotly")) {
-      await drawFigure(element);
-      drawn.push(element);
-    }
-    await recolour();
-    document.documentElement.dataset.unidd = "ready"; // for tests: everything on the page is drawn
-  };
-
-  drawAll();
+  for (const element of document.querySelectorAll(".unidd-explorer-host")) {
+    unidd.default.render({ model: pageModel(dataOf(element)), el: element });
+  }
+  for (const button of document.querySelectorAll(".unidd-open")) {
+    button.addEventListener("click", () => openFigure(button.parentElement));
+  }
+  const theme = { attributes: true, attributeFilter: ["data-theme"] };
+  new MutationObserver(recolour).observe(document.documentElement, theme);
+  // Explorers draw their charts in the next frame; then their places need no height of their own, and tests may look.
+  requestAnimationFrame(() => requestAnimationFrame(() => { document.documentElement.dataset.unidd = "ready"; }));
 }

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from torch.nn import Identity
 from toys import Chosen
 
 import unidd
@@ -161,6 +162,9 @@ BAD = [
     ({"seeds": "012"}, "seeds"),
     ({"seeds": 3}, "seeds"),
     ({"seeds": None}, "seeds"),
+    ({"regimes": []}, "regimes"),
+    ({"regimes": "hard"}, "regimes"),
+    ({"regimes": ["soft"]}, "soft.*fixed-soft"),
     ({"settings": {"bta": 0.1}}, "bta.*beta"),
     ({"settings": {"seed": 1}}, "seed"),
     ({"settings": {"ipc": 1}}, "ipc"),
@@ -221,11 +225,13 @@ def test_a_folder_is_a_data_set(tmp_path):
 
 @pytest.mark.parametrize("method", ["cfm", "relative", "toys.Chosen", "toys.Whole"])
 def test_a_cell_comes_back_from_its_plain_parameters(method):
-    made = Cell.of(method=method, dataset="digits", seeds=(3, 1), budget="smoke", suite="mine")
+    regimes = ["fixed-soft", "hard"]
+    made = Cell.of(method=method, dataset="digits", seeds=(3, 1), budget="smoke", suite="mine", regimes=regimes)
     plain = json.loads(json.dumps(made.parameters()))
     assert Cell.of(**plain) == made
     assert plain["method"] == method
     assert made.ipc == (None if method == "toys.Whole" else 1)
+    assert made.regimes == (("hard",) if method == "toys.Whole" else ("fixed-soft", "hard"))
 
 
 def test_check_finds_what_would_fail_later(digits):
@@ -241,8 +247,9 @@ def test_check_finds_what_would_fail_later(digits):
 
 @pytest.fixture(scope="module")
 def smoke(digits) -> tuple[Cell, Teacher]:
+    """A cell, and the teacher of its second repetition."""
     made = Cell.of(dataset="digits", ipc=2, seeds=(0, 1), budget="smoke")
-    return made, made.teacher(digits, progress=False)
+    return made, made.teacher(digits, 1, progress=False)
 
 
 def test_a_set_carries_its_cell(digits, smoke):
@@ -272,12 +279,14 @@ def test_both_label_regimes_with_one_student_each(digits, smoke, monkeypatch):
 
 
 def test_the_teacher_is_trained_as_the_budget_says(digits, monkeypatch):
-    monkeypatch.setattr(cells, "teacher", lambda *given: given)
+    monkeypatch.setattr(cells, "teacher", lambda *given, seed: (*given, seed))
     for name, budget in BUDGETS.items():
         published = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized"} if name == "large" else {}
         training = TrainConfig(epochs=budget.teacher, **published)
         expected = (digits, ModelConfig("resnet18", width=budget.width), training)
-        assert Cell.of(dataset="digits", model="resnet18", budget=name).teacher(digits) == expected
+        made = Cell.of(dataset="digits", model="resnet18", budget=name, seeds=(4, 2))
+        assert made.teacher(digits) == (*expected, 4), "of the first repetition"
+        assert made.teacher(digits, 2) == (*expected, 2)
 
 
 # ---------------------------------------------------------------------------------------------- a whole run
@@ -285,7 +294,7 @@ def test_the_teacher_is_trained_as_the_budget_says(digits, monkeypatch):
 
 @pytest.mark.slow
 def test_a_run_is_a_record_of_its_cell(digits, smoke, tmp_path):
-    made, teacher = smoke
+    made, _ = smoke
     record = unidd.run(made, digits, sets=tmp_path / "set")
     assert (record.suite, record.dataset, record.model) == ("local", "digits", "convnet")
     assert (record.method, record.role, record.ipc, record.seeds) == ("cfm", "method", 2, [0, 1])
@@ -294,15 +303,20 @@ def test_a_run_is_a_record_of_its_cell(digits, smoke, tmp_path):
     assert Cell.of(**record.config["cell"]) == made
     assert record.config["method"]["lr"] == 0.25, "settled"
     assert record.config["student"] == dataclasses.asdict(made.student(digits))
-    assert record.teacher == teacher.card()
+    teachers = [made.teacher(digits, seed, progress=False) for seed in (0, 1)]
+    assert record.teachers == [one.card() for one in teachers]
+    assert [(card["seed"], card["accuracy"]) for card in record.teachers] == [
+        (k, one.accuracy) for k, one in enumerate(teachers)
+    ]
+    assert record.teachers[0]["hash"] != record.teachers[1]["hash"]
     assert set(record.seconds) == {"distill", "students"}
     assert record.code == code_hash("unidd.methods.cfm", "unidd.bench.cell")
     save_record(record, tmp_path / "one.json")
     assert load_record(tmp_path / "one.json") == record
     assert SyntheticSet.load(tmp_path / "set").config["seed"] == 1, "of the last seed"
-    for k, seed in enumerate(record.seeds):
-        images = made.distill(seed, digits, teacher)
-        again = made.accuracies(images, digits, teacher, seed, progress=False)
+    for k, (seed, own) in enumerate(zip(record.seeds, teachers, strict=True)):
+        images = made.distill(seed, digits, own)
+        again = made.accuracies(images, digits, own, seed, progress=False)
         assert again == {regime: values[k] for regime, values in record.accuracy.items()}
 
 
@@ -313,16 +327,32 @@ def test_a_run_that_cannot_end_well_does_not_begin(digits, monkeypatch):
             unidd.run(Cell.of(dataset="digits", **wrong), digits)
 
 
+def test_nobody_teaches_where_nobody_looks(digits, monkeypatch):
+    """All images with hard labels; but random ones with soft labels have a teacher, each repetition its own."""
+    monkeypatch.setattr(cells, "evaluate_images", lambda *_, **__: [50.0])
+    asked = []
+    monkeypatch.setattr(cells, "teacher", lambda *_, seed, **__: asked.append(seed) or Teacher(Identity(), seed=seed))
+    task = {"dataset": "digits", "budget": "smoke", "seeds": (3, 1)}
+    assert unidd.run(Cell.of(method="toys.Whole", **task), digits).teachers == []
+    assert unidd.run(Cell.of(method="toys.Chosen", **task, regimes=("hard",)), digits).teachers == []
+    assert asked == []
+    record = unidd.run(Cell.of(method="toys.Chosen", **task, regimes=("hard", "fixed-soft")), digits)
+    assert asked == [card["seed"] for card in record.teachers] == [3, 1]
+    assert record.accuracy == {"hard": [50.0, 50.0], "fixed-soft": [50.0, 50.0]}
+
+
 def test_the_parts_of_a_run_from_python(digits, smoke):
     made, teacher = smoke
     task = {"budget": "smoke", "progress": False}
-    assert unidd.teach(digits, **task).card() == teacher.card()
+    assert unidd.teach(digits, seed=1, **task).card() == teacher.card()
     images = unidd.distill(digits, "cfm", ipc=2, seed=1, **task)
     assert torch.equal(images.images, made.distill(1, digits, teacher).images)
     found = unidd.evaluate(images, digits, regimes=("hard", "online-soft"), seeds=(1,), **task)
     assert {regime: values[0] for regime, values in found.items()} == made.accuracies(
         images, digits, teacher, 1, progress=False
     )
+    drawn = unidd.distill(digits, "toys.Chosen", seed=1, **task)
+    assert cells.teacher_of(drawn, digits, "convnet", "smoke", progress=False).card() == teacher.card()
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_every_part_on_another_device(monkeypatch, part):
     if part == "cell":
         here = gpu.cell(gpu.Task(torch.device("cpu"), True))
         assert found["record"]["accuracy"] == here["record"]["accuracy"]
-        assert found["record"]["teacher"] == here["record"]["teacher"]
+        assert found["record"]["teachers"] == here["record"]["teachers"]
 
 
 def test_a_part_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):

@@ -73,7 +73,7 @@ def test_provenance_is_what_a_number_needs_beside_it():
     assert {"python", "unidd", "torchvision"} <= set(found)
 
 
-@pytest.mark.parametrize("parts", [(), ("embedded",), ("studies", "spectra"), ("studies", "curriculum", "photos.json")])
+@pytest.mark.parametrize("parts", [(), ("photos",), ("studies", "spectra"), ("studies", "curriculum", "photos.json")])
 def test_published_records_are_found_from_any_folder(parts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert records.published(*parts).resolve() == ROOT.joinpath("results", *parts)

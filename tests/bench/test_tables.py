@@ -8,9 +8,10 @@ import pytest
 from records import record
 
 from unidd.bench.records import Record
-from unidd.bench.tables import pretty, runs, table, verdicts
+from unidd.bench.tables import overview, pretty, runs, table, verdicts
 
 RANDOM = record("random", role="baseline", accuracy={"hard": [51.0, 50.0, 52.0], "online-soft": [55.0, 60.0, 59.0]})
+IOR = "IOR [95 %]"
 FULL = record("full", None, role="ceiling", accuracy={"hard": [90.0, 92.0, 94.0]})
 
 
@@ -47,13 +48,13 @@ def test_recovery_is_what_is_missing_to_the_full_data_with_hard_labels():
 
 
 def test_improvement_over_random_is_paired_by_seed():
-    """Hard: −1, 2, 2 of mean 1 and deviation √3; soft: 5, 1, 6 of mean 4 and deviation √7."""
+    """Hard: −1, 2, 2 of mean 1 and deviation √3; soft: 5, 1, 6 of mean 4 and deviation √7; t = 4.3027 at n = 3."""
     records = [RANDOM, record()]
-    assert row(records)["ior"] == pytest.approx(1.0)
-    assert row(records)["ior_std"] == pytest.approx(math.sqrt(3))
-    assert row(records, regime="online-soft")["ior"] == pytest.approx(4.0)
-    assert row(records, regime="online-soft")["ior_std"] == pytest.approx(math.sqrt(7))
+    for regime, gain, deviation in (("hard", 1.0, math.sqrt(3)), ("online-soft", 4.0, math.sqrt(7))):
+        line, reach = row(records, regime=regime), 4.302653 * deviation / math.sqrt(3)
+        assert line[["ior", "ior_low", "ior_high"]].tolist() == pytest.approx([gain, gain - reach, gain + reach])
     assert math.isnan(row(records, "random")["ior"])
+    assert row(records)["values"] == [50.0, 52.0, 54.0]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_only_the_same_cell_is_compared(other):
     """Random images of another IPC, suite, data set, model or seeds, or under another label regime, are no baseline."""
     line = row([record(), replace(RANDOM, **other)])
     assert math.isnan(line["ior"])
-    assert math.isnan(line["ior_std"])
+    assert math.isnan(line["ior_low"])
     if not {"ipc", "seeds", "accuracy"} & set(other):
         assert math.isnan(row([record(), replace(FULL, **other)])["hlr"])
 
@@ -99,8 +100,8 @@ def test_a_later_record_of_the_same_cell_replaces_the_earlier():
 
 
 def test_no_records_give_an_empty_table_with_its_columns():
-    assert {"method", "mean", "std", "n", "hlr", "ior", "ior_std"} <= set(table([]).columns)
-    assert len(pretty(table([]))) == 0
+    assert {"method", "mean", "std", "n", "hlr", "ior", "ior_low", "ior_high"} <= set(table([]).columns)
+    assert len(pretty(table([]))) == len(overview(table([]))) == 0
     assert verdicts(table([])) == []
     assert len(runs([])) == 0
 
@@ -108,69 +109,94 @@ def test_no_records_give_an_empty_table_with_its_columns():
 def test_the_printed_table_rounds_and_dashes():
     shown = pretty(table([record(), RANDOM, FULL]))
     line = shown.loc[("photos", "hard", "1", "cfm")]
-    assert (line["n"], line["accuracy (%)"], line["HLR"], line["IOR"]) == (3, "52.0 ± 2.0", "40.0", "1.0 ± 1.7")
+    assert line[["n", "accuracy (%)", "HLR", IOR]].tolist() == [3, "52.0 ± 2.0", "40.0", "+1.0 [−3.3, +5.3]"]
     line = shown.loc[("photos", "online soft", "1", "random")]
-    assert (line["accuracy (%)"], line["HLR"], line["IOR"]) == ("58.0 ± 2.6", "–", "–")
+    assert (line["accuracy (%)"], line["HLR"], line[IOR]) == ("58.0 ± 2.6", "–", "–")
     line = shown.loc[("photos", "hard", "all", "full")]
-    assert (line["accuracy (%)"], line["HLR"], line["IOR"]) == ("92.0 ± 2.0", "–", "–")
+    assert (line["accuracy (%)"], line["HLR"], line[IOR]) == ("92.0 ± 2.0", "–", "–")
     single = pretty(table([record(seeds=[0], accuracy={"hard": [40.0]})]))
     assert single["accuracy (%)"].tolist() == ["40.0"]
 
 
 def test_where_the_numbers_come_from():
-    frame = runs([record(), replace(FULL, teacher={})])
+    frame = runs([record(), replace(FULL, teachers=[])])
     assert list(frame.index) == ["embedded: cfm, IPC 1", "embedded: full"]
     line = frame.iloc[0]
-    assert (line["seeds"], line["seconds"], line["teacher (%)"], line["torch"]) == ("0, 1, 2", 14, 91.2, "2.15.0")
-    assert math.isnan(frame.iloc[1]["teacher (%)"])
+    assert (line["seeds"], line["seconds"], line["torch"]) == ("0, 1, 2", 14, "2.15.0")
+    assert frame["teachers (%)"].tolist() == ["91.2, 91.2, 91.2", "–"]
 
 
 # --------------------------------------------------------------------------------------------- in words
 
-
-def spread(method: str, mean: float, std: float, **changes) -> Record:
-    """Three seeds of exactly this mean and standard deviation, hard labels."""
-    return record(method, accuracy={"hard": [mean - std, mean, mean + std]}, **changes)
+FIVE = [0, 1, 2, 3, 4]
+DRAWN = [48.0, 50.0, 52.0, 49.0, 51.0]  # of mean 50
 
 
+def five(method: str, gains: list[float], **changes) -> Record:
+    """Five repetitions, so much above the random ones, hard labels."""
+    values = [base + gain for base, gain in zip(DRAWN, gains, strict=True)]
+    return record(method, seeds=FIVE, accuracy={"hard": values}, **changes)
+
+
+RANDOM_5 = five("random", [0.0] * 5, role="baseline")
 CELLS = [
-    spread("random", 50, 2, role="baseline"),
-    spread("classification", 40, 1),
-    spread("lfm", 53.5, 1),
-    spread("hfm", 52.5, 1),
-    spread("cfm", 46.5, 1),
+    RANDOM_5,
+    five("lfm", [3.0, 4.0, 5.0, 3.5, 4.5]),
+    five("hfm", [-10.0, 12.0, 3.0, -2.0, 7.0]),
+    five("cfm", [-3.0, -4.0, -5.0, -3.5, -4.5]),
 ]
 
 
 def test_all_three_relations_to_random_in_words():
+    """lfm: 4 ± 2.776 · 0.791 / √5. Its accuracies overlap those of random; paired, the difference is clear."""
     assert verdicts(table(CELLS)) == [
-        "On photos with hard labels at IPC 1, a random choice of real images reaches 50.0 ± 2.0 % (n = 3); "
-        "above it: lfm (+3.5); within the error bars: hfm (+2.5); below it: cfm (-3.5) and classification (-10.0)."
+        "On photos with hard labels at IPC 1, a random choice of real images reaches 50.0 ± 1.6 % (n = 5); "
+        "better: lfm (+4.0 [+3.0, +5.0]); not told apart: hfm (+2.0 [−8.5, +12.5]); "
+        "worse: cfm (−4.0 [−5.0, −3.0])."
     ]
 
 
-def test_relations_to_classification_leave_random_out():
-    assert verdicts(table(CELLS), baseline="classification", words="classification alone") == [
-        "On photos with hard labels at IPC 1, classification alone reaches 40.0 ± 1.0 % (n = 3); "
-        "above it: lfm (+13.5), hfm (+12.5) and cfm (+6.5)."
+def test_relations_to_another_method_leave_random_out():
+    (sentence,) = verdicts(table(CELLS), baseline="cfm", words="CFM")
+    assert sentence == (
+        "On photos with hard labels at IPC 1, CFM reaches 46.0 ± 0.8 % (n = 5); "
+        "better: lfm (+8.0 [+6.0, +10.0]); not told apart: hfm (+6.0 [−5.2, +17.2])."
+    )
+
+
+def test_four_repetitions_give_no_verdict_however_far_apart():
+    few = [
+        record(m, seeds=[0, 1, 2, 3], role=role, accuracy={"hard": [v, v, v, v + 0.1]})
+        for m, role, v in (("random", "baseline", 10.0), ("cfm", "method", 90.0), ("lfm", "method", 80.0))
     ]
+    (sentence,) = verdicts(table(few))
+    assert sentence.endswith("(n = 4); n = 4: no verdict on cfm and lfm.")
+    assert "better" not in sentence
+    assert "▲" not in overview(table(few)).to_string()
 
 
-def test_touching_error_bars_are_not_apart():
-    for gap, side in ((3.0, "within the error bars"), (3.01, "above it"), (-3.0, "within"), (-3.01, "below it")):
-        (sentence,) = verdicts(table([spread("random", 50, 2, role="baseline"), spread("cfm", 50 + gap, 1)]))
-        assert f"{side}" in sentence
-        assert sentence.count(":") == 1
+def test_an_interval_that_reaches_zero_is_no_verdict():
+    """The half-width is 2.776 · s / √5: gains of mean 1 and a deviation of √5 / 2.776 = 0.8055 reach zero."""
+    for stretch, word in ((0.99, "better"), (1.01, "not told apart")):
+        spread = stretch * 0.80550 / math.sqrt(2.5)  # of −2 … 2
+        gains = [1 + spread * step for step in (-2, -1, 0, 1, 2)]
+        (sentence,) = verdicts(table([RANDOM_5, five("cfm", gains)]))
+        assert f"; {word}: cfm" in sentence
 
 
-def test_one_seed_has_no_error_bars_to_be_within():
+def test_one_seed_has_no_interval_and_no_verdict():
     cells = ("random", "baseline", 50.0), ("cfm", "method", 60.0)
     records = [record(m, seeds=[0], role=role, accuracy={"hard": [v]}) for m, role, v in cells]
-    (sentence,) = verdicts(table(records))
-    assert sentence == (
+    assert verdicts(table(records)) == [
         "On photos with hard labels at IPC 1, a random choice of real images reaches 50.0 % (n = 1); "
-        "without error bars: cfm (+10.0)."
-    )
+        "n = 1: no verdict on cfm."
+    ]
+    assert pretty(table(records))["IOR [95 %]"].tolist() == ["–", "+10.0"]
+
+
+def test_repetitions_that_are_not_paired_are_not_compared():
+    other = replace(five("cfm", [9.0] * 5), seeds=[1, 2, 3, 4, 5])
+    assert verdicts(table([RANDOM_5, other])) == []
 
 
 def test_a_sentence_for_each_label_regime_and_ipc_that_can_be_compared():
@@ -181,3 +207,16 @@ def test_a_sentence_for_each_label_regime_and_ipc_that_can_be_compared():
     assert "online soft labels at IPC 1," in found[1]
     assert verdicts(table(records), baseline="classification") == []
     assert len(verdicts(table(records), baseline="cfm")) == 0, "nothing but random beside it"
+
+
+def test_the_overview_marks_what_is_told_apart_and_nothing_else():
+    shown = overview(table([*CELLS, FULL, five("lfm", [0.0] * 5, suite="embedded", ipc=10)]))
+    assert shown["hard, IPC 1"].to_dict() == {
+        "random": "50.0 ± 1.6",
+        "cfm": "46.0 ± 0.8 ▼",
+        "hfm": "52.0 ± 9.6",
+        "lfm": "54.0 ± 2.4 ▲",
+    }
+    assert shown["hard, IPC 10"].tolist() == ["–", "–", "–", "50.0 ± 1.6"], "without a baseline, no mark"
+    with pytest.raises(ValueError, match="several suites"):
+        overview(table([RANDOM, replace(RANDOM, suite="cifar")]))

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,9 +12,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from docutils import nodes
+from docutils.utils import new_document
 from PIL import Image
 
-from unidd.book import plots, sphinx
+from unidd.book import assets, head, palette, plots, sphinx, stills
 from unidd.book.widgets import FilterExplorer
 from unidd.core.filters import Linear, Ridge
 from unidd.data import datasets
@@ -108,31 +111,48 @@ def embedded(html: str) -> dict:
     return json.loads(re.search(r'<script type="application/json"[^>]*>(.*)</script>', html, re.S)[1])
 
 
-def test_figure_becomes_a_labelled_element_with_its_data():
+def test_a_figure_becomes_two_described_drawings_with_its_numbers_and_no_plotly():
     page, chart = Page(), plots.figure([], 'A "chart" </script> of nothing')
-    before, still, after = page.render(sphinx.PLOTLY, json.loads(chart.to_json()))
-    assert 'aria-label="A &quot;chart&quot; &lt;/script&gt; of nothing"' in before.astext()
-    assert after.astext().count("</script>") == 1
-    assert embedded(after.astext())["layout"]["height"] == 420
-    assert list(page.scripts) == ["plotly.min.js", "unidd-book.js"]
-    assert still["alt"] == 'A "chart" </script> of nothing'
-    assert page.files[still["uri"].removeprefix("/")].startswith(b"<?xml")
+    (node,) = page.render(sphinx.PLOTLY, json.loads(chart.to_json()))
+    text = node.astext()
+    assert re.findall(r'<svg class="unidd-still unidd-(\w+)"', text) == ["wide", "narrow"]
+    assert text.count('aria-label="A &quot;chart&quot; &lt;/script&gt; of nothing"') == 2
+    assert text.count("</script>") == 1
+    assert embedded(text)["layout"]["height"] == 420
+    assert list(page.scripts) == ["unidd-book.js"]
+
+
+def test_names_within_a_drawing_are_its_own_and_lead_somewhere():
+    """Two drawings stand in one page, where a name may occur once."""
+    bars = [{"type": "bar", "x": ["a"], "y": [1], "error_y": {"array": [0.5]}}]
+    text = sphinx.figure_html(json.loads(plots.figure(bars, "a bar").to_json()))
+    names = re.findall(r' id="([^"]+)"', text)
+    assert len(names) == len(set(names)) > 0
+    assert set(re.findall(r'(?:url\(|href=")#([^")]+)', text)) == set(names)
+    assert stills.INK not in text
+    assert "<style" not in text, "it would hold for the whole page"
+
+
+def test_images_become_a_picture_with_the_names_of_their_rows():
+    chart = plots.image_grid(torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), ("cats & dogs", "mice"))
+    page = Page()
+    (node,) = page.render(sphinx.PLOTLY, json.loads(chart.to_json()))
+    text = node.astext()
+    assert re.findall("<span>([^<]*)</span>", text) == ["cats &amp; dogs", "mice"]
+    assert f'src="{chart.data[0].source}"' in text
+    assert 'width="16" height="36"' in text
+    assert page.scripts == {}
 
 
 def test_a_place_without_scripts_says_so_around_its_picture():
-    page = Page()
-    for before, _, after in (
-        page.render(sphinx.PLOTLY, json.loads(plots.figure([], "A chart").to_json())),
-        page.render(sphinx.EXPLORER, FilterExplorer({"a layer": [1.0, 0.1]}).state()),
-    ):
-        assert re.search(r"<noscript><p>[^<]*none runs here[^<]*</p>$", before.astext())
-        assert after.astext().startswith("</noscript></div>")
+    before, _, after = Page().render(sphinx.EXPLORER, FilterExplorer({"a layer": [1.0, 0.1]}).state())
+    assert re.search(r"<noscript><p>[^<]*none runs here[^<]*</p>$", before.astext())
+    assert after.astext().startswith("</noscript></div>")
 
 
 def test_every_script_of_a_page_is_a_classic_one():
     """A module does not load from the disk."""
     page = Page()
-    page.render(sphinx.PLOTLY, json.loads(plots.figure([], "A chart").to_json()))
     page.render(sphinx.EXPLORER, FilterExplorer({"a layer": [1.0, 0.1]}).state())
     assert all(options["loading_method"] == "defer" and "type" not in options for options in page.scripts.values())
     assert page.scripts["unidd-book.js"]["priority"] > 500, "after those it calls"
@@ -209,6 +229,21 @@ def test_accuracy_without_results_says_so():
     assert plots.accuracy(table().iloc[:0]).layout.meta["alt"] == "No results yet."
 
 
+def test_differences_are_those_of_each_repetition_with_the_interval_of_their_mean():
+    rows = [
+        ("hard", 1.0, "random", "baseline", [50.0, 52.0, 51.0], {}),
+        ("hard", 1.0, "cfm", "method", [51.0, 51.0, 54.0], {"ior": 1.0, "ior_low": -4.2, "ior_high": 6.2}),
+        ("online-soft", 1.0, "lfm", "method", [10.0, 10.0, 10.0], {"ior": 1.0, "ior_low": 1.0, "ior_high": 1.0}),
+    ]
+    names = ["regime", "ipc", "method", "role", "values"]
+    frame = pd.DataFrame([dict(zip(names, row, strict=False)) | row[-1] | {"n": 3} for row in rows])
+    dots, bar = plots.differences(frame, "hard").data
+    assert (list(dots.x), set(dots.y)) == ([1.0, -1.0, 3.0], {"cfm, IPC 1"})
+    assert (list(bar.x), list(bar.error_x.array)) == ([1.0], [5.2])
+    assert "cfm, IPC 1 +1.0 ± 5.2" in plots.differences(frame, "hard").layout.meta["alt"]
+    assert plots.differences(frame, "fixed-soft").layout.meta["alt"] == "No results yet."
+
+
 def decoded(chart) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(chart.data[0].source.split(",")[1])))
 
@@ -263,4 +298,79 @@ def test_a_figure_needs_a_description():
 
 @pytest.mark.parametrize("background", ["#ffffff", "#121212"], ids=["light", "dark"])
 def test_colours_stand_out_on_both_themes(background):
-    assert min(contrast(colour, background) for colour in plots.COLOURS) >= 3
+    looks = [one.colour for one in palette.LOOKS.values()]
+    assert min(contrast(colour, background) for colour in (*plots.COLOURS, *looks)) >= 3
+
+
+@pytest.mark.parametrize("ends", [(1e-9, 1e3), (0.003, 40.0), (2.0, 9.0), (1.1, 1.9), (0.5, 0.5)], ids=str)
+def test_ticks_of_a_logarithmic_axis_are_few_and_within_what_it_shows(ends):
+    ticks = plots.log_ticks(ends)
+    assert 2 <= len(ticks["tickvals"]) <= 7
+    assert len(set(ticks["ticktext"])) == len(ticks["ticktext"])
+    room = 1.001 if ends[0] < ends[1] else 2  # around a single value
+    assert min(ticks["tickvals"]) >= ends[0] / room
+    assert max(ticks["tickvals"]) <= ends[1] * room
+
+
+def test_a_logarithmic_axis_gets_its_ticks_from_what_is_drawn_unless_it_has_some():
+    traces = [{"y": [0.0, 0.01, None, 100.0]}]
+    assert plots.figure(traces, "a line", yaxis={"type": "log"}).layout.yaxis.ticktext == (
+        "0.01",
+        "0.1",
+        "1",
+        "10",
+        "100",
+    )
+    own = plots.figure(traces, "a line", yaxis={"type": "log", "tickvals": [1, 2]})
+    assert own.layout.yaxis.tickvals == (1, 2)
+
+
+# ---- head of a page, and files beside it
+
+
+def document(*paragraphs: nodes.Node) -> nodes.document:
+    made = new_document("a page")
+    made += nodes.section("", nodes.title("", "A page"), *paragraphs)
+    return made
+
+
+def test_a_page_is_described_by_its_first_paragraph_without_formulas():
+    formula = nodes.paragraph("", "", nodes.Text("with "), nodes.math("", "x"))
+    assert head.description(document(formula, nodes.paragraph("", "A word."))) == "A word."
+    assert head.description(document(formula)) == head.SUMMARY
+    assert len(head.description(document(nodes.paragraph("", "words " * 100)))) <= 200
+
+
+@pytest.mark.parametrize("address", ["", "https://example.org/book/"])
+def test_a_shared_page_has_a_card_and_whole_addresses_only_if_there_are_some(address):
+    app = SimpleNamespace(config=SimpleNamespace(html_title="UniDD", html_baseurl=address))
+    context = {"title": "Filters <em>&amp;</em> more", "metatags": "", "pageurl": f"{address}page.html"}
+    head.describe(app, "page", "page.html", context, document(nodes.paragraph("", 'A "word".')))
+    assert '<meta name="description" content="A &quot;word&quot;." />' in context["metatags"]
+    assert '<meta property="og:title" content="Filters &amp; more" />' in context["metatags"]
+    assert ("og:image" in context["metatags"]) == ("og:url" in context["metatags"]) == bool(address)
+
+
+def test_a_page_that_describes_itself_keeps_its_words():
+    app = SimpleNamespace(config=SimpleNamespace(html_title="UniDD", html_baseurl=""))
+    context = {"title": "A page", "metatags": '<meta content="Its own." name="description" />'}
+    head.describe(app, "page", "page.html", context, document(nodes.paragraph("", "Another.")))
+    assert context["metatags"].count('name="description"') == 1
+    assert 'property="og:description" content="Its own."' in context["metatags"]
+
+
+def test_the_card_of_a_shared_page_is_of_the_size_they_ask_for():
+    assert Image.open(io.BytesIO(stills.card("A title", "and words"))).size == (1200, 630)
+
+
+def test_icons_that_no_page_names_are_left_out(tmp_path):
+    scripts = tmp_path / "_static" / "scripts"
+    scripts.mkdir(parents=True)
+    theme = Path(str(files("pydata_sphinx_theme"))) / "theme" / "pydata_sphinx_theme" / "static" / "scripts"
+    (scripts / "fontawesome.js").write_text((theme / "fontawesome.js").read_text())
+    (tmp_path / "page.html").write_text('<i class="fa-solid fa-sun fa-lg"></i>')
+    assets.drop_unused_icons(SimpleNamespace(outdir=tmp_path), None)
+    left = (scripts / "fontawesome.js").read_text()
+    assert len(left) < 100_000
+    assert "sun:[" in left
+    assert "moon:[" not in left

@@ -91,16 +91,6 @@ def test_bars_are_as_long_as_their_numbers():
     assert svg.index(">a<") < svg.index(">b<")
 
 
-def test_a_picture_keeps_every_pixel():
-    chart = plots.image_grid(IMAGES, torch.tensor([0, 0, 0, 1, 1, 1]), ("one", "two"))
-    (found,) = embedded(drawn(chart))
-    uri = chart.data[0].source
-    expected = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGBA"))
-    shown = expected[..., 3] > 0
-    assert found.shape == expected.shape
-    assert (found[shown] == expected[shown]).all()
-
-
 def test_what_a_figure_says_is_in_its_still():
     svg = drawn(plots.filters({"ridge": Ridge(0.1), "linear": Linear()}, torch.tensor([2.0, 0.2, 0.02]), "a layer"))
     for words in ("ridge", "linear", "eigenvalues", "λ (large = low frequency)"):

@@ -11,8 +11,9 @@ from PIL import Image
 from traitlets import TraitError
 
 from unidd.book import pictures, widgets
+from unidd.book.palette import LOOKS
 from unidd.book.widgets import EXPLORER, FILTERS, BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
-from unidd.core.spectra import participation, radial_power, spectrum
+from unidd.core.spectra import high_frequency_share, normalised_power, participation, spectrum
 from unidd.core.statistics import covariance
 
 SPECTRA = {"first": [4.0, 0.5, 0.001], "second": torch.tensor([0.1, 2.0, -1e-9], dtype=torch.float64)}
@@ -206,12 +207,21 @@ def test_shapes_that_do_not_fit_are_refused(wrong):
 def test_power_spectra_are_those_of_the_package_with_their_spread_over_seeds():
     seeds = torch.rand(3, 8).double()
     explorer = ImageExplorer({"ridge": IMAGES, "linear": IMAGES}, IMAGES, IMAGES, powers={"linear": seeds})
-    frequency, power = radial_power(IMAGES)
+    frequency, power = normalised_power(IMAGES)
     assert explorer.frequency == pytest.approx(frequency.tolist())
     assert explorer.powers["ridge"] == {"mean": pytest.approx(power.mean(0).tolist(), rel=1e-5), "std": []}
     assert explorer.powers["linear"]["mean"] == pytest.approx(seeds.mean(0).tolist(), rel=1e-5)
     assert explorer.powers["linear"]["std"] == pytest.approx(seeds.std(0).tolist(), rel=1e-5)
     assert set(explorer.powers) == {"start", "real", "ridge", "linear"}
+    assert explorer.named == {}
+
+
+def test_the_share_of_a_curve_is_the_mean_of_the_images_shares_and_a_named_number():
+    faint = IMAGES * torch.linspace(0.1, 1, len(IMAGES)).view(-1, 1, 1, 1)
+    explorer = ImageExplorer({"ridge": faint}, IMAGES, IMAGES, about="toys")
+    assert set(explorer.named) == {f"fine detail of {name}, toys" for name in ("ridge", "start", "real")}
+    share = float(high_frequency_share(faint).mean())
+    assert explorer.state()["named"]["fine detail of ridge, toys"] == pytest.approx(share, rel=1e-5)
 
 
 def test_images_stand_in_rows_of_a_lossless_picture():
@@ -272,3 +282,11 @@ def test_rounds_move_both_ways_and_end_where_the_record_does():
 def test_rounds_that_cannot_be_shown_are_refused(wrong, error):
     with pytest.raises(error):
         CurriculumPlayer(RECORD, **wrong)
+
+
+def test_the_explorers_have_the_looks_of_the_palette():
+    style = (Path(widgets.__file__).with_name("explorers") / "style.js").read_text()
+    for name, look in LOOKS.items():
+        assert f"--ux-{name.replace('-', '')}: {look.colour};" in style
+    explorer = ImageExplorer({"ridge, β = 0.1": IMAGES, "CFM": IMAGES, "mine": IMAGES}, IMAGES, IMAGES)
+    assert explorer.looks == {"ridge, β = 0.1": "ridge", "CFM": "ridge", "mine": "own"}

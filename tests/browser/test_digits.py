@@ -1,43 +1,47 @@
 """The ten digits that are distilled in the page: PyTorch's numbers, quickly, and what is said of them is so."""
 
 import contextlib
-import json
 import re
-import shutil
 
 import pytest
 import torch
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from visits import ROOT, Visit, served
+from stages import begin_anew, put
+from visits import Visit, served
 
-from unidd.book import linear, sphinx, widgets
+from unidd.book import linear, widgets
 
 pytestmark = pytest.mark.browser
-HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>Digits</title>'
 LABELS = torch.arange(10)
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory, digits):
-    """Address of a page with the explorer alone."""
-    folder = tmp_path_factory.mktemp("digits")
-    (folder / "_static").mkdir()
-    (folder / "_static" / "explorer.js").write_text(widgets.page_script())
-    shutil.copy(ROOT / "book" / "_static" / "unidd-book.js", folder / "_static")
-    state = json.loads(json.dumps(widgets.DigitsExplorer(digits).state()))
-    scripts = "".join(f'<script defer src="_static/{name}.js"></script>' for name in ("explorer", "unidd-book"))
-    (folder / "index.html").write_text(f"{HEAD}<body>{sphinx.explorer_html(state)}{scripts}</body></html>")
-    with served(folder) as address:
-        yield address
+def oracles(digits):
+    return {kind: linear.Digits(digits, kind) for kind in linear.FEATURES}
+
+
+@pytest.fixture(scope="module")
+def seen(driver, tmp_path_factory, digits):
+    """A page with the explorer alone, loaded once."""
+    folder = put(tmp_path_factory.mktemp("digits"), widgets.DigitsExplorer(digits))
+    with served(folder) as address, contextlib.closing(Visit(driver, address, "index.html")) as seen:
+        yield seen
 
 
 @pytest.fixture
-def toy(driver, stage):
-    with contextlib.closing(Visit(driver, stage, "index.html")) as seen:
-        yield seen.driver
-        assert seen.errors == []
+def toy(seen):
+    """The page where Reset leads."""
+    begin_anew(seen.driver)
+    motion(seen.driver, "no-preference")
+    yield seen.driver
+    assert seen.errors == []
+
+
+def motion(toy, wanted):
+    features = [{"name": "prefers-reduced-motion", "value": wanted}]
+    toy.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def find(toy, selector):
@@ -46,8 +50,7 @@ def find(toy, selector):
 
 def jump(toy):
     """Go to the end without motion, and so at once."""
-    less = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
-    toy.execute_cdp_cmd("Emulation.setEmulatedMedia", less)
+    motion(toy, "reduce")
     for _ in range(10):
         find(toy, ".ux-play button").click()
     assert find(toy, ".ux-count").text == "step 300 of 300"
@@ -69,7 +72,7 @@ def accuracies(toy):
 
 @pytest.mark.parametrize("kind", linear.FEATURES)
 @pytest.mark.parametrize("name", linear.FILTERS)
-def test_twenty_steps_are_those_of_the_package(toy, digits, kind, name):
+def test_twenty_steps_are_those_of_the_package(toy, oracles, kind, name):
     """Images to 1e-9, the loss and both accuracies at the start and after 20 steps."""
     found = toy.execute_script(
         """const [kind, filter] = arguments;
@@ -83,19 +86,19 @@ def test_twenty_steps_are_those_of_the_package(toy, digits, kind, name):
         kind,
         name,
     )
-    oracle = linear.Digits(digits, kind)
-    *_, (x, loss) = oracle.distill(oracle.filter(name, 0.1, 16), oracle.first(), 20)
+    oracle = oracles[kind]
+    *_, (x, loss) = oracle.distill(oracle.filter(name, 0.1, 16), oracle.first(), 20, krr=name == "krr")
     torch.testing.assert_close(torch.tensor(found["x"]).double().view(10, 64), x, rtol=0, atol=1e-6)
     assert found["loss"] == pytest.approx(loss, rel=1e-6)
     assert 100 * found["own"] == pytest.approx(oracle.ridge_accuracy(x, LABELS, 0.1))
     assert 100 * found["other"] == pytest.approx(oracle.nearest_accuracy(x, LABELS))
 
 
-def test_ten_images_serve_as_well_as_all_and_quickly(toy, digits):
+def test_ten_images_serve_as_well_as_all_and_quickly(toy, digits, oracles):
     """As it opens: pixels, ridge. At least 92 %, 20 steps a second, and what the table says is what is computed."""
     seconds = play(toy)
     own, other = accuracies(toy)
-    oracle = linear.Digits(digits)
+    oracle = oracles["pixels"]
     *_, (x, _) = oracle.distill(oracle.filter("ridge", 0.1), oracle.first())
     assert own[1] >= 92
     assert own[1] == round(oracle.ridge_accuracy(x, LABELS, 0.1))
@@ -105,26 +108,34 @@ def test_ten_images_serve_as_well_as_all_and_quickly(toy, digits):
 
 
 def test_the_filter_decides_for_whom_the_images_are_good(toy):
-    """All-pass serves both learners alike; ridge with a large β serves its own, and ruins the other."""
-    gap = {}
-    for name, beta in (("allpass", None), ("ridge", 1)):
-        Select(toy.find_elements(By.CSS_SELECTOR, "select")[1]).select_by_value(name)
-        if beta:
-            find(toy, "input[type=range]").send_keys(*[Keys.ARROW_RIGHT] * 4)
+    """All-pass serves both learners alike; ridge with a large β its own alone, on rich features both; KRR its own."""
+    gap, own_best = {}, {}
+    for kind, name in (("pixels", "allpass"), ("pixels", "ridge"), ("relu", "ridge"), ("relu", "krr")):
+        set_to(toy, features=kind, filter=name, beta=1)
         jump(toy)
         own, other = accuracies(toy)
-        gap[name] = own[1] - other[1]
-    assert abs(gap["allpass"]) <= 3
-    assert gap["ridge"] >= 30
+        gap[kind, name], own_best[kind, name] = own[1] - other[1], own[1]
+    assert abs(gap["pixels", "allpass"]) <= 3
+    assert gap["pixels", "ridge"] >= 30
+    assert abs(gap["relu", "ridge"]) <= 4
+    assert max(own_best, key=own_best.get) == ("relu", "krr")
     kept = toy.find_elements(By.CSS_SELECTOR, ".ux-readout")[1]
-    assert len(kept.find_elements(By.CSS_SELECTOR, "tbody tr")) == 2, "both stay to be compared"
+    assert len(kept.find_elements(By.CSS_SELECTOR, "tbody tr")) == 4, "all stay to be compared"
 
 
-@pytest.mark.parametrize(("guess", "words"), [("less", "As you expected."), ("as much", "Not what you expected.")])
-def test_what_was_expected_is_asked_before_and_answered_after(toy, guess, words):
+def set_to(toy, **values):
+    """Set traits as a link does that is followed on the page."""
+    link = "&".join(f"digits-1.{name}={value}" for name, value in values.items())
+    done = "const done = arguments[1]; onhashchange = () => setTimeout(done); location.hash = arguments[0];"
+    toy.execute_async_script(done, link)
+
+
+@pytest.mark.parametrize(("guess", "words"), [("less", "as you expected"), ("as much", "you expected: about as much")])
+def test_what_was_expected_is_asked_before_and_stands_beside_what_came(toy, guess, words):
     toy.execute_script("arguments[0].click()", find(toy, f"input[value='{guess}']"))
+    assert "You guess:" in find(toy, ".ux-note").text
     jump(toy)
-    assert find(toy, ".ux-note").text.endswith(words)
+    assert find(toy, ".ux-note").text.endswith(f"The other learner gained: less; {words}.")
     assert not find(toy, f"input[value='{guess}']").is_enabled()
 
 
@@ -148,8 +159,7 @@ def test_other_digits_and_other_features_begin_anew(toy):
 
 
 def test_who_prefers_less_motion_goes_on_in_jumps(toy):
-    less = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
-    toy.execute_cdp_cmd("Emulation.setEmulatedMedia", less)
+    motion(toy, "reduce")
     button = find(toy, ".ux-play button")
     button.click()
     assert find(toy, ".ux-count").text == "step 30 of 300"

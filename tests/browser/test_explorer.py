@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import statistics
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import torch.nn.functional as F
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
+from stages import begin_anew, put
 from visits import ROOT, Visit, served
 
-from unidd.book import sphinx, widgets
+from unidd.book import widgets
 from unidd.book.pictures import patches
 from unidd.book.widgets import BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
 from unidd.core.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge
@@ -31,41 +31,48 @@ IMAGES = torch.rand(10, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 BLURRED = F.avg_pool2d(IMAGES, 3, 1, 1)
 RECORD = json.loads((ROOT / "results" / "studies" / "curriculum" / "photos.json").read_text())
 ROUNDS = len(RECORD["runs"]["cosine"]["beta"])
-HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>Explorers</title>'
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
     """Address of a page with one explorer of each kind, as the book would show them; in `modules/`, not yet joined."""
-    folder = tmp_path_factory.mktemp("stage")
-    modules = folder / "modules" / "_static"
-    shutil.copytree(Path(widgets.__file__).with_name("explorers"), modules)
-    (modules / "explorer.js").write_text('import * as all from "./main.js"; globalThis.unidd = all;')
-    (folder / "_static").mkdir()
-    (folder / "_static" / "explorer.js").write_text(widgets.page_script())
-    for static in (modules, folder / "_static"):
-        shutil.copy(ROOT / "book" / "_static" / "unidd-book.js", static)
-    explorers = (
+    folder = put(
+        tmp_path_factory.mktemp("stage"),
         FilterExplorer({LAYER: torch.logspace(-4, 0.5, 48)}, picture=PICTURE),
         BandExplorer(PICTURE, flc=FLC),
         ImageExplorer({"ridge": IMAGES, "linear": BLURRED}, IMAGES.flip(0), IMAGES, names=tuple("abcdefghij")),
         CurriculumPlayer(RECORD, IMAGES.repeat(ROUNDS, 1, 1, 1), BLURRED.repeat(ROUNDS, 1, 1, 1)),
     )
-    body = "".join(sphinx.explorer_html(json.loads(json.dumps(explorer.state()))) for explorer in explorers)
-    draw = '<script defer src="_static/unidd-book.js"></script>'
-    for page, kind in ((folder, "defer"), (folder / "modules", 'type="module"')):
-        script = f'<script {kind} src="_static/explorer.js"></script>{draw}'
-        (page / "index.html").write_text(f"{HEAD}<body>{body}{script}</body></html>")
+    modules = folder / "modules" / "_static"
+    shutil.copytree(Path(widgets.__file__).with_name("explorers"), modules)
+    (modules / "explorer.js").write_text('import * as all from "./main.js"; globalThis.unidd = all;')
+    shutil.copy(folder / "_static" / "unidd-book.js", modules)
+    page = (folder / "index.html").read_text().replace("defer src", 'type="module" src', 1)
+    (folder / "modules" / "index.html").write_text(page)
     with served(folder) as address:
         yield address
 
 
-@pytest.fixture
-def page_of_all(driver, stage):
+@pytest.fixture(scope="module")
+def seen(driver, stage):
+    """That page, loaded once for all tests that begin where Reset leads."""
     with contextlib.closing(Visit(driver, stage, "index.html")) as seen:
-        yield seen.driver.find_elements(By.CSS_SELECTOR, ".ux")
-        seen.settle()
-        assert seen.errors == []
+        yield seen
+
+
+@pytest.fixture
+def page_of_all(seen):
+    yield begin_anew(seen.driver)
+    seen.settle()
+    assert seen.errors == []
+
+
+@pytest.fixture
+def fresh(driver, stage):
+    """The explorers of the page as it is loaded."""
+    with contextlib.closing(Visit(driver, stage, "index.html")) as loaded:
+        yield loaded.driver.find_elements(By.CSS_SELECTOR, ".ux")
+        assert loaded.errors == []
 
 
 @pytest.fixture
@@ -213,10 +220,8 @@ def test_all_directions_together_are_the_photograph(filters, band):
 
 def test_energy_at_high_frequencies_equals_that_of_the_package(images):
     found = evaluate(images.parent, "s[2].names && m.highFrequencyShare(s[2].frequency, s[2].powers.linear.mean)")
-    frequency, power = radial_power(BLURRED)
-    energy = frequency * power.mean(0)
-    assert float(found) == pytest.approx(float(energy[frequency > 0.25].sum() / energy.sum()), rel=1e-5)
-    one = radial_power(IMAGES[:1])[1][0]
+    assert float(found) == pytest.approx(float(high_frequency_share(BLURRED).mean()), rel=1e-5)
+    frequency, (one,) = radial_power(IMAGES[:1])
     found = evaluate(images.parent, "m.highFrequencyShare(v[0], v[1])", frequency.tolist(), one.tolist())
     assert float(found) == pytest.approx(float(high_frequency_share(IMAGES[:1])), rel=1e-6)
 
@@ -260,52 +265,61 @@ def test_the_modules_as_they_are_draw_what_the_joined_file_draws(driver, stage):
 # ---- quick answers
 
 
-KEYS = {"range": [Keys.ARROW_RIGHT, Keys.ARROW_LEFT, Keys.PAGE_DOWN], "select-one": [Keys.ARROW_DOWN, Keys.ARROW_UP]}
-
-
-def delays(explorer):
-    """Milliseconds from each key to the end of the redrawing, for every control that can be used."""
-    driver = explorer.parent
+def cost(driver, explorer):
+    """Milliseconds that the page's thread works on each change of a control, until the frame that shows it is made."""
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", explorer)
-    driver.execute_script(
-        """
-        const [explorer] = arguments;
-        window.delays = [];
-        let pressed;
-        for (const event of ["keydown", "keyup"]) // a check box changes when the key comes up
-          explorer.addEventListener(event, () => { pressed = performance.now(); }, true);
-        new MutationObserver(() => window.delays.push(performance.now() - pressed))
-          .observe(explorer.querySelector(".ux-chart"), { childList: true });
-        """,
-        explorer,
-    )
-    pressed = 0
-    controls = explorer.find_elements(By.CSS_SELECTOR, "input, select")
-    for control in [control for control in controls if control.get_property("offsetParent")]:  # the others are hidden
-        for key in KEYS.get(control.get_property("type"), [Keys.SPACE, Keys.SPACE]):
-            if not control.is_enabled():
-                continue
-            before = control.get_property("value"), control.is_selected()
-            control.send_keys(key)
-            pressed += before != (control.get_property("value"), control.is_selected())
-    found = driver.execute_script("return window.delays")
-    assert len(found) == pressed > 0, "a key changed a control, and nothing was drawn"
-    return found
+    driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})  # work, however busy the machine is
+    began = worked(driver)
+    changes, drawn = driver.execute_async_script(_CHANGES, explorer)
+    spent = worked(driver) - began
+    driver.execute_cdp_cmd("Performance.disable", {})
+    assert drawn == changes > 3, "a control was changed, and nothing was drawn"
+    return 1000 * spent / changes
 
 
-def test_every_explorer_answers_the_keyboard_within_50_ms(page_of_all):
+def worked(driver) -> float:
+    metrics = driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+
+# Every control that can be used, three times; changes, and the redrawings of the explorer's first chart.
+_CHANGES = """
+const [explorer, done] = arguments;
+let [changes, drawn] = [0, 0];
+new MutationObserver(() => { drawn += 1; }).observe(explorer.querySelector(".ux-chart"), { childList: true });
+const frame = () => new Promise((shown) => requestAnimationFrame(() => setTimeout(shown)));
+const set = { range: (e, i) => { e.value = Number(e.min) + (e.max - e.min) * [0.3, 0.9, 0.5][i]; },
+  "select-one": (e, i) => { e.selectedIndex = [1, 0, e.options.length - 1][i]; },
+  checkbox: (e) => { e.checked = !e.checked; }, radio: (e) => { e.checked = true; } };
+const run = async () => {
+  for (const e of explorer.querySelectorAll("input:not([type=file]), select")) for (const i of [0, 1, 2]) {
+    if (!e.offsetParent || e.disabled) continue;
+    set[e.type](e, i);
+    e.dispatchEvent(new Event(e.type === "range" ? "input" : "change"));
+    changes += 1;
+    await frame();
+  }
+  done([changes, drawn]);
+};
+run();
+"""
+# With a frame, 16.7 ms, that is below 50 ms, and below 100 ms on a machine that is four times slower.
+MOST = 20
+
+
+def test_every_explorer_answers_in_the_next_frame(page_of_all, seen):
     for explorer in page_of_all:
-        assert statistics.median(delays(explorer)) < 50
+        assert cost(seen.driver, explorer) < MOST
 
 
-def test_every_explorer_of_the_book_answers_the_keyboard_within_50_ms(visit, explorer_page):
-    seen = visit(explorer_page)
-    explorers = seen.driver.find_elements(By.CSS_SELECTOR, ".ux")
+def test_every_explorer_of_the_book_answers_in_the_next_frame(visit, explorer_page):
+    page = visit(explorer_page)
+    explorers = page.driver.find_elements(By.CSS_SELECTOR, ".ux")
     assert explorers
     for explorer in explorers:
-        assert statistics.median(delays(explorer)) < 50
-    seen.settle()
-    assert seen.errors == []
+        assert cost(page.driver, explorer) < MOST
+    page.settle()
+    assert page.errors == []
 
 
 def test_keys_move_the_curve_and_the_picture(filters):
@@ -403,7 +417,7 @@ def test_rounds_schedules_and_layers_show_what_the_record_says(player):
             run, lam = RECORD["runs"][name], torch.tensor(RECORD["real"][conv])
             response = Ridge(run["beta"][-1]).response(lam)
             passed = int((response >= response.max() / 2).sum())
-            assert f"ridge passes {passed} of {len(lam)} directions of {conv}" in find(player, ".ux-note").text
+            assert f"ridge passes {passed} of {len(lam)} directions of {conv}" in find(player, ".ux-r2 .ux-note").text
             terms = [run["distances"]["distilled"][conv][term][-1] for term in ("filter", "signal")]
             shown = player.find_element(By.XPATH, ".//tbody/tr[starts-with(., 'distilled')]").text.split()
             assert [float(v) / 100 for v in (shown[1], shown[3])] == pytest.approx(terms, abs=6e-3)
@@ -412,7 +426,7 @@ def test_rounds_schedules_and_layers_show_what_the_record_says(player):
 def test_the_response_crosses_a_half_at_beta(player):
     for _ in range(3):
         slider(player, "Round").send_keys(Keys.ARROW_RIGHT)
-    chart = player.find_elements(By.CSS_SELECTOR, ".ux-chart")[1]
+    chart = find(player, ".ux-chart")
     line = find(chart, ".ux-line.ux-ridge").get_attribute("d").replace("M", " ").replace("L", " ").split()
     points = [(float(x), float(y)) for x, y in zip(line[::2], line[1::2], strict=True)]
     left, right = (float(find(chart, f"text:nth-last-of-type({n})").get_attribute("x")) for n in (9, 7))
@@ -431,7 +445,7 @@ def test_pictures_follow_the_round_and_belong_to_one_schedule(player):
     assert "inset(0px 0px 0%)" in front.get_attribute("style"), "after the last round all rows are images"
     Select(find(player, "select")).select_by_visible_text("constant")
     assert not strip.is_displayed()
-    assert "“cosine”" in player.find_elements(By.CSS_SELECTOR, ".ux-note")[-1].text
+    assert "“cosine”" in find(player, ".ux-r1 .ux-note").text
 
 
 def wait_for(player, round):
@@ -441,7 +455,8 @@ def wait_for(player, round):
     assert player.parent.execute_async_script(script, player, str(round))
 
 
-def test_it_plays_on_request_pauses_and_stops_at_the_end(player):
+def test_it_plays_on_request_pauses_and_stops_at_the_end(fresh):
+    player = fresh[3]
     button, rounds = find(player, "button"), slider(player, "Round")
     assert (button.text, rounds.get_property("value")) == ("Play", "0"), "nothing moves by itself"
     button.send_keys(Keys.SPACE)
@@ -483,9 +498,9 @@ def heard(explorer, before):
     return explorer.parent.execute_async_script(script, find(explorer, "[aria-live=polite]"), before)
 
 
-def test_controls_are_labelled_and_changes_announced(page_of_all):
-    driver = page_of_all[0].parent
-    for explorer in page_of_all:
+def test_controls_are_labelled_and_changes_announced(fresh):
+    driver = fresh[0].parent
+    for explorer in fresh:
         unnamed = driver.execute_script(
             """
             const shown = (selector) => [...arguments[0].querySelectorAll(selector)].filter((e) => e.checkVisibility());
@@ -495,16 +510,16 @@ def test_controls_are_labelled_and_changes_announced(page_of_all):
             explorer,
         )
         assert unnamed == 0
-    moved = {("Ridge", Keys.END): page_of_all[0], ("First", Keys.ARROW_RIGHT): page_of_all[1]}
+    moved = {("Ridge", Keys.END): fresh[0], ("First", Keys.ARROW_RIGHT): fresh[1]}
     announced = {}
-    for (control, key), explorer in (moved | {("Round", Keys.ARROW_RIGHT): page_of_all[3]}).items():
+    for (control, key), explorer in (moved | {("Round", Keys.ARROW_RIGHT): fresh[3]}).items():
         at_first = heard(explorer, "")
         slider(explorer, control).send_keys(key)
         announced[control] = heard(explorer, at_first)
     assert "ridge passes" in announced["Ridge"]
     assert announced["First"].startswith("Directions 2 to 8 of 64 hold")
     assert announced["Round"].startswith("Round 1: β is 0.097")
-    assert "β" not in slider(page_of_all[0], "Ridge").get_attribute("aria-valuetext")
+    assert "β" not in slider(fresh[0], "Ridge").get_attribute("aria-valuetext")
 
 
 def test_curves_stay_inside_the_chart(filters):

@@ -1,13 +1,20 @@
-"""Every page of the built book: self-contained, light, without errors, readable by everyone."""
+"""Every page of the built book: self-contained, light, without errors, readable by everyone, on paper too.
+
+Each page is loaded once for each way of looking at it; what is looked at on paper is the last of the wide screen's.
+"""
 
 import contextlib
+import functools
 import re
+import zlib
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from visits import BOOK, Visit
+from visits import BOOK, PAPER, Visit, pages
 
 pytestmark = pytest.mark.browser
 
@@ -20,9 +27,12 @@ def check_whole(visit):
     assert visit.twice == []
 
 
-def test_page_loads_clean_and_light(desktop):
+def test_page_loads_clean_and_light_and_keeps_still(desktop):
     check_whole(desktop)
-    assert desktop.weight() <= 1_000_000
+    everything, own = desktop.weight()
+    assert own <= 1_000_000
+    assert everything <= 3_000_000
+    assert desktop.shift() < 0.05
 
 
 def test_page_is_whole_from_the_disk_and_in_a_folder_of_a_server(driver, other_sites, page):
@@ -31,24 +41,23 @@ def test_page_is_whole_from_the_disk_and_in_a_folder_of_a_server(driver, other_s
             check_whole(seen)
 
 
-def test_where_no_script_runs_each_place_says_so_and_has_a_picture(driver, site, page):
-    with contextlib.closing(Visit(driver, site, page, scripts=False)) as seen:
+def test_where_no_script_runs_each_explorer_says_so_and_has_a_picture(driver, site, explorer_page):
+    with contextlib.closing(Visit(driver, site, explorer_page, scripts=False)) as seen:
         places = seen.driver.execute_script(_STILLS)
-        shown = seen.driver.current_url.removeprefix(f"{site}/").split("#")[0]  # the front door leads on
-        assert len(places) == len(re.findall('class="unidd-(?:plotly|explorer-host)"', (BOOK / shown).read_text()))
+        assert len(places) == (BOOK / explorer_page).read_text().count('class="unidd-explorer-host"') > 0
         for place in places:
             assert "none runs here" in place["words"]
             assert len(place["alt"]) > 7
             assert place["width"] > 100, "the picture is loaded"
             assert 0 <= place["high"] - place["picture"] < 100, "as high as its words and its picture"
         assert (seen.errors, seen.elsewhere()) == ([], [])
-        assert seen.weight() <= 1_000_000
+        assert seen.weight()[1] <= 1_000_000
 
 
-def test_plotly_is_loaded_only_where_it_is_used(desktop):
-    figures = len(desktop.driver.find_elements(By.CSS_SELECTOR, ".unidd-plotly"))
-    assert any("plotly" in url for url in desktop.requests) == (figures > 0)
-    assert len(desktop.driver.find_elements(By.CSS_SELECTOR, ".unidd-plotly .main-svg")) >= figures
+def test_every_figure_table_and_explorer_has_a_number_and_a_caption(desktop):
+    bare, captions = desktop.driver.execute_script(_CAPTIONS)
+    assert bare == []
+    assert [words for number, words in captions if not number or len(words) < 10] == []
 
 
 def test_formulas_are_typeset(desktop):
@@ -63,9 +72,8 @@ def test_every_picture_has_a_description(desktop):
     undescribed = desktop.driver.execute_script(
         """
         const described = (e) => (e.getAttribute("alt") || e.getAttribute("aria-label") || "").trim().length > 7;
-        const part = (e) => e.closest("[aria-hidden=true], mjx-container, button")
-          || e.parentElement.closest(".unidd-plotly");
-        const pictures = ".bd-article :is(img, svg, [role=img], .unidd-plotly, .unidd-explorer-host)";
+        const part = (e) => e.closest("[aria-hidden=true], mjx-container, button");
+        const pictures = ".bd-article :is(img, svg, [role=img], .unidd-explorer-host)";
         return [...document.querySelectorAll(pictures)].filter((e) => !part(e) && !described(e))
           .map((e) => e.outerHTML.slice(0, 200));
         """
@@ -73,35 +81,54 @@ def test_every_picture_has_a_description(desktop):
     assert undescribed == []
 
 
-def test_page_fits_a_phone(phone):
+def test_page_fits_a_phone_and_keeps_still(phone):
     assert phone.errors == []
     assert phone.driver.execute_script("return document.documentElement.scrollWidth") <= 390
+    assert phone.cut() == []
+    assert phone.shift() < 0.05
 
 
 def test_text_is_readable_in_the_dark(phone):
-    """The page's own text has a contrast of 7:1, the text of figures and explorers 4.5:1."""
+    """The page's own text has a contrast of 7:1, the text of figures, captions and explorers 4.5:1."""
     driver = phone.driver
     assert driver.execute_script(_CONTRAST, "body") >= 7
-    for selector in (".ux", ".ux .ux-slider label", ".unidd-plotly .xtitle", ".unidd-plotly .xtick text"):
+    for selector in (".ux", ".ux .ux-slider label", ".unidd-plotly .unidd-narrow text", "figcaption .caption-text"):
         contrast = driver.execute_script(_CONTRAST, selector)
         assert contrast is None or contrast >= 4.5, selector
 
 
-def test_figures_follow_the_theme_switch(visit):
-    driver, title = visit("notebooks/03_filters.html").driver, ".unidd-plotly .xtitle"
-    assert driver.execute_script(_CONTRAST, title) >= 4.5
-    driver.execute_async_script(
-        """
-        const [selector, done] = arguments;
-        const colour = () => getComputedStyle(document.querySelector(selector)).fill;
-        const before = colour();
-        const look = () => (colour() === before ? requestAnimationFrame(look) : done());
-        document.documentElement.dataset.theme = "dark";
-        look();
-        """,
-        title,
-    )
-    assert driver.execute_script(_CONTRAST, title) >= 4.5
+def test_nothing_is_cut_on_paper(desktop):
+    printed = desktop.on_paper()
+    assert desktop.cut() == []
+    assert desktop.driver.execute_script("return document.documentElement.scrollWidth") <= PAPER
+    assert scales(printed) == {0.24}, "what is too wide makes the browser shrink the sheet"
+
+
+def scales(pdf: bytes) -> set[float]:
+    """By how much each sheet's drawing is scaled: 72 / 300 as it is."""
+    found = set()
+    for stream in re.finditer(rb"stream\r?\n", pdf):
+        with contextlib.suppress(zlib.error):
+            text = zlib.decompressobj().decompress(pdf[stream.end() :])
+            if scale := re.match(rb"([\d.]+) 0 0 -[\d.]+ \S+ \S+ cm", text):
+                found.add(round(float(scale[1]), 4))
+    return found
+
+
+def test_a_figure_opens_to_be_zoomed_and_follows_the_theme(driver, site):
+    page = next(page for page in pages() if "unidd-plotly" in (BOOK / page).read_text())
+    with contextlib.closing(Visit(driver, site, page)) as seen:
+        assert not any("plotly" in url for url in seen.requests), "4.8 MB for those who ask for them"
+        seen.driver.find_element(By.CSS_SELECTOR, ".unidd-open").send_keys(Keys.ENTER)
+        focused = "return document.activeElement.querySelector('.main-svg .xtitle, .main-svg text') !== null"
+        WebDriverWait(seen.driver, 20).until(lambda driver: driver.execute_script(focused), "the keyboard is there")
+        assert seen.errors == []
+        text = ".unidd-opened .main-svg :is(.xtick text, .ytick text, .xtitle)"
+        WebDriverWait(seen.driver, 5).until(lambda driver: driver.execute_script(_CONTRAST, text) >= 4.5, "light")
+        seen.driver.execute_script('document.documentElement.dataset.theme = "dark"')
+        dark = "return getComputedStyle(document.body).backgroundColor"
+        assert driver.execute_script(dark) != "rgb(255, 255, 255)"
+        WebDriverWait(seen.driver, 5).until(lambda driver: driver.execute_script(_CONTRAST, text) >= 4.5, "dark")
 
 
 def test_the_address_of_the_book_leads_to_its_first_page(visit):
@@ -110,11 +137,20 @@ def test_the_address_of_the_book_leads_to_its_first_page(visit):
 
 _STILLS = """
 document.querySelectorAll("details").forEach((e) => { e.open = true; }); // what a reader may unfold
-return [...document.querySelectorAll(".unidd-plotly, .unidd-explorer-host")].map((place) => {
+return [...document.querySelectorAll(".unidd-explorer-host")].map((place) => {
   const picture = place.querySelector("noscript img");
   return { words: place.innerText, alt: picture?.alt ?? "", width: picture?.naturalWidth ?? 0,
     high: place.getBoundingClientRect().height, picture: picture?.getBoundingClientRect().height ?? 0 };
 });
+"""
+_CAPTIONS = """
+const shown = ".unidd-plotly, .unidd-picture, .unidd-explorer-host, .cell_output :is(table.dataframe, img)";
+const bare = [...document.querySelectorAll(shown)]
+  .filter((e) => !e.closest("figure.unidd-numbered") && !e.parentElement.closest(".ux, noscript"));
+const said = (e, part) => e.querySelector(`:scope > figcaption ${part}`)?.textContent ?? "";
+const captions = [...document.querySelectorAll("figure.unidd-numbered")]
+  .map((e) => [said(e, ".caption-number"), said(e, ".caption-text")]);
+return [bare.map((e) => e.outerHTML.slice(0, 200)), captions];
 """
 _CONTRAST = """return ((selector) => {
   const element = document.querySelector(selector);
@@ -149,15 +185,19 @@ class _Links(HTMLParser):
             self.links.append(attributes["href"])
 
 
+@functools.cache
+def read(path: Path) -> _Links:
+    return _Links(path.read_text())
+
+
 def test_links_within_the_book_have_a_target(site, page):
-    text = (BOOK / page).read_text()
     broken = []
-    for link in _Links(text).links:
+    for link in read(BOOK / page).links:
         if re.match(r"[a-z]+:", link):
             continue
         path, _, anchor = link.partition("#")
         target = (BOOK / page).parent / path.split("?")[0] if path else BOOK / page
         target = target / "index.html" if target.is_dir() else target
-        if not target.exists() or (target.suffix == ".html" and anchor not in _Links(target.read_text()).anchors):
+        if not target.exists() or (target.suffix == ".html" and anchor not in read(target.resolve()).anchors):
             broken.append(link)
     assert broken == []

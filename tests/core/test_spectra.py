@@ -24,6 +24,7 @@ from unidd.core.spectra import (
     excess,
     high_frequency_share,
     mean_frequency,
+    normalised_power,
     participation,
     radial_power,
     radius,
@@ -291,6 +292,17 @@ def test_radial_power_ignores_the_mean_and_grows_with_the_square_of_contrast():
     assert torch.allclose(radial_power(2 * images + 5)[1], 4 * power)
     assert torch.allclose(radial_power(images + randn(2, 3, 1, 1, seed=1))[1], power), "of each image and channel"
     assert torch.allclose(radial_power(images.transpose(2, 3))[1], power)
+
+
+def test_normalised_power_counts_each_image_once_whatever_its_contrast():
+    images = torch.cat([wave(16, 0, 2), 9 * wave(16, 7, 0) + randn(1, 1, 16, 16)])
+    frequency, power = normalised_power(images)
+    assert torch.allclose((power * frequency).sum(1), torch.ones(2).double())
+    assert torch.allclose(normalised_power(images * torch.tensor([3.0, 0.1]).view(2, 1, 1, 1))[1], power)
+    of_mean = (power.mean(0) * frequency)[frequency > 0.25].sum()
+    assert float(of_mean) == pytest.approx(float(high_frequency_share(images).mean()))
+    pooled = radial_power(images)[1].mean(0) * frequency
+    assert float(pooled[frequency > 0.25].sum() / pooled.sum()) > 1.5 * float(of_mean), "strong contrast weighs more"
 
 
 def test_high_frequency_share_of_coarse_and_fine_waves():

@@ -1,6 +1,8 @@
 """The equations of the chapter on what a filter writes into an image."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from unidd.core.filters import Landweber, Linear, Polynomial, Residual, Ridge
 from unidd.core.spectra import consistency, high_frequency_share, radial_power, spectrum
 from unidd.core.statistics import covariance
 
+STUDY = Path(__file__).resolve().parents[2] / "results" / "studies" / "filters"
 FILTERS = [Linear(), Ridge(0.03), Residual(0.1, 5), Landweber(0.1, 5), Polynomial((0.5, -1.0, 0.2))]
 
 
@@ -89,6 +92,21 @@ def test_eq_high():
         rings = list(zip(frequency.tolist(), curve.tolist(), strict=True))
         expected = sum(r * p for r, p in rings if r > 0.25) / sum(r * p for r, p in rings)
         assert float(share) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("path", sorted(STUDY.glob("photos-*.json")), ids=lambda path: path.stem)
+def test_both_ways_to_count_detail_agree_with_the_curves_of_a_record(path):
+    """What the explorer draws, and what the tables say of the same images."""
+    for name, found in json.loads(path.read_text())["measured"].items():
+        for curve, share in (("spectrum", "high"), ("power", "pooled")):
+            size = 2 * len(found[curve])
+            energy = [power * r / size for r, power in enumerate(found[curve], 1)]
+            assert sum(energy[size // 4 :]) / sum(energy) == pytest.approx(found[share], rel=1e-3), name
+
+
+def test_each_repetition_of_the_study_has_a_teacher_of_its_own():
+    records = [json.loads(path.read_text()) for path in STUDY.glob("photos-*.json")]
+    assert len({record["teacher"]["hash"] for record in records}) == len(records) >= 5
 
 
 def test_eq_diversity():

@@ -1,4 +1,4 @@
-"""The equations of the chapter "Every method is a filter", on real features of photographs in float64."""
+"""The equations of the chapters on methods, bounds and kernels, on real features of photographs in float64."""
 
 import importlib.util
 import json
@@ -212,7 +212,7 @@ def test_eq_dc_bound_is_reached():
 
 
 def test_eq_dc_bound_of_equal_gradients_from_different_data():
-    """Exercise 3: a gap of 0 under a bound above 0, for one head; a second head sees it."""
+    """The exercise: a gap of 0 under a bound above 0, for one head; a second head sees it."""
     real, _ = sides()
     v = torch.linalg.qr(head(), mode="complete").Q[:, -1]
     twin = Side(real.ffc + torch.outer(v, v), real.flc)

@@ -16,6 +16,7 @@ from toys import rand
 
 from unidd.data.datasets import ImageData, Split
 from unidd.data.exchange import from_files, from_imagefolder, to_ddranking, to_imagefolder, to_vico, undo_zca
+from unidd.data.pictures import read
 from unidd.data.synthetic import SyntheticSet
 
 NAMES = ("cat", "dog", "eel", "fox")
@@ -176,6 +177,26 @@ def test_grey_pictures_have_the_channels_of_the_data(tmp_path, data):
     Image.new("RGB", (6, 6), (255, 0, 0)).save(tmp_path / "RGB" / "0" / "0.jpg")
     with pytest.raises(ValueError, match=r"\(3, 6, 6\), those of toy \(1, 6, 6\)"):
         from_files(tmp_path / "RGB", data=grey)
+
+
+def test_pictures_of_others_are_read_as_real_images_are(tmp_path, data):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    steep = Image.fromarray(np.arange(108, dtype=np.uint8).reshape(6, 6, 3))
+    made = {
+        "0/deep.png": (Image.new("I;16", (6, 6), 257 * 90), {}),
+        "1/clear.png": (Image.new("RGBA", (6, 6), (200, 0, 0, 51)), {}),
+        "2/turned.png": (steep, {"exif": turned}),
+        "3/palette.gif": (steep.quantize(8), {}),
+    }
+    for name, (image, options) in made.items():
+        (tmp_path / name).parent.mkdir()
+        image.save(tmp_path / name, **options)
+    found = from_files(tmp_path, data=data)
+    rule = [torch.from_numpy(read(tmp_path / name, None, 3)[0]) for name in made]
+    assert torch.equal((found.images * 255).round().byte(), torch.stack(rule))
+    told = {"16-bit": 1, "transparency on white": 1, "turned": 1, "grey to colour": 1}
+    assert found.config["import"]["pictures"] == told
 
 
 def test_tesla_with_the_teachers_labels(tmp_path):

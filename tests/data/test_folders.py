@@ -4,6 +4,7 @@ import os
 import unicodedata
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -249,7 +250,7 @@ def test_a_picture_that_cannot_be_read_is_never_skipped(tmp_path, name):
 
 def test_pictures_of_all_endings_and_depths_of_folders_are_taken_in_order(tmp_path):
     put(tmp_path, "train/a/9.PNG", "train/a/1.tif", "train/a/b/c/0.gif", "train/a/b/5.webp", "test/a/0.bmp")
-    files = [path.relative_to(tmp_path).as_posix() for path, _ in listed(tmp_path).train]
+    files = [Path(file).relative_to(tmp_path).as_posix() for file, _ in listed(tmp_path).train]
     assert files == ["train/a/1.tif", "train/a/9.PNG", "train/a/b/5.webp", "train/a/b/c/0.gif"]
 
 

@@ -156,7 +156,7 @@ def assert_same(out: Path, whole: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(server, whole, seconds, tmp_path):
-    """Twenty runs, each killed at a random moment and started again; many were well under way."""
+    """Ten runs, each killed at a random moment and started again; many were well under way."""
     generator, killed, under_way = random.Random(0), 0, 0
     for trial in range(60):
         out = tmp_path / str(trial)
@@ -169,10 +169,10 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(server, whole, seco
         under_way += (out / ".state" / "state.pt").exists()
         assert server.run(out) == 0
         assert_same(out, whole)
-        if killed == 20:
+        if killed == 10:
             break
-    assert killed == 20
-    assert under_way >= 10
+    assert killed == 10
+    assert under_way >= 5
 
 
 @pytest.mark.slow
@@ -217,7 +217,7 @@ def test_the_command_killed_twice_says_where_it_goes_on(whole, tmp_path):
     """From the shell, killed as soon as it has a state of its own."""
     out = tmp_path / "set"
     for _ in range(2):
-        before = (out / ".state" / "state.pt").stat().st_mtime_ns if out.exists() else 0
+        before = stamp(out / ".state" / "state.pt")
         process = subprocess.Popen([*COMMAND, "--out", out], env=ONE_THREAD, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while not stamp(out / ".state" / "state.pt") > before:

@@ -418,9 +418,10 @@ def test_a_card_beside_other_weights_is_refused(tmp_path):
 
 
 def test_accuracy_is_measured_again_on_other_data(tmp_path):
-    kept = Teacher(net(), 12.5, architecture=OURS)
+    kept = Teacher(net(), 12.34, architecture=OURS)
     kept.save(tmp_path, data())
-    assert Teacher.load(tmp_path, data()).accuracy == 12.5
+    assert Teacher.load(tmp_path, data()).accuracy == 12.34
+    assert Teacher.load(tmp_path, data(), pooling="max").accuracy != 12.34, "another network"
     part = dataclasses.replace(data(), test=data().test.take(torch.arange(8)))
     assert Teacher.load(tmp_path, part).accuracy == Teacher.of(net(), part).accuracy
 

@@ -93,11 +93,13 @@ class Cell:
         dataset, size, channels, hold_out, classes, small: a name or folder, and what to take of it: see `unidd.load`.
         model: architecture of teacher and students.
         ipc: images per class; None for a method that takes all images.
-        seeds: each is a whole repetition: other starting images, another distillation, another student; none twice.
+        seeds: each is a whole repetition: another teacher, other starting images, another distillation, another
+            student; none twice.
         budget: "smoke", "embedded", "paper" (as on CIFAR), or "large" (as on Tiny-ImageNet and ImageNet).
         suite: heading under which the record is kept.
+        regimes: label regimes of the students; for a method that takes all images, hard labels alone.
     Raises:
-        ValueError: unknown name, or no seeds; the message says what is allowed.
+        ValueError: unknown name, no seeds or no regime; the message says what is allowed.
     """
 
     method: Method
@@ -107,6 +109,7 @@ class Cell:
     seeds: tuple[int, ...] = (0, 1, 2)
     budget: str = "embedded"
     suite: str = "local"
+    regimes: tuple[str, ...] = RECORDED
     size: int | None = None
     channels: int | None = None
     hold_out: float = 0.0
@@ -118,6 +121,8 @@ class Cell:
         object.__setattr__(self, "classes", self.source.classes)
         check_seeds(self.seeds)
         object.__setattr__(self, "seeds", tuple(self.seeds))
+        check_regimes(self.regimes)
+        object.__setattr__(self, "regimes", ("hard",) if self.method.role == "ceiling" else tuple(self.regimes))
         if (self.ipc is None) == self.method.has_ipc:
             needs = "needs an ipc" if self.method.has_ipc else "takes all images: its ipc must be None"
             raise ValueError(f"the method {self.method.name!r} {needs}")
@@ -176,11 +181,13 @@ class Cell:
             "method": self.method.path(),
             "settings": asdict(self.method),
             "seeds": list(self.seeds),
+            "regimes": list(self.regimes),
         }
 
     @property
-    def regimes(self) -> tuple[str, ...]:
-        return ("hard",) if self.method.role == "ceiling" else RECORDED
+    def needs_teacher(self) -> bool:
+        """Whether somebody teaches: the method or the students look at a trained network."""
+        return self.method.needs_teacher or set(self.regimes) != {"hard"}
 
     @property
     def code(self) -> str:
@@ -203,8 +210,10 @@ class Cell:
         """Return how the teacher is trained."""
         return BUDGETS[self.budget].taught()
 
-    def teacher(self, data: ImageData, **options: Any) -> Teacher:
-        return teacher(data, self.network(), self.training(), **options)
+    def teacher(self, data: ImageData, seed: int | None = None, **options: Any) -> Teacher:
+        """Return the teacher of a repetition; by default of the first."""
+        seed = self.seeds[0] if seed is None else seed
+        return teacher(data, self.network(), self.training(), seed=seed, **options)
 
     def brought(self, path: str | Path, data: ImageData) -> Teacher:
         """Return a teacher from a file of weights or a folder; `model` tells its architecture if nothing else does.
@@ -241,8 +250,12 @@ class Cell:
         """Return how a student is trained, the same for every method."""
         return BUDGETS[self.budget].student_of(self.ipc, data.classes)
 
-    def record(self, data: ImageData, accuracy: dict, teacher: dict, seconds: dict | None = None) -> Record:
-        """Return the record of measured accuracies."""
+    def record(self, data: ImageData, accuracy: dict, teachers: list[dict], seconds: dict | None = None) -> Record:
+        """Return the record of measured accuracies.
+
+        Args:
+            teachers: the card of each repetition's, in the order of the seeds; none if nobody taught.
+        """
         return Record(
             suite=self.suite,
             dataset=data.name,
@@ -257,7 +270,7 @@ class Cell:
                 "method": asdict(self.method.settled(data)),
                 "student": asdict(self.student(data)),
             },
-            teacher=teacher,
+            teachers=teachers,
             seconds=seconds or {},
             provenance=provenance(data.device),
             code=self.code,
@@ -272,11 +285,13 @@ def run(
     sets: str | Path | None = None,
     progress: bool = False,
 ) -> Record:
-    """Distill, train students and test them, once a seed.
+    """Train a teacher, distill, train students and test them: all of it once a seed.
+
+    A teacher that was trained before is found again, so that the cells of a suite share one a seed.
 
     Args:
         data: the cell's data set, if it is loaded already.
-        teacher: in place of the cell's own.
+        teacher: in place of all of the cell's own.
         sets: folder for the set of the last seed; None keeps none.
         progress: show bars.
     Raises:
@@ -284,35 +299,39 @@ def run(
     """
     data = data or cell.source.load()
     cell.check(data)
-    teacher = teacher or cell.teacher(data, progress=progress)
-    data = teacher.seen(data)
+    data = teacher.seen(data) if teacher else data
+    teachers: list[dict] = []
     accuracy: dict[str, list[float]] = {regime: [] for regime in cell.regimes}
     seconds = {"distill": 0.0, "students": 0.0}
     for seed in cell.seeds:
+        taught_by = teacher or (cell.teacher(data, seed, progress=progress) if cell.needs_teacher else NOBODY)
+        teachers += [] if taught_by is NOBODY else [taught_by.card()]
         began = time.perf_counter()
         whole = cell.method.role == "ceiling" and not sets  # no copy of all images as floats
-        synthetic = data.train if whole else cell.distill(seed, data, teacher, progress=progress)
+        synthetic = data.train if whole else cell.distill(seed, data, taught_by, progress=progress)
         made = time.perf_counter()
-        for regime, value in cell.accuracies(synthetic, data, teacher, seed, progress=progress).items():
+        for regime, value in cell.accuracies(synthetic, data, taught_by, seed, progress=progress).items():
             accuracy[regime].append(value)
         seconds["distill"] += made - began
         seconds["students"] += time.perf_counter() - made
     if sets and isinstance(synthetic, SyntheticSet):
         synthetic.save(sets)
-    return cell.record(data, accuracy, teacher.card(), {phase: round(value, 1) for phase, value in seconds.items()})
+    return cell.record(data, accuracy, teachers, {phase: round(value, 1) for phase, value in seconds.items()})
 
 
-def teach(data: ImageData, model: str = "convnet", budget: str = "embedded", *, progress: bool = True) -> Teacher:
+def teach(
+    data: ImageData, model: str = "convnet", budget: str = "embedded", *, seed: int = 0, progress: bool = True
+) -> Teacher:
     """Train a teacher at a budget, or find the one trained before."""
     check_model(data, model, budget)
-    return teacher(data, BUDGETS[budget].network(model), BUDGETS[budget].taught(), progress=progress)
+    return teacher(data, BUDGETS[budget].network(model), BUDGETS[budget].taught(), seed=seed, progress=progress)
 
 
-def kept_teacher(data: ImageData, model: str = "convnet", budget: str = "embedded") -> Teacher | None:
+def kept_teacher(data: ImageData, model: str = "convnet", budget: str = "embedded", *, seed: int = 0) -> Teacher | None:
     """Return the teacher that `teach` trained before; None if it did not."""
     check_model(data, model, budget)
-    folder, _ = teacher_folder(data, BUDGETS[budget].network(model), BUDGETS[budget].taught())
-    return teach(data, model, budget, progress=False) if (folder / "card.json").exists() else None
+    folder, _ = teacher_folder(data, BUDGETS[budget].network(model), BUDGETS[budget].taught(), seed)
+    return teach(data, model, budget, seed=seed, progress=False) if (folder / "card.json").exists() else None
 
 
 def distill(
@@ -335,7 +354,7 @@ def distill(
         data: from `unidd.load`, or any `ImageData`.
         method: for `unidd.find`.
         ipc: images per class; by default one, or as many as `start` has.
-        seed: of the starting images and of every draw.
+        seed: of the teacher, the starting images and every draw.
         start: a set whose images are where the descent starts, in place of random real ones.
         model, budget: of the teacher, and what the budget says of the method.
         teacher: in place of the one that `teach` gives; images are normalised as it was trained.
@@ -354,7 +373,7 @@ def distill(
     asked = Run(ipc, seed, checkpoint, progress=progress, start=start)
     made.check(data, asked)
     if teacher is None:
-        teacher = teach(data, model, budget, progress=progress) if made.needs_teacher else NOBODY
+        teacher = teach(data, model, budget, seed=seed, progress=progress) if made.needs_teacher else NOBODY
     found = made.distill(teacher.seen(data), teacher, asked)
     return replace(found, config=found.config | {"data": made_from(data)})
 
@@ -375,6 +394,7 @@ def evaluate(
 
     Args:
         regimes: "hard", "fixed-soft", "online-soft".
+        seeds: of the students alone: the set and its teacher are those of one repetition.
         teacher: for soft labels; by default the one that the set's card names, else the one that `teach` gives.
         augment: whether students see crops, flips and CutMix, or the images as they are.
     Raises:
@@ -382,8 +402,7 @@ def evaluate(
     """
     data = as_made(synthetic, data)
     check_fits(synthetic, data)
-    for regime in regimes:
-        _check_choice("label regime", regime, REGIMES)
+    check_regimes(regimes)
     check_seeds(seeds)
     check_model(data, model, budget)
     if teacher is None and needs_teacher(synthetic, regimes):
@@ -407,19 +426,25 @@ def as_made(synthetic: SyntheticSet, data: ImageData) -> ImageData:
 
 
 def teacher_of(synthetic: SyntheticSet, data: ImageData, model: str, budget: str, *, progress: bool = True) -> Teacher:
-    """Return the teacher of a set: from the file that its card names, else the one that `teach` gives.
+    """Return the teacher of a set: from the file that its card names, else the one that `teach` gives for its seed.
 
     Raises:
         ValueError: the file is gone.
     """
     card = synthetic.teacher
     if "file" not in card:
-        return teach(data, model, budget, progress=progress)
+        return teach(data, model, budget, seed=teacher_seed(synthetic), progress=progress)
     if not Path(card["file"]).exists():
         raise ValueError(f"the set's teacher was {card['file']}, which is not there: say --teacher")
     built, constants = card.get("architecture", {}), card.get("normalisation")
     own = (tuple(constants[0]), tuple(constants[1])) if constants else None
     return Teacher.load(card["file"], data, model=built.get("name"), pooling=built.get("pooling"), normalisation=own)
+
+
+def teacher_seed(synthetic: SyntheticSet) -> int:
+    """Return the seed of the teacher in a set's repetition: as its card says, else that of the set itself."""
+    card = synthetic.teacher
+    return card.get("seed", 0) if card else synthetic.config.get("seed", 0)
 
 
 def another_teacher(synthetic: SyntheticSet, teacher: Teacher) -> str:
@@ -471,7 +496,7 @@ def set_record(
     Args:
         name: of its method.
         model, budget: of the students.
-        teacher: its card; empty if there was none.
+        teacher: its card, one and the same for all students; empty if there was none.
     """
     ipc = synthetic.ipc
     student = BUDGETS[budget].student_of(ipc, data.classes)
@@ -484,7 +509,7 @@ def set_record(
         seeds=list(seeds),
         accuracy=accuracy,
         config={"set": synthetic.config, "budget": budget, "student": asdict(student)},
-        teacher=teacher,
+        teachers=[teacher] * len(seeds) if teacher else [],
         provenance=provenance(data.device),
         code=code_hash(__name__),
     )
@@ -502,6 +527,14 @@ def check_seeds(seeds: Any) -> None:
     whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in given)
     if not given or not whole or len(set(given)) < len(given):
         raise ValueError(f"seeds must be a list of different whole numbers from 0, not {seeds!r}")
+
+
+def check_regimes(regimes: Any) -> None:
+    """Raise a ValueError unless they are label regimes, at least one."""
+    if not isinstance(regimes, list | tuple) or not regimes:
+        raise ValueError(f"regimes must be a list of label regimes, not {regimes!r}")
+    for regime in regimes:
+        _check_choice("label regime", regime, REGIMES)
 
 
 def _check_choice(what: str, value: str, choices: Collection[str]) -> None:

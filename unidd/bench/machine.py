@@ -1,13 +1,12 @@
 """What the machine has and what a process takes of it, and how to say it."""
 
-import ctypes
 import gc
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from ..memory import of_glibc, trim_memory
 from .records import provenance
 
 
@@ -79,27 +78,19 @@ def keep_memory() -> bool:
 
     By default glibc hands large blocks back to the kernel and gets them again, page by page, which takes up to half of
     a step on a CPU; kept, they may add up to more memory. A `MALLOC_…` variable of yours in the environment wins.
-    Chapter: "CFM, the algorithm and its cost".
+    Chapter: "Appendix: what a step costs".
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False
     mmap_max, trim_threshold, top_pad = -4, -1, -2  # of glibc's malloc.h
-    mallopt = _of_glibc("mallopt")
+    mallopt = of_glibc("mallopt")
     return bool(mallopt) and all((mallopt(mmap_max, 0), mallopt(trim_threshold, -1), mallopt(top_pad, 2**26)))
 
 
 def release_memory() -> None:
     """Give back what is kept and free, so that a peak that follows is of its own work; with glibc only."""
     gc.collect()
-    if trim := _of_glibc("malloc_trim"):
-        trim(0)
-
-
-def _of_glibc(name: str) -> Callable[..., int] | None:
-    try:
-        return getattr(ctypes.CDLL(None), name)
-    except (AttributeError, OSError, TypeError):  # another C library, or Windows
-        return None
+    trim_memory()
 
 
 def duration(seconds: float) -> str:

@@ -111,6 +111,7 @@ class Plan:
         memory, disk: bytes.
         device: where it was measured, from so many steps.
         available, free: bytes of memory and of disk there are; None: not asked.
+        images: of the set.
     """
 
     phases: tuple[tuple[str, float, str], ...]
@@ -120,6 +121,7 @@ class Plan:
     steps: int
     available: int | None = None
     free: int | None = None
+    images: int = 0
 
     @property
     def seconds(self) -> float:
@@ -182,7 +184,8 @@ def estimate(measured: Measured, work: Work) -> Plan:
         ("writing", m.finish, f"{w.images:,} images"),
     )
     memory = m.memory + 3 * images if m.memory and not m.device.startswith("cuda") else m.memory
-    return Plan(phases, memory, 2 * images + 2 * m.state + m.kept, m.device, m.steps)
+    disk = 2 * images + 2 * m.state + m.kept
+    return Plan(phases, memory, disk, m.device, m.steps, images=w.images)
 
 
 def plan(
@@ -201,7 +204,8 @@ def plan(
     Args:
         seed: by default the cell's first.
         out: where the set is to lie, for the disk's free space.
-        save_every, start: see `unidd.engine.run.Run`.
+        save_every: see `unidd.engine.run.Run`.
+        start: a set to start from, of which `SyntheticSet.part_for` takes what the run does.
         root: where downloads lie.
         teacher: a file of weights or a folder, see `Teacher.load`, in place of one that is trained.
     Raises:
@@ -235,6 +239,8 @@ def _measure_there(
     brought = cell.brought(teacher, data) if teacher else None
     if brought:
         data, cell = brought.seen(data), cell.taught_by(brought)
+    if run.start:
+        run = replace(run, start=run.start.part_for(data, run.ipc))
     return measure(cell, run, data, began, brought)
 
 
@@ -251,7 +257,7 @@ def measure(
     """
     cell.check(data, start=run.start)
     method, training = cell.method, cell.training()
-    folder = teacher_folder(data, cell.network(), training)[0]
+    folder = teacher_folder(data, cell.network(), training, run.seed)[0]
     to_train = method.needs_teacher and not brought and not (folder / "card.json").exists()
     done = Measured(start=time.time() - began if began else 0.0)
     network = None
@@ -259,7 +265,7 @@ def measure(
         network = build(cell.network(), data.channels, data.size, data.classes).to(data.device)
         done += _fitting("a step of the teacher's training", lambda: measure_training(network, data, training))
     elif method.needs_teacher:
-        network = (brought or cell.teacher(data)).model
+        network = (brought or cell.teacher(data, run.seed)).model
     chosen = run.start or (choose(data, run.ipc) if method.has_ipc else data.train)
     work: dict[str, Any] = {"images": len(chosen)}
     if isinstance(method, Descending):

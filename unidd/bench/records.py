@@ -14,7 +14,7 @@ import torch
 
 from ..files import save_json, versions
 
-SCHEMA = 2
+SCHEMA = 3
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -26,7 +26,7 @@ class Record:
         role: of the method: "method", "baseline" or "ceiling".
         accuracy: label regime → test accuracy in % at the last epoch, one entry a seed, in seed order.
         config: all that was asked for: parameters of the cell, hyper-parameters of method and student.
-        teacher: its card.
+        teachers: their cards, one a seed, in seed order; empty if nobody taught.
         seconds: wall-clock time by phase.
         provenance: device and versions, see `provenance`.
         code: hash of the code it depends on.
@@ -40,7 +40,7 @@ class Record:
     seeds: list[int]
     accuracy: dict[str, list[float]]
     config: dict
-    teacher: dict
+    teachers: list[dict]
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
     role: str = "method"

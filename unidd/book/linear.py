@@ -17,7 +17,7 @@ from ..core.objectives import Side
 from ..core.spectra import spectrum
 from ..data.datasets import ImageData, Split
 
-FEATURES, FILTERS, WIDTH = ("pixels", "relu"), ("allpass", "linear", "ridge", "landweber"), 256
+FEATURES, FILTERS, WIDTH = ("pixels", "relu"), ("allpass", "linear", "ridge", "krr", "landweber"), 256
 PARTS = ("images", "labels")
 
 
@@ -108,8 +108,8 @@ class Digits:
         return F.one_hot(labels, self.data.classes).double() - 1 / self.data.classes
 
     def filter(self, name: str, beta: float = 0.1, steps: int = 20) -> Filter:
-        """Return a filter by name; β in units of the mean eigenvalue, the rate of descent 1/λ_max."""
-        if name == "ridge":
+        """Return a filter by name; β in units of the mean eigenvalue, the rate of descent 1/λ_max; "krr" is ridge."""
+        if name in ("ridge", "krr"):
             return Ridge(beta * self.average)
         if name == "landweber":
             return Landweber(1 / self.largest, steps)
@@ -132,14 +132,24 @@ class Digits:
         of_class = ((self.data.train.labels == k).nonzero().flatten() for k in range(self.data.classes))
         return [int(numbers[torch.randint(len(numbers), (), generator=generator)]) for numbers in of_class]
 
-    def distill(self, filter: Filter, start: list[int], steps: int = 300) -> Iterator[tuple[Tensor, float]]:
-        """Yield images (c, 64) and the loss they came from, a step of Adam each: ‖f(Ψ)Φ − f(Ψ_s)Φ_s‖²/‖f(Ψ)Φ‖²."""
+    def distill(
+        self, filter: Filter, start: list[int], steps: int = 300, krr: bool = False
+    ) -> Iterator[tuple[Tensor, float]]:
+        """Yield images (c, 64) and the loss they came from, a step of Adam each.
+
+        The loss is the signal term, ‖f(Ψ)Φ − f(Ψ_s)Φ_s‖²/‖f(Ψ)Φ‖². With `krr`, KIP's and FRePo's, it is the squared
+        error on all real images of the head W = f(Ψ_s)Φ_s, tr(WᵀΨW) − 2 tr(WᵀΦ), which needs no filter of the real.
+        """
         x = self.train[start].clone().requires_grad_()
-        targets, wanted = self.targets(torch.arange(self.data.classes)), filter.apply(*self.real)
+        (ffc, flc), targets = self.real, self.targets(torch.arange(self.data.classes))
+        wanted = filter.apply(ffc, flc)
         adam = torch.optim.Adam([x], 0.02)
         for _ in range(steps):
-            gap = filter.apply(*Side.of(self.features(x), targets)) - wanted
-            loss = gap.square().sum() / wanted.square().sum()
+            head = filter.apply(*Side.of(self.features(x), targets))
+            if krr:
+                loss = (head * (ffc @ head - 2 * flc)).sum()
+            else:
+                loss = (head - wanted).square().sum() / wanted.square().sum()
             adam.zero_grad()
             loss.backward()
             adam.step()

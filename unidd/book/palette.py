@@ -3,7 +3,8 @@
 A method has the look of the filter it is. No meaning hangs on colour alone: a look is a colour, a dash and a marker.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ LOOKS = {
     "classification": Look("#d5484a", "dot", "pentagon"),
     "hfm": Look("#a08a00", "longdash", "triangle-down"),
 }
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _SAME = {
     "random": "all-pass",
     "full": "all-pass",
@@ -48,3 +50,29 @@ def look(name: str) -> Look:
     if (found := _SAME.get(name, name)) in LOOKS:
         return LOOKS[found]
     raise KeyError(f"no look for {name!r}: add it to unidd.book.palette, beside {', '.join((*LOOKS, *_SAME))}")
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Return the looks of several names in one figure, no two alike.
+
+    A name that starts with that of a filter or method ("ridge, β = 0.1") has its look; a second of one filter has the
+    colour, with another dash and an open marker; a name that has no look gets one that is left.
+    """
+    own = {name: known for name in names if (known := _known(name))}
+    spare = [one for one in LOOKS.values() if one not in own.values()] + list(LOOKS.values())
+    found: dict[str, Look] = {}
+    for name in names:
+        one = own.get(name) or spare.pop(0)
+        alike = [other for other in found.values() if other.colour == one.colour]
+        if alike:
+            dashes = [dash for dash in DASHES if dash not in {other.dash for other in alike}]
+            one = replace(one, dash=(dashes or DASHES)[0], symbol=f"{one.symbol}-open")
+        found[name] = one
+    return found
+
+
+def _known(name: str) -> Look | None:
+    """The look of the filter or method that a name starts with, if any."""
+    words = name.lower().replace(",", " ").replace("(", " ").split()
+    first = words[0] if words else ""
+    return LOOKS.get(_SAME.get(first, first))

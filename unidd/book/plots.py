@@ -1,11 +1,12 @@
 """plotly figures of the book: accuracy, image grids, filters over a spectrum, the cost of a step.
 
 Every figure carries a one-sentence description in `layout.meta["alt"]`, which the book gives to screen readers,
-a transparent background, and colours that stay apart for colour-blind readers; the book sets the colours of text
-and grid to those of its light or dark theme.
+a transparent background, and colours that stay apart for colour-blind readers: those of `palette` for filters and
+methods. The book sets the colours of text and grid to those of its light or dark theme.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -15,11 +16,13 @@ from torch import Tensor
 
 from ..core.filters import Filter
 from ..data.grids import grid
+from .palette import Look, look, looks
 from .pictures import data_uri
 from .rounding import rounded
+from .svg import Axis
 
-# Mid-tones with a contrast of at least 3:1 on white and on near-black, apart with any colour vision; each
-# comes with a marker and a dash, so that no meaning hangs on colour alone.
+# For series that are no filter or method: contrasts of at least 3:1 on white and on near-black, apart with any colour
+# vision; each comes with a marker and a dash, so that no meaning hangs on colour alone.
 COLOURS = ("#1f78c8", "#d1700a", "#179a72", "#b84d92", "#7d8794", "#a08a00", "#d5484a")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "pentagon")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
@@ -50,14 +53,42 @@ TEMPLATE = go.layout.Template(
 
 
 def figure(traces, alt: str, height: int = 420, **layout) -> go.Figure:
-    """A figure in the book's look.
+    """Return a figure in the book's look; logarithmic axes without `tickvals` get few, which do not collide.
 
     Raises:
         ValueError: `alt` is empty.
     """
     if not alt.strip():
         raise ValueError("a figure needs alt text: one sentence that says what it shows")
-    return go.Figure(traces, {"template": TEMPLATE, "height": height, "meta": {"alt": alt}} | layout)
+    chart = go.Figure(traces, {"template": TEMPLATE, "height": height, "meta": {"alt": alt}} | layout)
+    for side in "xy":
+        axis: Any = chart.layout[f"{side}axis"]
+        if axis.type == "log" and axis.tickvals is None:
+            shown = [10**end for end in axis.range] if axis.range else _positive(chart.data, side)
+            axis.update(log_ticks(shown) if shown else {})
+    return chart
+
+
+def log_ticks(values: Iterable[float]) -> dict[str, Any]:
+    """Return two to seven ticks for a logarithmic axis that shows these values: for `layout.xaxis` or `layout.yaxis`.
+
+    >>> log_ticks([0.002, 30])["ticktext"], log_ticks([1.1, 1.9])["ticktext"]
+    (['0.01', '0.1', '1', '10'], ['1.2', '1.4', '1.6', '1.8'])
+    """
+    values = list(values)
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low / 2, high * 2
+    ticks = [(10**at, text) for at, text in Axis("", log=True).ticks(math.log10(low), math.log10(high))]
+    if len(ticks) < 2:  # less than about half a decade: as on a linear axis
+        ticks = [(at, text) for at, text in Axis("").ticks(low, high) if at > 0]
+    return {"tickmode": "array", "tickvals": [at for at, _ in ticks], "ticktext": [text for _, text in ticks]}
+
+
+def _positive(traces: Iterable[Any], side: str) -> list[float]:
+    """What a logarithmic axis can show of the traces."""
+    values = (v for trace in traces if trace[side] is not None for v in trace[side] if v is not None)
+    return [float(v) for v in values if math.isfinite(v) and v > 0]
 
 
 def accuracy(table: pd.DataFrame, dataset: str | None = None, regime: str | None = None) -> go.Figure:
@@ -80,7 +111,8 @@ def accuracy(table: pd.DataFrame, dataset: str | None = None, regime: str | None
     ipcs = sorted({int(row["ipc"]) for row in rows})
     groups = {method: [row for row in rows if row["method"] == method] for method in _each(rows, "method")}
     shifts = [0.64 * ((i + 0.5) / len(groups) - 0.5) for i in range(len(groups))]
-    traces = [_accuracy_trace(groups[m], m, ipcs, i, shifts[i]) for i, m in enumerate(groups)]
+    its = looks(groups)
+    traces = [_accuracy_trace(groups[m], m, ipcs, its[m], shifts[i]) for i, m in enumerate(groups)]
     best = max(rows, key=lambda row: row["mean"])
     labels = best["regime"].replace("-", " ")
     alt = (
@@ -130,14 +162,14 @@ def _plus_minus(row: dict[str, Any]) -> str:
     return f"{row['mean']:.1f}{spread} %"
 
 
-def _accuracy_trace(rows: list[dict[str, Any]], method: str, ipcs: list[int], i: int, shift: float) -> go.Scatter:
+def _accuracy_trace(rows: list[dict[str, Any]], method: str, ipcs: list[int], its: Look, shift: float) -> go.Scatter:
     """A method's markers, beside those of the others, so that error bars do not cover each other."""
     text = [f"<b>{method}</b>, {int(r['ipc'])} a class<br>{_plus_minus(r)} (n = {r['n']})" for r in rows]
     points = {"x": [ipcs.index(int(row["ipc"])) + shift for row in rows], "y": [round(row["mean"], 3) for row in rows]}
     spread = [0.0 if pd.isna(row["std"]) else round(row["std"], 3) for row in rows]
     points |= {"text": text, "error_y": {"array": spread, "thickness": 1.8, "width": 5}}
-    look = {"color": COLOURS[i % len(COLOURS)], "size": 10, "symbol": SYMBOLS[i % len(SYMBOLS)]}
-    return go.Scatter(points, name=method, mode="markers", marker=look, hovertemplate="%{text}<extra></extra>")
+    marker = {"color": its.colour, "size": 10, "symbol": its.symbol}
+    return go.Scatter(points, name=method, mode="markers", marker=marker, hovertemplate="%{text}<extra></extra>")
 
 
 def image_grid(
@@ -196,7 +228,6 @@ def filters(
     curves: dict[str, Filter],
     eigenvalues: Tensor,
     layer: str = "layer",
-    together: int = 1,
     decades: float = 5,
 ) -> go.Figure:
     """|f(λ)| relative to its maximum over the eigenvalues of one layer, which are ticks below the curves.
@@ -205,7 +236,6 @@ def filters(
         curves: name → filter.
         eigenvalues: (d,), of the layer's FFC.
         layer: its name, for the description.
-        together: so many neighbouring curves share a colour, and differ in dash.
         decades: how far below the largest eigenvalue to draw.
     Raises:
         ValueError: no eigenvalue is above 0, or no filter is given.
@@ -220,17 +250,17 @@ def filters(
     hover = "λ = %{x:.3g}<extra></extra>"
     below = {"x": rounded(shown, 5), "y": [-0.05] * len(shown), "name": "eigenvalues", "hovertemplate": hover}
     traces = [go.Scatter(below, mode="markers", marker=ticks)]
-    for i, (name, f) in enumerate(curves.items()):
+    its = looks(curves)
+    for name, f in curves.items():
         y = f.response(lam).abs() / f.response(eigenvalues).abs().max().clamp_min(1e-300)
-        dash = DASHES[(i if together == 1 else i % together) % len(DASHES)]
-        line = {"width": 2.5, "color": COLOURS[i // together % len(COLOURS)], "dash": dash}
+        line = {"width": 2.5, "color": its[name].colour, "dash": its[name].dash}
         hover = "λ = %{x:.3g}<br>%{y:.2f} of the maximum<extra>" + name + "</extra>"
         traces.append(go.Scatter(x=rounded(lam, 5), y=rounded(y, 5), name=name, line=line, hovertemplate=hover))
     alt = (
         f"Response of {', '.join(curves)} over the {len(eigenvalues)} eigenvalues of {layer}, each relative to "
         "its maximum; large eigenvalues, low frequencies, are on the right."
     )
-    across = {"type": "log", "title": "λ (large = low frequency)", "exponentformat": "power", "dtick": 1}
+    across = {"type": "log", "title": "λ (large = low frequency)"}
     down = {"title": "|f(λ)|, relative", "range": [-0.1, 1.08]}
     return figure(traces, alt, xaxis=across, yaxis=down)
 
@@ -249,12 +279,9 @@ def cost_bars(record: dict) -> go.Figure:
     traces += [_cost_trace(name, what, cases, COLOURS[i]) for i, (name, what) in enumerate(kinds)]
     floor = "floor / plain"  # not measured in half precision
     floors = {name: case["ratios"][floor]["median"] for name, case in cases.items() if floor in case["ratios"]}
-    bounds = {name: case["bounds"]["ours / plain"] for name, case in cases.items() if case["bounds"]}
-    diamond, across = {"symbol": "diamond", "size": 11}, {"symbol": "line-ns-open", "size": 22, "line": {"width": 3}}
-    for name, values, marker in (("floor", floors, diamond), ("bound on our step", bounds, across)):
-        marker["color"] = COLOURS[len(traces)]
-        points = {"x": list(values.values()), "y": list(values), "name": name, "mode": "markers", "marker": marker}
-        traces.append(go.Scatter(points, hovertemplate="%{y}<br>" + name + ": %{x:.2f}<extra></extra>"))
+    marker = {"symbol": "diamond", "size": 11, "color": COLOURS[len(traces)]}
+    points = {"x": list(floors.values()), "y": list(floors), "name": "floor", "mode": "markers", "marker": marker}
+    traces.append(go.Scatter(points, hovertemplate="%{y}<br>floor: %{x:.2f}<extra></extra>"))
     each = [[f"{case['ratios'][what]['median']:.2f}" for _, what in kinds] for case in cases.values()]
     words = "; ".join(f"{' and '.join(ratios)} for {name}" for name, ratios in zip(cases, each, strict=True))
     alt = f"Time of our and of the straightforward step in plain passes: {words}."
@@ -293,7 +320,7 @@ def growth(record: dict) -> go.Figure:
     slopes = dict.fromkeys(str(trace.name) for trace in traces)
     alt = f"Time of our step as one quantity grows, the others fixed: {'; '.join(slopes)}."
     titles = {"xaxis": "times the smallest", "yaxis": "time, over our step at the smallest"}
-    axes = {axis: {"title": title, "type": "log", "dtick": "D2"} for axis, title in titles.items()}
+    axes = {axis: {"title": title, "type": "log"} for axis, title in titles.items()}
     return figure(traces, alt, height=480, **axes)
 
 
@@ -312,3 +339,37 @@ def _growth_traces(found: dict[str, Any], i: int) -> list[go.Scatter]:
         traces.append(go.Scatter(own | dots, marker_symbol=symbol, hovertemplate=hover))
     line = {"x": x, "y": [level * v**p for v in x], "mode": "lines", "showlegend": False, "hoverinfo": "skip"}
     return [*traces, go.Scatter(own | line, line={"color": COLOURS[i], "dash": DASHES[i]})]
+
+
+def differences(table: pd.DataFrame, regime: str) -> go.Figure:
+    """Draw what each method gains over random real images: a dot a repetition, a bar the 95 % interval of the mean.
+
+    Args:
+        table: from `tables.table`, of one suite.
+        regime: label regime.
+    """
+    shown = [row for row in table.sort_values("ipc", kind="stable").to_dict("records") if row["regime"] == regime]
+    drawn = {row["ipc"]: row["values"] for row in shown if row["role"] == "baseline"}
+    rows = [row for row in shown if not pd.isna(row["ior"])]
+    if not rows:
+        return _nothing("no results yet")
+    traces, words = [], []
+    for row in rows:
+        name, own, middle = f"{row['method']}, IPC {row['ipc']:.0f}", look(row["method"]), row["ior"]
+        gains = [round(a - b, 3) for a, b in zip(row["values"], drawn[row["ipc"]], strict=True)]
+        reach = 0.0 if pd.isna(row["ior_high"]) else round(row["ior_high"] - middle, 3)
+        words.append(f"{name} {middle:+.1f} ± {reach:.1f}")
+        dots = {"color": own.colour, "size": 6, "symbol": "circle-open"}
+        hover = f"{name}: %{{x:+.1f}}<extra></extra>"
+        traces.append(go.Scatter(x=gains, y=[name] * len(gains), mode="markers", marker=dots, hovertemplate=hover))
+        bar = {"array": [reach], "thickness": 2.5, "width": 6, "color": own.colour}
+        about = f"{name}: {middle:+.1f} ± {reach:.1f} (n = {row['n']})<extra></extra>"
+        dot = {"color": own.colour, "size": 10, "symbol": own.symbol}
+        traces.append(
+            go.Scatter(x=[round(middle, 3)], y=[name], error_x=bar, mode="markers", marker=dot, hovertemplate=about)
+        )
+    alt = f"Points gained over random real images with {regime.replace('-', ' ')} labels: {'; '.join(words)}."
+    down = {"autorange": "reversed", "ticks": "", "showgrid": False}
+    chart = figure(traces, alt, height=90 + 34 * len(rows), xaxis={"title": "points over random"}, yaxis=down)
+    chart.update_layout(showlegend=False)
+    return chart.add_vline(0, line={"color": TEXT, "dash": "dot", "width": 1.5})

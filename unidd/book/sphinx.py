@@ -1,53 +1,72 @@
 """Sphinx and myst-nb glue: how a notebook's figures and explorers reach a page that asks no other host.
 
 Two MIME types get a renderer (entry point group `myst_nb.mime_renderers`): plotly figures and our explorers.
-Each becomes a labelled <div> with its JSON beside it; `unidd-book.js` draws them. Where no script runs, the place says
-so and has a still picture. plotly.js, MathJax and the explorers' script are copied from the installed packages into
-`_static`, and a page loads only those it uses. All are classic scripts with relative addresses, so that a page is whole
-on a server, in a folder of one, and opened from the disk.
+A figure becomes a drawing (SVG, for a wide column and for a phone) whose numbers lie beside it: plotly, 4.8 MB, is
+loaded only if a reader wants to zoom and read values. A picture becomes a picture. An explorer becomes a labelled <div>
+with its JSON beside it, which `unidd-book.js` draws; where no script runs, the place says so and has a still picture.
+All scripts are classic ones with relative addresses, so that a page is whole on a server, in a folder of one, and
+opened from the disk.
 """
 
 import hashlib
 import html
 import json
-import shutil
-from importlib.resources import files
-from pathlib import Path
+import re
 
 from . import stills
 from .equations import fill
-from .widgets import EXPLORER, page_script
+from .widgets import EXPLORER
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 STILL = "<!-- still -->"
-# MathJax: one component with its fonts, the TeX extensions it loads on demand, and its English speech rules.
-MATHJAX = (
-    "tex-chtml.js",
-    "output/chtml/fonts/woff-v2/*",
-    "input/tex/extensions/*.js",
-    "a11y/*.js",
-    "sre/mathmaps/base.json",
-    "sre/mathmaps/en.json",
-)
 
 
 def figure_html(content: dict) -> str:
-    """Return the element `unidd-book.js` turns into a plotly figure; its label is `layout.meta["alt"]`.
+    """Return a figure drawn for wide and for narrow columns, with its numbers; a picture as a picture.
 
-    The still picture belongs in the place of `STILL`.
+    Its label is `layout.meta["alt"]`.
 
     Raises:
-        ValueError: the figure has no alt text.
+        ValueError: the figure has no alt text, or is of a kind that no drawing can be made of.
     """
     layout = content.get("layout", {})
     alt = (layout.get("meta") or {}).get("alt")
     if not alt:
         raise ValueError('a figure has no alt text: set layout.meta = {"alt": "…"}')
-    figure = {"data": content["data"], "layout": layout}
-    attributes = f'role="img" style="height:{layout.get("height", 420)}px"'
-    return _element("unidd-plotly", figure, attributes, alt, "A script draws this figure, and none runs here.")
+    if "picture" in layout["meta"]:
+        return _picture_html(content, alt)
+    drawings = [
+        inline_svg(stills.figure(content, width), alt, f"unidd-{shape}")
+        for shape, width in (("wide", stills.WIDTH), ("narrow", stills.NARROW))
+    ]
+    button = '<button type="button" class="unidd-open">Zoom and read values</button>'
+    data = _json("unidd-plotly", {"data": content["data"], "layout": layout})
+    return f'<div class="unidd-plotly">{"".join(drawings)}{button}</div>{data}'
+
+
+def _picture_html(content: dict, alt: str) -> str:
+    """Return images in rows, their names beside them, as large as `layout.meta["picture"]` or as there is room for."""
+    wide, high = content["layout"]["meta"]["picture"]
+    names = content["layout"].get("yaxis", {}).get("ticktext", [])
+    rows = "".join(f"<span>{html.escape(name)}</span>" for name in names) if any(names) else ""
+    label = html.escape(alt, quote=True)
+    image = f'<img src="{content["data"][0]["source"]}" alt="{label}" width="{wide}" height="{high}" />'
+    return f'<div class="unidd-picture">{f"<div>{rows}</div>" if rows else ""}{image}</div>'
+
+
+def inline_svg(drawing: bytes, alt: str, shape: str) -> str:
+    """Return matplotlib's SVG as part of a page: described, in the page's colour of text, its names its own."""
+    text = re.sub(r"<(metadata|style)\b.*?</\1>", "", drawing.decode(), flags=re.S)
+    head, _, body = text[text.index("<svg") :].partition(">")
+    key = f"s{hashlib.sha256(drawing).hexdigest()[:8]}"
+    used = set(re.findall(r'(?:url\(|href=")#([\w.-]+)', body))
+    body = re.sub(r' id="([^"]+)"', lambda found: f' id="{key}-{found[1]}"' if found[1] in used else "", body)
+    body = re.sub(r'(url\(|href=")#', rf"\g<1>#{key}-", body).replace(stills.INK, "var(--unidd-ink)")
+    box = re.search(r'viewBox="[^"]*"', head)
+    label = html.escape(alt, quote=True)
+    return f'<svg class="unidd-still {shape}" {box[0] if box else ""} role="img" aria-label="{label}">{body.strip()}'
 
 
 def explorer_html(state: dict) -> str:
@@ -55,17 +74,15 @@ def explorer_html(state: dict) -> str:
 
     The still picture belongs in the place of `STILL`.
     """
-    words = f"{state['label']}. It moves by a script, and none runs here: this is how it opens."
-    return _element("unidd-explorer-host", state, 'role="group"', state["label"], words)
+    label = html.escape(state["label"], quote=True)
+    words = html.escape(f"{state['label']}. It moves by a script, and none runs here: this is how it opens.")
+    place = f'class="unidd-explorer-host" data-kind="{state["kind"]}" role="group" aria-label="{label}"'
+    return f"<div {place}><noscript><p>{words}</p>{STILL}</noscript></div>{_json('unidd-explorer-host', state)}"
 
 
-def _element(name: str, content: dict, attributes: str, label: str, words: str) -> str:
-    label, words = html.escape(label, quote=True), html.escape(words)
+def _json(name: str, content: dict) -> str:
     data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
-    return (
-        f'<div class="{name}" {attributes} aria-label="{label}"><noscript><p>{words}</p>{STILL}</noscript></div>'
-        f'<script type="application/json" class="{name}-data">{data}</script>'
-    )
+    return f'<script type="application/json" class="{name}-data">{data}</script>'
 
 
 class Renderer:
@@ -81,40 +98,38 @@ class Renderer:
             return [nodes.raw(text="", format="html")]
         if data.mime_type not in (PLOTLY, EXPLORER):
             return None
-        figure = data.mime_type == PLOTLY
-        script = "plotly.min.js" if figure else "explorer.js"
-        renderer.add_js_file(script, script, {"loading_method": "defer"})
-        # The default priority is 500: after what it calls.
-        renderer.add_js_file("unidd", "unidd-book.js", {"loading_method": "defer", "priority": 600})
         try:
-            text = figure_html(data.content) if figure else explorer_html(data.content)
-            picture = stills.figure(data.content) if figure else stills.explorer(data.content)
+            return (_figure if data.mime_type == PLOTLY else _explorer)(renderer, data.content)
         except ValueError as error:
             renderer.logger.warning(str(error), subtype="figure", line=data.line)
             return [nodes.raw(text="", format="html")]
-        alt = data.content["layout"]["meta"]["alt"] if figure else data.content["label"]
-        name = f"{hashlib.sha256(picture).hexdigest()}.svg"
-        still = nodes.image(uri=renderer.write_file([name], picture, exists_ok=True), alt=alt, classes=["unidd-still"])
-        before, _, after = text.partition(STILL)
-        return [nodes.raw(text=before, format="html"), still, nodes.raw(text=after, format="html")]
 
 
-def copy_assets(app) -> None:
-    """Copy the browser files of plotly, MathJax and the explorers to the built book's `_static`."""
-    if app.builder.format != "html":
-        return
-    static = Path(app.outdir, "_static")
-    mathjax = Path(str(files("sphinx-mathjax-offline") / "static" / "mathjax"))
-    for pattern in MATHJAX:
-        for path in mathjax.glob(pattern):
-            _copy(path, static / "mathjax" / path.relative_to(mathjax))
-    _copy(Path(str(files("plotly") / "package_data" / "plotly.min.js")), static / "plotly.min.js")
-    (static / "explorer.js").write_text(page_script())
+def _figure(renderer, content: dict) -> list:
+    from docutils import nodes
+
+    text = figure_html(content)
+    if "<script" in text:
+        _draws(renderer)
+    return [nodes.raw(text=text, format="html")]
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+def _explorer(renderer, state: dict) -> list:
+    """Return the place of an explorer around its still picture, which is a file of its own."""
+    from docutils import nodes
+
+    text, picture = explorer_html(state), stills.explorer(state)
+    renderer.add_js_file("explorer.js", "explorer.js", {"loading_method": "defer"})
+    _draws(renderer)
+    uri = renderer.write_file([f"{hashlib.sha256(picture).hexdigest()}.svg"], picture, exists_ok=True)
+    still = nodes.image(uri=uri, alt=state["label"], classes=["unidd-still"])
+    before, _, after = text.partition(STILL)
+    return [nodes.raw(text=before, format="html"), still, nodes.raw(text=after, format="html")]
+
+
+def _draws(renderer) -> None:
+    """Have the page load the script that draws; the default priority is 500, so it comes after what it calls."""
+    renderer.add_js_file("unidd", "unidd-book.js", {"loading_method": "defer", "priority": 600})
 
 
 def drop_widget_state(app, pagename, templatename, context, doctree) -> None:
@@ -130,20 +145,11 @@ def search_from_the_disk(app, pagename, templatename, context, doctree) -> None:
         app.add_js_file(None, body=off)
 
 
-def write_front_door(app, exception) -> None:
-    """index.html, which leads on to the first page; unlike the toc's own it names an icon, so none is missed."""
-    if exception is not None or app.builder.format != "html" or app.config.root_doc == "index":
-        return
-    first, title = app.builder.get_relative_uri("index", app.config.root_doc), app.config.html_title
-    icon = f'<link rel="icon" href="_static/{Path(app.config.html_favicon).name}">'
-    head = f'<meta charset="utf-8"><title>{title}</title>{icon}<meta http-equiv="refresh" content="0; url={first}">'
-    page = f'<!DOCTYPE html><html lang="en">{head}<a href="{first}">{title}</a></html>\n'
-    Path(app.outdir, "index.html").write_text(page)
-
-
 def setup(app) -> dict:
-    app.connect("builder-inited", copy_assets)
-    app.connect("build-finished", write_front_door, priority=900)
+    from . import assets, formulas, head, numbering  # these need docutils and Sphinx
+
+    for part in (assets, formulas, head, numbering):
+        part.setup(app)
     app.connect("source-read", fill)
     app.connect("html-page-context", drop_widget_state, priority=900)
     app.connect("html-page-context", search_from_the_disk)

@@ -6,6 +6,7 @@ matplotlib draws them when the book is built. A figure is what its JSON has; an 
 import base64
 import io
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib as mpl
@@ -17,12 +18,24 @@ from PIL import Image
 
 from ..core.filters import AllPass, BandPass, Filter, Landweber, Linear, Residual, Ridge
 from . import linear
+from .palette import looks
 from .pictures import unpacked, weighed
 from .plots import COLOURS, TEXT
 
 INCH = 96  # pixels of a page
 WIDTH = 720  # of a column of the book
-MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "x": "X", "star": "*", "pentagon": "p"}
+NARROW = 340  # of a phone
+INK = "#7d8793"  # of words and axes: a shade no line has, which a page changes to its own colour of text
+MARKERS = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "x": "X",
+    "star": "*",
+    "pentagon": "p",
+    "triangle-down": "v",
+}
 MARKERS |= {"line-ns": "|"}
 DASHES = {"solid": "-", "dash": (0, (4, 2)), "dot": (0, (1, 1.5)), "dashdot": (0, (4, 2, 1, 2))}
 DASHES |= {"longdash": (0, (8, 3)), "longdashdot": (0, (8, 3, 1, 3))}
@@ -36,10 +49,10 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": TEXT,
+    "grid.color": INK,
     "grid.alpha": 0.25,
     "legend.frameon": False,
-} | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), TEXT)
+} | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 
 
 def _saved(figure: Figure) -> bytes:
@@ -48,8 +61,8 @@ def _saved(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def _empty(height: float) -> Figure:
-    return Figure((WIDTH / INCH, height / INCH), layout="constrained")
+def _empty(height: float, width: float = WIDTH) -> Figure:
+    return Figure((width / INCH, height / INCH), layout="constrained")
 
 
 def _halves(drawing: Figure, upper: float, lower: float) -> Any:
@@ -60,42 +73,31 @@ def _halves(drawing: Figure, upper: float, lower: float) -> Any:
 # ---- figures
 
 
-def figure(content: dict) -> bytes:
-    """Draw a plotly figure, given as its JSON has it: curves, markers, bars, error bars, pictures and level lines.
+def figure(content: dict, width: float = WIDTH) -> bytes:
+    """Draw a plotly figure, given as its JSON has it: curves, markers, bars, error bars and level lines.
 
     Raises:
         ValueError: it has something else.
     """
     data, layout = content["data"], content.get("layout", {})
-    if unknown := {t.get("type", "scatter") for t in data} - {"scatter", "bar", "image"}:
+    if unknown := {t.get("type", "scatter") for t in data} - {"scatter", "bar"}:
         raise ValueError(f"no still picture can be drawn of {', '.join(sorted(unknown))}: see unidd.book.stills")
     with mpl.rc_context(STYLE):
-        drawing = _empty(_height(layout))
+        drawing = _empty(layout.get("height", 420), width)
         axes = drawing.subplots()
         categories = {side: _categories(data, side) for side in "xy"}
         bars = [trace for trace in data if trace.get("type") == "bar"]
         for i, trace in enumerate(data):
             colour = COLOURS[i % len(COLOURS)]
-            if trace.get("type") == "image":
-                axes.imshow(_decoded(trace["source"]), interpolation="none")
-            elif trace.get("type") == "bar":
+            if trace.get("type") == "bar":
                 _bars(axes, trace, categories, bars.index(trace), len(bars), colour)
             else:
                 _curve(axes, trace, categories, colour)
         for side in "xy":
-            _axis(axes, side, layout.get(f"{side}axis", {}), categories[side])
+            _axis(axes, side, layout.get(f"{side}axis", {}), categories[side], width)
         _notes(axes, layout)
-        _legend(drawing, axes, layout)
+        _legend(drawing, axes, layout, width)
         return _saved(drawing)
-
-
-def _height(layout: dict) -> float:
-    """Pixels; those of a picture that keeps its shape beside the names of its rows."""
-    if "picture" not in layout.get("meta", {}):
-        return layout.get("height", 420)
-    wide, high = layout["meta"]["picture"]
-    names = _values(layout.get("yaxis", {}).get("ticktext", [""]))
-    return min(high, high / wide * (WIDTH - 7 * max(map(len, names)) - 16)) + 16
 
 
 def _values(values: Any) -> list:
@@ -134,15 +136,15 @@ def _curve(axes: Axes, trace: dict, categories: dict[str, list[str]], colour: st
     line, marker = trace.get("line", {}), trace.get("marker", {})
     colour = line.get("color") or marker.get("color") or colour
     symbol = marker.get("symbol", "circle")
-    look: dict[str, Any] = {"color": colour, "linewidth": 0.75 * line.get("width", 2)}
-    look["markeredgewidth"] = marker.get("line", {}).get("width", 1)
-    look["linestyle"] = DASHES[line.get("dash", "solid")] if "lines" in mode else "none"
+    style: dict[str, Any] = {"color": colour, "linewidth": 0.75 * line.get("width", 2)}
+    style["markeredgewidth"] = marker.get("line", {}).get("width", 1)
+    style["linestyle"] = DASHES[line.get("dash", "solid")] if "lines" in mode else "none"
     if "markers" in mode:
-        look |= {"marker": MARKERS[symbol.removesuffix("-open")], "markersize": 0.6 * marker.get("size", 6)}
-        look |= {"markerfacecolor": "none"} if symbol.endswith("-open") else {}
+        style |= {"marker": MARKERS[symbol.removesuffix("-open")], "markersize": 0.6 * marker.get("size", 6)}
+        style |= {"markerfacecolor": "none"} if symbol.endswith("-open") else {}
     label = trace.get("name") if trace.get("showlegend", True) else None
     bars = {f"{side}err": found for side in "xy" if (found := _spread(trace, side)) is not None}
-    axes.errorbar(x, y, **bars, elinewidth=1.2, capsize=2, label=label or "_", **look)
+    axes.errorbar(x, y, **bars, elinewidth=1.2, capsize=2, label=label or "_", **style)
 
 
 def _bars(axes: Axes, trace: dict, categories: dict[str, list[str]], i: int, n: int, colour: str) -> None:
@@ -151,12 +153,12 @@ def _bars(axes: Axes, trace: dict, categories: dict[str, list[str]], i: int, n: 
     at, length = ("y", "x") if flat else ("x", "y")
     width = 0.8 / n
     places = _along(trace, at, categories) + (i - (n - 1) / 2) * width
-    look = {"color": trace.get("marker", {}).get("color", colour), "label": trace.get("name") or "_"}
-    look |= {"ecolor": TEXT, "capsize": 2, f"{length}err": _spread(trace, length)}
-    (axes.barh if flat else axes.bar)(places, _along(trace, length, categories), width, **look)
+    style = {"color": trace.get("marker", {}).get("color", colour), "label": trace.get("name") or "_"}
+    style |= {"ecolor": TEXT, "capsize": 2, f"{length}err": _spread(trace, length)}
+    (axes.barh if flat else axes.bar)(places, _along(trace, length, categories), width, **style)
 
 
-def _axis(axes: Axes, side: str, layout: dict, categories: list[str]) -> None:
+def _axis(axes: Axes, side: str, layout: dict, categories: list[str], width: float) -> None:
     """Scale, ends, ticks and title of an axis."""
     axis, ends = getattr(axes, f"{side}axis"), getattr(axes, f"set_{side}lim")
     logarithmic = layout.get("type") == "log"
@@ -164,7 +166,7 @@ def _axis(axes: Axes, side: str, layout: dict, categories: list[str]) -> None:
     axis.grid(layout.get("showgrid", not categories))
     if categories:
         axis.set_ticks(range(len(categories)), categories)
-        if side == "x" and sum(map(len, categories)) > WIDTH / 9:
+        if side == "x" and sum(map(len, categories)) > width / 9:
             axis.set_tick_params(rotation=25)
     if "tickvals" in layout:
         values = _values(layout["tickvals"])
@@ -196,14 +198,11 @@ def _notes(axes: Axes, layout: dict) -> None:
         axes.text(note["x"], note["y"], note["text"], transform=across, ha=side["xanchor"], va=va)
 
 
-def _legend(drawing: Figure, axes: Axes, layout: dict) -> None:
-    """Names above the drawing, in as many columns as there is room for; a picture has no frame either."""
-    if axes.images:
-        axes.spines[:].set_visible(False)
-        axes.set_anchor("NW")
+def _legend(drawing: Figure, axes: Axes, layout: dict, width: float) -> None:
+    """Names above the drawing, in as many columns as there is room for."""
     names = axes.get_legend_handles_labels()[1]
     if len(names) > 1 and layout.get("showlegend", True):
-        columns = max(1, int(WIDTH / (45 + 7 * max(map(len, names)))))
+        columns = max(1, int(width / (45 + 7 * max(map(len, names)))))
         drawing.legend(loc="outside upper left", ncols=columns, handlelength=2.6, columnspacing=1.2)
 
 
@@ -238,15 +237,10 @@ def _filters(state: dict) -> Figure:
     axes = upper.subplots()
     shown = lam[lam > lam.max() * 1e-5]
     along = torch.logspace(math.log10(float(shown.min())) - 0.15, math.log10(float(lam.max())), 240).double()
-    for i, (name, f) in enumerate(chosen.items()):
+    styles = _lines(chosen)
+    for name, f in chosen.items():
         height = f.response(along) / f.response(lam).abs().max()
-        axes.plot(
-            along.numpy(),
-            height.numpy(),
-            label=NAMES.get(name, name),
-            color=COLOURS[i],
-            linestyle=list(DASHES.values())[i],
-        )
+        axes.plot(along.numpy(), height.numpy(), label=NAMES.get(name, name), **styles[name])
     axes.plot(shown.numpy(), [-0.06] * len(shown), "|", color=TEXT, markersize=6)
     axes.set(xscale="log", xlabel=f"eigenvalue λ of {state['layer']}", ylabel="f(λ), relative to its maximum")
     axes.legend()
@@ -302,12 +296,19 @@ def _images(state: dict) -> Figure:
     upper, lower = _halves(drawing, 1, 2)
     _row(upper, {_words(name): _decoded(state["sheets"][name]) for name in chosen})
     axes = lower.subplots()
-    for i, name in enumerate(["real", *chosen]):
-        look = {"color": (TEXT, *COLOURS)[i], "linestyle": list(DASHES.values())[i]}
-        axes.plot(state["frequency"], state["powers"][name]["mean"], label=_words(name), **look)
+    for name, style in _lines(["real", *chosen]).items():
+        axes.plot(state["frequency"], state["powers"][name]["mean"], label=_words(name), **style)
     axes.set(yscale="log", xlabel="frequency, cycles a pixel", ylabel="power")
     axes.legend()
     return drawing
+
+
+def _lines(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """How the line of each filter is drawn; the real data's is plain, that of the images before any filter dotted."""
+    its = looks([NAMES.get(name, name) for name in names if name not in ("real", "start")])
+    found = {name: {"color": one.colour, "linestyle": DASHES[one.dash]} for name, one in its.items()}
+    found |= {"real": {"color": TEXT, "linestyle": "-"}, "start": {"color": TEXT, "linestyle": DASHES["dot"]}}
+    return {name: found[NAMES.get(name, name)] for name in names}
 
 
 def _words(name: str) -> str:
@@ -328,8 +329,8 @@ def _curriculum(state: dict) -> Figure:
     sides["distilled so far"] = run["synthetic"][layer][b]
     for i, (name, lam) in enumerate(sides.items()):
         shown = [v if v > 0 else math.nan for v in lam]  # 0 has no place on a logarithmic axis
-        look = {"color": (TEXT, *COLOURS)[i], "linestyle": list(DASHES.values())[i]}
-        right.plot(range(1, len(lam) + 1), shown, label=name, **look)
+        style = {"color": (TEXT, *COLOURS)[i], "linestyle": list(DASHES.values())[i]}
+        right.plot(range(1, len(lam) + 1), shown, label=name, **style)
     right.axhline(run["beta"][b], color=COLOURS[0], linewidth=1)
     right.set(yscale="log", xlabel=f"direction of {layer}, from coarse to fine", ylabel="eigenvalue λ")
     right.legend()
@@ -344,9 +345,10 @@ def _digits(state: dict) -> Figure:
     """The ten digits at the start and at the end, and the accuracy of both learners on the way."""
     digits = linear.Digits(linear.unpacked(state["data"]), state["features"])
     begun, labels = digits.train[state["start"]], torch.arange(len(state["start"]))
-    path = digits.distill(digits.filter(state["filter"], state["beta"], state["steps"]), state["start"])
+    filter = digits.filter(state["filter"], state["beta"], state["steps"])
+    path = digits.distill(filter, state["start"], krr=state["filter"] == "krr")
     seen = {0: begun} | {t + 1: x for t, (x, _) in enumerate(path) if (t + 1) % 10 == 0}
-    own = state["beta"] if state["filter"] == "ridge" else 0.1
+    own = state["beta"] if state["filter"] in ("ridge", "krr") else 0.1
     scores = {
         "its own learner: ridge": [digits.ridge_accuracy(x, labels, own) for x in seen.values()],
         "another: nearest neighbour": [digits.nearest_accuracy(x, labels) for x in seen.values()],
@@ -372,3 +374,25 @@ def _row(place, pictures: dict[str, Any], upright: bool = False) -> None:
         axes.imshow(picture, interpolation="none")
         axes.set_title(name, fontsize=9.5, loc="left", color=TEXT)
         axes.set_axis_off()
+
+
+# ---- the book
+
+
+def card(title: str, words: str) -> bytes:
+    """Draw the picture (PNG, 1200 × 630) that a shared address shows: filters over a spectrum, below a title."""
+    lam = torch.logspace(-3, 0, 200, dtype=torch.float64)
+    with mpl.rc_context(STYLE | {"font.size": 22}):
+        drawing = Figure((12, 6.3), dpi=100, layout="constrained", facecolor="white")
+        axes = drawing.subplots()
+        curves = {"all-pass": AllPass(), "linear": Linear(), "ridge": Ridge(0.03)}
+        for name, style in _lines(curves).items():
+            height = curves[name].response(lam)
+            axes.plot(lam.numpy(), (height / height.max()).numpy(), linewidth=5, label=name, **style)
+        axes.set(xscale="log", xticks=[], yticks=[], xlabel="eigenvalue λ, from fine to coarse", ylabel="f(λ)")
+        axes.minorticks_off()
+        axes.legend(loc="center left")
+        drawing.suptitle(f"{title}\n{words}", x=0.02, ha="left", color="#1c2126")
+        file = io.BytesIO()
+        drawing.savefig(file, format="png", metadata={"Software": None})
+        return file.getvalue()

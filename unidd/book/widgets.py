@@ -14,10 +14,11 @@ import torch
 import traitlets
 from torch import Tensor
 
-from ..core.spectra import participation, radial_power
+from ..core.spectra import normalised_power, participation
 from ..data.datasets import ImageData
 from . import linear
 from .bundle import bundle, script
+from .palette import LOOKS, look
 from .pictures import digits, packed, photograph, sheet
 from .rounding import rounded
 
@@ -196,10 +197,11 @@ class ImageExplorer(Explorer):
         images: name of a filter → its images (n, C, H, W) in [0, 1], of which the first 20 are shown.
         start: (n, C, H, W), the images distillation started from.
         real: (N, C, H, W), floats in [0, 1] or uint8, the real data; None if `powers` holds "real".
-        powers: name, "start" or "real" → power spectral density at `analysis.radial_power`'s frequencies, a row a seed,
-            (k, f): drawn as their mean ± one standard deviation. Missing ones are worked out from the images.
+        powers: name, "start" or "real" → `spectra.normalised_power`, a mean over images, a row a seed, (k, f): drawn as
+            the mean ± one standard deviation of the rows. Missing ones are worked out from the images.
         names: classes of the images in order, for their description.
         columns: images in a row.
+        about: which images these are, such as "photos": then their shares of fine detail are named numbers of the book.
         chosen, against: the filter shown, and the one, or "start", it is compared with.
     Raises:
         traitlets.TraitError: there is no filter of that name.
@@ -213,10 +215,13 @@ class ImageExplorer(Explorer):
     shape = traitlets.List().tag(sync=True)
     frequency = traitlets.List().tag(sync=True)
     powers = traitlets.Dict().tag(sync=True)
+    looks = traitlets.Dict().tag(sync=True)
+    named = traitlets.Dict().tag(sync=True)
     names = traitlets.Unicode().tag(sync=True)
     chosen = traitlets.Unicode().tag(sync=True)
     against = traitlets.Unicode().tag(sync=True)
-    shared = (*Explorer.shared, "sheets", "shape", "frequency", "powers", "names", "chosen", "against")
+    shared = (*Explorer.shared, "sheets", "shape", "frequency", "powers", "looks")
+    shared = (*shared, "named", "names", "chosen", "against")
 
     def __init__(
         self,
@@ -227,6 +232,7 @@ class ImageExplorer(Explorer):
         powers: dict[str, Tensor] | None = None,
         names: tuple[str, ...] = (),
         columns: int = 5,
+        about: str = "",
         chosen: str | None = None,
         against: str = "start",
     ):
@@ -235,18 +241,22 @@ class ImageExplorer(Explorer):
             raise ValueError("an explorer of images needs at least one set (n, C, H, W), and the images at the start")
         powers = dict(powers or {})
         if real is None and "real" not in powers:
-            raise ValueError('give the real images, or their power spectral density as powers["real"]')
+            raise ValueError('give the real images, or their normalised power as powers["real"]')
         for name, x in sets.items() if "real" in powers else {**sets, "real": real}.items():
             if name not in powers:
-                mean = radial_power(x.double() / 255 if x.dtype == torch.uint8 else x)[1].mean(0)
+                mean = normalised_power(x.double() / 255 if x.dtype == torch.uint8 else x)[1].mean(0)
                 powers[name] = mean[None]
         sheets = {name: sheet(x[:20], columns) for name, x in sets.items()}
         frequency = torch.arange(1, start.shape[-1] // 2 + 1) / start.shape[-1]
+        curves = {name: _mean_and_spread(values) for name, values in powers.items()}
+        shares = {name: _fine(frequency, curve["mean"]) for name, curve in curves.items() if about}
         super().__init__(
             sheets={name: uri for name, (uri, _) in sheets.items()},
             shape=sheets["start"][1],
             frequency=frequency.tolist(),
-            powers={name: _mean_and_spread(values) for name, values in powers.items()},
+            powers=curves,
+            looks={name: _look(name) for name in images},
+            named={f"fine detail of {name}, {about}": share for name, share in shares.items()},
             names=f": {', '.join(names)}" if names else "",
             chosen=chosen or next(iter(images)),
             against=against,
@@ -271,7 +281,7 @@ class CurriculumPlayer(Explorer):
     Raises:
         traitlets.TraitError: a value is out of range; the message says which are allowed.
         ValueError: the images are not as many rounds as the record's.
-    Source: UniDD, Algorithm 1; the chapter "CFM, the algorithm and its cost".
+    Source: UniDD, Algorithm 1; the chapter "CFM, the algorithm".
     """
 
     kind = traitlets.Unicode("curriculum").tag(sync=True)
@@ -361,6 +371,15 @@ class DigitsExplorer(Explorer):
         return proposal.value
 
 
+def _look(name: str) -> str:
+    """The name that the explorers' style has for the look of a filter, such as "ridge, β = 0.1"; "own" without one."""
+    try:
+        wanted = look(name.split(",")[0])
+    except KeyError:
+        return "own"
+    return next(known for known, found in LOOKS.items() if found == wanted).replace("-", "")
+
+
 def _rounds(record: dict) -> int:
     return min(len(run["beta"]) for run in record["runs"].values())
 
@@ -369,6 +388,12 @@ def _one_of(value: str, known, what: str) -> str:
     if value not in known:
         raise traitlets.TraitError(f"no {what} {value!r}; there are: {', '.join(known)}")
     return value
+
+
+def _fine(frequency: Tensor, power: list[float]) -> float:
+    """Share of a curve above ¼ cycle a pixel, as the page works it out."""
+    energy = frequency.double() * torch.tensor(power, dtype=torch.float64)
+    return float(energy[frequency > 0.25].sum() / energy.sum())
 
 
 def _mean_and_spread(values: Tensor) -> dict[str, list[float]]:

@@ -3,7 +3,7 @@
 The real FFC is diagonalised once (`RealSide`), so that every later filter and β is a diagonal. `Matching` fixes what
 the steps of a batch share: the filters, and what the moving update carries over. A step (`step_loss`) needs one product
 of features forward and one backward a layer. The derivative in a layer's features is known before the backward pass
-begins, and is added to the gradient where it passes the layer. Chapter: "CFM, the algorithm and its cost".
+begins, and is added to the gradient where it passes the layer. Chapter: "Appendix: what a step costs".
 """
 
 import math

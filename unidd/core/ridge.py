@@ -3,7 +3,7 @@
 For P = (Ψ_s + βI)⁻¹ we have dP = −P dΨ P. A loss whose gradient in P is −H, with H symmetric, therefore has the
 gradient P H P in Ψ_s. Two forms give the same numbers: `channel_form` factorises Ψ_s + βI (d, d); `row_form` factorises
 the Gram matrix (n, n) of the rows, which is cheaper where the n rows are far fewer than the d channels.
-Chapter: "CFM, the algorithm and its cost".
+Chapter: "Appendix: what a step costs".
 """
 
 import math

@@ -173,11 +173,23 @@ def radial_power(images: Tensor) -> tuple[Tensor, Tensor]:
     return torch.arange(1, rings + 1) / size, mean
 
 
+def normalised_power(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return radial power P of images (n, C, H, W), each curve over its image's own energy Σ_r r P(r).
+
+    So an image counts once, however strong its contrast: the share of fine detail of a mean of such curves is the mean
+    of the images' shares, which it is not for a mean of P.
+
+    Returns:
+        Frequencies (f,), and p(r) = P(r) / Σ_r r P(r), (n, f), as `radial_power` has them.
+    """
+    frequency, power = radial_power(images)
+    return frequency, power / (power * frequency).sum(1, keepdim=True)
+
+
 def high_frequency_share(images: Tensor, cutoff: float = 0.25) -> Tensor:
     """Return share of the power above `cutoff` cycles a pixel, each ring weighted by its circumference: (n,)."""
-    frequency, power = radial_power(images)
-    energy = power * frequency
-    return energy[:, frequency > cutoff].sum(1) / energy.sum(1)
+    frequency, power = normalised_power(images)
+    return (power * frequency)[:, frequency > cutoff].sum(1)
 
 
 def consistency(features: Tensor, labels: Tensor) -> float:

@@ -378,11 +378,11 @@ def _said(data: ImageData) -> ImageData:
     return data
 
 
-def _size_and_channels(files: Sequence[Path], train: int) -> tuple[int, int]:
+def _size_and_channels(files: Sequence[str], train: int) -> tuple[int, int]:
     """Return the common size of the training images, which come first, and the channels that all pictures need."""
 
     def looked() -> list[int]:
-        heads = [pictures.look(file) for file in files]
+        heads = [pictures.look(Path(file)) for file in files]
         return [_common_size(heads[:train]), max(head.channels for head in heads)]
 
     size, channels = store.remembered(f"size of the first {train}, channels of all", files, looked)

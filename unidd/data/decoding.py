@@ -28,7 +28,7 @@ class Shard:
     """Pictures that lie one behind the other in the file of pixels, and where its first one begins, in bytes."""
 
     number: int
-    files: tuple[Path, ...]
+    files: tuple[str | Path, ...]
     size: int
     channels: int
     pixels: Path
@@ -52,7 +52,7 @@ class Decoded:
     counts: list[list[int]]
 
 
-def stack(files: Sequence[Path], size: int, channels: int) -> tuple[np.ndarray, Counter[str]]:
+def stack(files: Sequence[str | Path], size: int, channels: int) -> tuple[np.ndarray, Counter[str]]:
     """Read pictures to pixels uint8 (n, C, size, size), and count the remarks.
 
     Raises:
@@ -60,7 +60,7 @@ def stack(files: Sequence[Path], size: int, channels: int) -> tuple[np.ndarray, 
     """
     pixels, remarks = np.empty((len(files), channels, size, size), np.uint8), Counter[str]()
     for place, file in zip(pixels, files, strict=True):
-        place[...], said = read(file, size, channels)
+        place[...], said = read(Path(file), size, channels)
         remarks.update(said)
     return pixels, remarks
 

@@ -148,6 +148,7 @@ def from_files(
     if number is not None and stored.format != "DC/DSA/DM":
         raise ValueError(f"{path} is {stored.format}, which has no numbers: leave the number out")
     told: dict[str, Any] = {"file": path.name, "format": stored.format}
+    told |= {"pictures": dict(stored.remarks)} if stored.remarks else {}
     if data:
         stored.images = _as_channels(stored.images, data, told)
     card = stored.card or {}

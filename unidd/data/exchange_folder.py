@@ -2,23 +2,25 @@
 
 import csv
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..files import atomic
 from .exchange_names import folder_names
+from .pictures import ENDINGS, decode, read, refusing
 from .synthetic import CARD, SyntheticSet, metadata, read_card
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm", ".pgm"}
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -94,13 +96,11 @@ def from_imagefolder(folder: str | Path) -> SyntheticSet:
     known = [path for path in paths if path.parent.name in index]
     if not known:
         raise FileNotFoundError(f"{folder} has no images in folders named after its classes")
-    images = read_images(known, MODES.get(len(found["mean"])))
+    images, remarks = read_images(known, len(found["mean"]))
     edit = _compare(card.get("files"), [f"{p.parent.name}/{p.name}" for p in known], images)
     edit.count["in folders that are no class left out"] = len(paths) - len(known)
     soft = _soft(folder, edit)
-    if changed := edit.line():
-        earlier = found["config"].get("import", {})
-        found["config"] = {**found["config"], "import": {**earlier, "changed": changed}}
+    found["config"] = with_changes(found["config"], edit.line(), remarks)
     labels = torch.tensor([index[known[i].parent.name] for i in edit.order])
     return SyntheticSet(images[edit.order].float() / 255, labels, **found, soft=soft)
 
@@ -171,35 +171,47 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(p for p in found if not p.name.startswith(".") and not p.parent.name.startswith(hidden))
 
 
-def read_images(files: Sequence[Path | tuple[str, BinaryIO]], mode: str | None = None) -> Tensor:
-    """Return pictures of one size as uint8 (n, C, H, W); grey stays grey if all are.
+def read_images(files: Sequence[Path | tuple[str, bytes]], channels: int | None = None) -> tuple[Tensor, Counter[str]]:
+    """Return pictures of one size as uint8 (n, C, H, W), read by the rule of `pictures`, and what was done to them.
 
     Args:
-        files: paths, or open files with a name for each.
-        mode: of Pillow, to turn them into.
+        files: paths, or contents with a name for each.
+        channels: 1 to 4, of which 2 and 4 are grey and colour with one more; by default grey if all are, else colour.
     Raises:
         ValueError: one cannot be read or has another size; the message names it.
     """
-    import numpy as np
-    from PIL import Image
+    arrays, remarks = [], Counter[str]()
+    for file in files:
+        array, done = _read(file, channels)
+        remarks.update(done)
+        arrays.append(array)
+        if array.shape[1:] != arrays[0].shape[1:]:
+            sizes = [f"{_name(one)} is {pixels.shape[:0:-1]}" for one, pixels in ((file, array), (files[0], arrays[0]))]
+            raise ValueError(f"images differ in size: {', '.join(sizes)}")
+    if len({len(array) for array in arrays}) > 1:
+        remarks["grey to colour"] += sum(len(array) == 1 for array in arrays)
+        arrays = [np.broadcast_to(array, (3, *array.shape[1:])) for array in arrays]
+    return torch.from_numpy(np.stack(arrays)), remarks
 
-    pictures, named = [], [file if isinstance(file, tuple) else (str(file), file) for file in files]
-    for name, file in named:
-        try:
-            with Image.open(file) as picture:
-                if picture.mode.startswith(("I", "F")):
-                    raise ValueError(f"{name} has more than 8 bits a pixel: save it with 8")
-                picture.load()
-                pictures.append(picture.copy())
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            why = str(error).replace(repr(file), "").strip()  # the address of an open file says nothing
-            raise ValueError(f"{name} cannot be read ({why})") from None
-        if pictures[-1].size != pictures[0].size:
-            sizes = f"{name} is {pictures[-1].size}, {named[0][0]} {pictures[0].size}"
-            raise ValueError(f"images differ in size: {sizes}")
-    mode = mode or ("L" if all(picture.mode in ("1", "L") for picture in pictures) else "RGB")
-    arrays = [np.array(picture.convert(mode)) for picture in pictures]
-    return torch.stack([torch.from_numpy(a).view(*a.shape[:2], -1).permute(2, 0, 1) for a in arrays]).contiguous()
+
+def _read(file: Path | tuple[str, bytes], channels: int | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    if channels in (2, 4):  # ours, whose last channel is not transparency
+        source = file if isinstance(file, Path) else io.BytesIO(file[1])
+        with refusing(_name(file)), Image.open(source) as picture:
+            return np.asarray(picture.convert(MODES[channels])).transpose(2, 0, 1), ()
+    known = channels if channels in (1, 3) else None
+    return read(file, None, known) if isinstance(file, Path) else decode(file[1], None, known, _name(file))
+
+
+def _name(file: Path | tuple[str, bytes]) -> str:
+    return str(file) if isinstance(file, Path) else file[0]
+
+
+def with_changes(config: dict, changed: str, remarks: Counter[str]) -> dict:
+    """Return what made a set, with what is not as it was exported, and what was done to its pictures."""
+    told = {"changed": changed} if changed else {}
+    told |= {"pictures": dict(remarks)} if remarks else {}
+    return {**config, "import": {**config.get("import", {}), **told}} if told else config
 
 
 def pixels_hash(pixels: Tensor) -> str:

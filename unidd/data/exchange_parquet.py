@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..files import atomic
-from .exchange_folder import MODES, check_new, pixels_hash, read_images
+from .exchange_folder import MODES, check_new, pixels_hash, read_images, with_changes
 from .synthetic import CARD, SyntheticSet, metadata, read_card
 
 FILE = "data/train-00000-of-00001.parquet"
@@ -66,12 +66,10 @@ def from_huggingface(folder: str | Path) -> SyntheticSet:
         raise FileNotFoundError(f"{folder} is not an exported set: card.json is missing")
     card = read_card(folder)
     found = metadata(card)
-    images, labels, soft, names = read_parquet(parquet_files(folder), MODES.get(len(found["mean"])))
+    images, labels, soft, names, remarks = read_parquet(parquet_files(folder), len(found["mean"]))
     found["class_names"] = tuple(names or found["class_names"])
     now = [[label, pixels_hash(image)] for label, image in zip(labels.tolist(), images, strict=True)]
-    if changed := _changes(card.get("rows", now), now):
-        earlier = found["config"].get("import", {})
-        found["config"] = {**found["config"], "import": {**earlier, "changed": changed}}
+    found["config"] = with_changes(found["config"], _changes(card.get("rows", now), now), remarks)
     return SyntheticSet(images.float() / 255, labels, **found, soft=soft)
 
 
@@ -87,9 +85,11 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def read_parquet(
-    files: list[Path], mode: str | None = None
-) -> tuple[Tensor, Tensor, Tensor | None, Sequence[str] | None]:
+    files: list[Path], channels: int | None = None
+) -> tuple[Tensor, Tensor, Tensor | None, Sequence[str] | None, Counter[str]]:
     """Return images uint8 (n, C, H, W), labels (n,), soft labels (n, classes) and names of classes, as far as there.
+
+    Last comes what was done to pictures, counted; see `read_images`.
 
     Raises:
         FileNotFoundError: there are no files.
@@ -108,7 +108,8 @@ def read_parquet(
         raise ValueError(f"{files[0]}: every row needs a whole number as {label}")
     pictures = [_bytes(row, f"{files[0]}, row {i}") for i, row in enumerate(table.column(image).to_pylist())]
     soft = _soft(table, files[0]) if "soft" in table.column_names else None
-    return read_images(pictures, mode), torch.tensor(labels), soft, _names(table, label)
+    images, remarks = read_images(pictures, channels)
+    return images, torch.tensor(labels), soft, _names(table, label), remarks
 
 
 def _pyarrow(module: str) -> Any:
@@ -156,11 +157,11 @@ def _column(table: Any, path: Path, *names: str) -> str:
     return found[0]
 
 
-def _bytes(row: Any, where: str) -> tuple[str, io.BytesIO]:
+def _bytes(row: Any, where: str) -> tuple[str, bytes]:
     content = row.get("bytes") if isinstance(row, dict) else row
     if not isinstance(content, bytes):
         raise ValueError(f"{where} holds no picture, but {str(row)[:60]}: save the rows with the files in them")
-    return where, io.BytesIO(content)
+    return where, content
 
 
 def _soft(table: Any, path: Path) -> Tensor:

@@ -11,6 +11,7 @@ import json
 import pickle
 import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .exchange_folder import ENDINGS, image_files, read_images
+from .exchange_folder import image_files, read_images
 from .exchange_parquet import parquet_files, read_parquet
+from .pictures import ENDINGS
 from .synthetic import metadata, read_card
 
 SPACES = ("pixels", "normalised", "zca")
@@ -55,6 +57,7 @@ class Stored:
         folders: the name behind each label, where labels are folders or have names.
         factor: each image is factor × factor training images.
         card: ours, if the file is an export of ours.
+        remarks: what was done to pictures as they were read, and to how many.
     """
 
     format: str
@@ -67,6 +70,7 @@ class Stored:
     factor: int = 1
     soft: Tensor | None = None
     card: dict | None = None
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
     def constants(self, *names: str) -> tuple[str, tuple, tuple] | None:
         """Return (name, mean, std) of the released code for the first of these data sets that it normalises its way."""
@@ -248,10 +252,11 @@ def _flax(path: Path) -> Stored:
 
 def _rows(path: Path) -> Stored:
     """Hugging Face's rows of image and label."""
-    images, labels, soft, names = read_parquet(parquet_files(path))
+    images, labels, soft, names, remarks = read_parquet(parquet_files(path))
     if soft is not None and names and soft.shape[1] != len(names):
         raise ValueError(f"{path}: soft labels of {soft.shape[1]} classes, but {len(names)} names")
-    return Stored("Hugging Face", *_checked(path, images, labels), space="pixels", folders=list(names or []), soft=soft)
+    about: dict = {"space": "pixels", "folders": list(names or []), "soft": soft, "remarks": remarks}
+    return Stored("Hugging Face", *_checked(path, images, labels), **about)
 
 
 def _folders(path: Path) -> Stored:
@@ -259,7 +264,8 @@ def _folders(path: Path) -> Stored:
     folders = sorted({p.parent.name for p in files})
     index = {name: k for k, name in enumerate(folders)}
     labels = torch.tensor([index[p.parent.name] for p in files])
-    return Stored("folders of images", read_images(files), labels, space="pixels", folders=folders)
+    images, remarks = read_images(files)
+    return Stored("folders of images", images, labels, space="pixels", folders=folders, remarks=remarks)
 
 
 def _checked(path: Path, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -26,13 +26,14 @@ class Listing:
 
     Attributes:
         class_names: in the order of the labels, which is that of the sorted names.
-        train, test: (file, label) of each picture, class by class; test is None if there is no such split.
+        train, test: (file, label) of each picture, class by class; test is None if there is no such split. Paths are
+            text, since a million `Path`s would take a gigabyte.
         remarks: how many files are no pictures, by ending, and which folders are left aside.
     """
 
     class_names: tuple[str, ...]
-    train: list[tuple[Path, int]]
-    test: list[tuple[Path, int]] | None
+    train: list[tuple[str, int]]
+    test: list[tuple[str, int]] | None
     remarks: Counter[str]
 
     def only(self, classes: Sequence[str | int]) -> "Listing":
@@ -174,9 +175,9 @@ def _pictures_in_classes(split: Path) -> Iterator[Path]:
     return filter(_is_picture, chain.from_iterable(map(visible, _folders(split))))
 
 
-def _classes(split: Path, remarks: Counter[str]) -> dict[str, list[Path]]:
+def _classes(split: Path, remarks: Counter[str]) -> dict[str, list[str]]:
     """The pictures of each class of a split, by its name; counts all other files."""
-    found: dict[str, list[Path]] = {}
+    found: dict[str, list[str]] = {}
     outside = (path for path in split.iterdir() if not path.is_dir() and not _hidden(path.name))
     remarks.update(_ending(path) for path in outside)
     for folder in _folders(split):
@@ -184,7 +185,7 @@ def _classes(split: Path, remarks: Counter[str]) -> dict[str, list[Path]]:
         if name in found:
             raise ValueError(f"{split} has two folders whose names are the same letters, {name!r}: rename one")
         files = list(visible(folder))
-        found[name] = list(filter(_is_picture, files))
+        found[name] = [str(path) for path in files if _is_picture(path)]
         remarks.update(_ending(path) for path in files if not _is_picture(path))
     return found
 

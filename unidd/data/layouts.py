@@ -128,8 +128,8 @@ def class_names(wnids: Iterable[str], words: Mapping[str, str]) -> tuple[str, ..
 
 def _listing(
     folder: Path,
-    train: dict[str, list[Path]],
-    val: dict[str, list[Path]],
+    train: dict[str, list[str]],
+    val: dict[str, list[str]],
     remarks: Counter[str] | None = None,
 ) -> Listing:
     """Number the classes, and name them."""
@@ -163,15 +163,15 @@ def _numbers(folder: Path) -> Iterator[str]:
         return iter(sorted(entry.name for entry in entries if _WNID.fullmatch(entry.name) and entry.is_dir()))
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _pictures(folder: Path) -> list[str]:
     """Return the pictures that lie in a folder, sorted."""
     if not folder.is_dir():
         return []
     names = (name for name in os.listdir(folder) if not name.startswith(".") and name.lower().endswith(tuple(ENDINGS)))
-    return [folder / name for name in sorted(names)]
+    return [os.path.join(folder, name) for name in sorted(names)]
 
 
-def _of_classes(folder: Path, advice: str) -> dict[str, list[Path]]:
+def _of_classes(folder: Path, advice: str) -> dict[str, list[str]]:
     """Return the pictures of each class: in <wnid>/images/, or else in <wnid>/."""
     if not (wnids := list(_numbers(folder))):
         raise FileNotFoundError(f"{folder} has no folders of classes, such as n01443537: {advice}, or set UNIDD_DATA")
@@ -184,16 +184,16 @@ def _of_classes(folder: Path, advice: str) -> dict[str, list[Path]]:
 
 def _of_answers(
     folder: Path, answers: Mapping[str, list[str]], advice: str
-) -> tuple[dict[str, list[Path]], Counter[str]]:
+) -> tuple[dict[str, list[str]], Counter[str]]:
     """Return the pictures of each class of a folder in which all lie side by side, and how many have no answer."""
-    there = {file.name: file for file in _pictures(folder)}
+    there = {os.path.basename(file): file for file in _pictures(folder)}
     if gone := [name for name in answers if name not in there]:
         raise FileNotFoundError(
             f"{folder} lacks {_some(gone)} of the {len(answers):,} images that are listed: {advice}"
         )
     if wrong := [name for name, answer in answers.items() if not answer or not _WNID.fullmatch(answer[0])]:
         raise ValueError(f"{folder}: {_some(wrong)} listed without a class such as n01443537: take the original list")
-    found: dict[str, list[Path]] = {}
+    found: dict[str, list[str]] = {}
     for name in sorted(answers):
         found.setdefault(answers[name][0], []).append(there[name])
     left = len(there) - len(answers)
@@ -211,7 +211,7 @@ def _kit(val: Path, truth: Path, meta: Path) -> dict[str, list[str]]:
     numbers, files = [int(line) for line in truth.read_text().split()], _pictures(val)
     if len(numbers) != len(files):
         raise ValueError(f"{truth} has {len(numbers):,} lines, {val} {len(files):,} images: complete the images")
-    return {file.name: [wnids.get(number, "")] for file, number in zip(files, numbers, strict=True)}
+    return {os.path.basename(file): [wnids.get(number, "")] for file, number in zip(files, numbers, strict=True)}
 
 
 def _check_same(folder: Path, listed: Iterable[str], train: Mapping[str, object], advice: str) -> None:

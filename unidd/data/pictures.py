@@ -72,13 +72,17 @@ def read(path: Path, size: int | None, channels: int | None) -> tuple[np.ndarray
         return pixels(image, size, channels)
 
 
-def decode(content: bytes, size: int | None = None, channels: int | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+def decode(
+    content: bytes, size: int | None = None, channels: int | None = None, name: str = "an encoded picture"
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the pixels of an encoded picture, as of a file's content, and what was done to them: see `pixels`.
 
+    Args:
+        name: what an error calls it.
     Raises:
         ValueError: it cannot be read.
     """
-    with refusing("an encoded picture"), _silenced(), Image.open(io.BytesIO(content), formats=_formats()) as image:
+    with refusing(name), _silenced(), Image.open(io.BytesIO(content), formats=_formats()) as image:
         return pixels(image, size, channels)
 
 

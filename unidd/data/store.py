@@ -81,7 +81,9 @@ _maps: Any = WeakTensorKeyDictionary()  # tensor → what it is mapped by
 _stored: Any = WeakTensorKeyDictionary()  # tensor → (folder, card, version of the tensor when it was whole)
 
 
-def decoded(files: Sequence[Path], size: int, channels: int, *, progress: bool = False) -> tuple[Tensor, Counter[str]]:
+def decoded(
+    files: Sequence[str | Path], size: int, channels: int, *, progress: bool = False
+) -> tuple[Tensor, Counter[str]]:
     """Return the pixels of pictures, uint8 (n, C, size, size), and how many of them met with each remark.
 
     Few are read at once. Many are read by all processors and kept; the same pictures are then found again. With
@@ -96,14 +98,13 @@ def decoded(files: Sequence[Path], size: int, channels: int, *, progress: bool =
         ValueError: a picture cannot be read; the message names it.
         OSError: a file is gone, or the cache cannot be written; the message says what to do.
     """
-    stats = [os.stat(file) for file in files]
+    key, stored = _key(files, {"format": FORMAT, "size": size, "channels": channels})
     shape = len(files), channels, size, size
     pixels = len(files) * channels * size**2
-    if pixels + sum(stat.st_size for stat in stats) <= _SMALL:
+    if pixels + stored <= _SMALL:
         found, remarks = stack(files, size, channels)
         return torch.from_numpy(found), remarks
-    folder = _folder() / _key(files, stats, {"format": FORMAT, "size": size, "channels": channels})
-    images, card = _kept(folder, shape, lambda part: _fill(part, files, shape, progress))
+    images, card = _kept(_folder() / key, shape, lambda part: _fill(part, files, shape, progress))
     return images, Counter(card.remarks)
 
 
@@ -183,7 +184,7 @@ def fingerprint(about: str, tensors: Sequence[Tensor]) -> str:
     return _remembered(hashlib.sha256(repr(("fingerprint", about, parts)).encode()).hexdigest(), whole)
 
 
-def remembered(what: str, files: Sequence[Path], work: Callable[[], Any]) -> Any:
+def remembered(what: str, files: Sequence[str | Path], work: Callable[[], Any]) -> Any:
     """Return `work()`, a plain value that depends on files: worked out anew only if one of them was changed.
 
     A file counts as changed when its path, size, or time of change of content or of state differs. What depends on
@@ -191,7 +192,7 @@ def remembered(what: str, files: Sequence[Path], work: Callable[[], Any]) -> Any
     """
     if len(files) < _FEW:
         return work()
-    return _remembered(_key(files, [os.stat(file) for file in files], {"format": FORMAT, "what": what}), work)
+    return _remembered(_key(files, {"format": FORMAT, "what": what})[0], work)
 
 
 def _entry(images: Tensor) -> tuple[Path, Card] | None:
@@ -204,15 +205,17 @@ def _folder() -> Path:
     return cache_folder() / "images"
 
 
-def _key(files: Sequence[Path], stats: Sequence[os.stat_result], about: dict) -> str:
-    digest, folders = hashlib.sha256(json.dumps(about, sort_keys=True).encode()), {}
-    for file, stat in zip(files, stats, strict=True):
-        folder, name = os.path.split(file)
+def _key(files: Sequence[str | Path], about: dict) -> tuple[str, int]:
+    """A hash of what files are and what is made of them, and their bytes."""
+    digest, folders, total = hashlib.sha256(json.dumps(about, sort_keys=True).encode()), {}, 0
+    for file in files:
+        stat, (folder, name) = os.stat(file), os.path.split(file)
+        total += stat.st_size
         if folder not in folders:
             folders[folder] = os.path.realpath(folder)
         of = folders[folder], name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
         digest.update(repr(of).encode())
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()[:32], total
 
 
 def _digest(tensor: Tensor) -> str:
@@ -360,7 +363,7 @@ def _reserve(file: int, size: int) -> None:
                 raise
 
 
-def _fill(part: Path, files: Sequence[Path], shape: tuple[int, ...], progress: bool) -> Card:
+def _fill(part: Path, files: Sequence[str | Path], shape: tuple[int, ...], progress: bool) -> Card:
     """Decode pictures to a folder."""
     n, channels, size, _ = shape
     of_image = channels * size**2

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..files import atomic, versions
 from .datasets import ImageData
+from .exchange_names import same
 from .folders import chosen, few
 from .grids import grid
 
@@ -109,6 +110,15 @@ class SyntheticSet:
     def counts(self) -> list[int]:
         """Images of each class."""
         return torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+
+    def part_for(self, data: ImageData, ipc: int) -> "SyntheticSet":
+        """Return the part that a descent on these data starts from: of their classes, the first `ipc` images of each.
+
+        A set without one of the classes, or with fewer images, stays as it is.
+        """
+        names, those = ({same(name) for name in of.class_names} for of in (self, data))
+        part = self.only(data.class_names) if names > those else self
+        return part.first(ipc) if part.ipc > ipc else part
 
     def first(self, ipc: int) -> "SyntheticSet":
         """Take the first `ipc` images of each class, as they stand in the set: the first rounds of a distilled one.

@@ -1,7 +1,7 @@
 """Keep the state of a run on disk, so that no work is lost.
 
 Files are sealed, a checksum before the content, and written atomically: a file is whole, or it is found out.
-Chapter: "CFM, the algorithm and its cost".
+Chapter: "Appendix: what a step costs".
 """
 
 import contextlib

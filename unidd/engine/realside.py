@@ -12,6 +12,7 @@ from ..core.statistics import Moments, real_statistics
 from ..data.datasets import ImageData
 from ..data.store import release
 from ..files import json_hash, seal, unseal
+from ..memory import trim_memory
 from ..networks.checks import check_network
 from ..networks.models import real_batch, tapped_layers, weights_hash
 from ..networks.training import cache_folder
@@ -49,6 +50,7 @@ def real_side(
     statistics = ranks.from_first(lambda: kept_statistics(signal, data, teacher, layers))
     if statistics is None:
         names = check_network(teacher, data, layers)
+        trim_memory()  # of what was loaded and looked at before
         batches = _own_batches(data, ranks, progress)
         found = real_statistics(teacher, batches, names, signal, prepare=data.normalise)
         release(data.train.images)

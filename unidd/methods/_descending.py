@@ -11,6 +11,7 @@ from ..data.synthetic import SyntheticSet
 from ..engine.descent import Descent, Objective, Position, Start
 from ..engine.loop import carry_out
 from ..engine.run import Run
+from ..memory import trim_memory
 from ..networks.models import weights_hash
 from ..networks.training import Teacher
 from . import Method
@@ -77,7 +78,9 @@ class Descending(Method):
                 checkpoint.check(about)
             start = self.start(data, run)
             position = Position(data, start, self.descent(data), run.seed, run.ranks)
-            carry_out(self.objective(data, teacher, run), position, run, about, self.name)
+            objective = self.objective(data, teacher, run)
+            trim_memory()  # of the pass over the real images
+            carry_out(objective, position, run, about, self.name)
         labels, config = start.labels[start.numbers].cpu(), self.config(data, run)
         of_teacher = teacher.card() if self.needs_teacher else {}
         return SyntheticSet(

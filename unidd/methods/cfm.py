@@ -6,7 +6,7 @@ through the teacher and descend
 
     L = CE(h(A(x)), y) + η Σ_layers ( ‖f_b(Ψ) − f_b(Ψ_s)‖_F + ‖f_b(Ψ)Φ − f_b(Ψ_s)Φ_s‖_F ),   f_b(λ) = 1/(λ + β_b),
 
-with Ψ_s, Φ_s the exponential moving update over the batches so far. Chapter: "CFM, the algorithm and its cost".
+with Ψ_s, Φ_s the exponential moving update over the batches so far. Chapter: "CFM, the algorithm".
 """
 
 import copy

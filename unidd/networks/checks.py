@@ -16,7 +16,7 @@ from ..core.frozen import frozen
 from ..data.datasets import ImageData
 from .models import real_batch, tapped_layers
 
-_FEW, _MANY = 3, 500  # images that the network's form, and its answers, are looked at with
+_FEW, _MANY = 3, 500  # images that the network's form, and at first its answers, are looked at with
 _SURE = 4.0  # standard deviations
 _LAST_AXIS = (nn.Linear, nn.LayerNorm)
 _KINDS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, *_LAST_AXIS)
@@ -180,20 +180,25 @@ class Answers:
 
 
 @torch.no_grad()
-def check_answers(model: nn.Module, data: ImageData) -> Answers:
-    """Look at the network's answers for at most 500 test images of all classes.
+def check_answers(model: nn.Module, data: ImageData, most: int | None = _MANY) -> Answers:
+    """Look at the network's answers for test images of all classes.
 
+    Args:
+        most: images to look at; None takes all, since a few say little where classes are many, as that two of two
+            hundred have changed places.
     Raises:
         ValueError: they fit the classes much better in another order.
     """
     labels = data.test.labels
     index = labels.sort(stable=True).indices
-    index = index[torch.linspace(0, len(index) - 1, min(len(index), _MANY), device=index.device).round().long()]
+    count = min(len(index), most or len(index))
+    index = index[torch.linspace(0, len(index) - 1, count, dtype=torch.float64).round().long().to(index.device)]
     with frozen(model):
         images = (data.normalise(data.test.images[part]) for part in index.split(real_batch(data.size, data.device)))
-        logits = torch.cat([model(x) for x in images]).cpu().double()
-    predicted, labels = logits.argmax(1), labels[index].cpu()
-    right, confident = float((predicted == labels).double().mean()), float(logits.softmax(1).amax(1).mean())
+        answers = [model(x).double().softmax(1).max(1) for x in images]
+    predicted, labels = torch.cat([answer.indices for answer in answers]).cpu(), labels[index].cpu()
+    right = int((predicted == labels).sum()) / count
+    confident = float(torch.cat([answer.values for answer in answers]).mean())
     order, trained = better_order(predicted, labels, data.classes), min(2 / data.classes, (1 + 1 / data.classes) / 2)
     if order and min(order[0], confident) > trained:  # a network that knows nothing is not out of order
         better, outputs = order

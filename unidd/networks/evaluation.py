@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet, soft_kind
-from .models import ModelConfig, build
+from .models import ModelConfig, build, real_batch
 from .training import TrainConfig, accuracy, divergence, train
 
 REGIMES = ("hard", "fixed-soft", "online-soft")  # label regimes
@@ -88,9 +88,10 @@ def fixed_labels(synthetic: SyntheticSet, data: ImageData, teacher: nn.Module | 
 
 
 @torch.no_grad()
-def teacher_logits(images: Tensor, data: ImageData, teacher: nn.Module, batch: int = 500) -> Tensor:
+def teacher_logits(images: Tensor, data: ImageData, teacher: nn.Module) -> Tensor:
     """Return a teacher's output for images (n, C, H, W) that are not augmented, on the CPU: (n, classes)."""
-    return torch.cat([teacher(data.normalise(part.to(data.device))).float().cpu() for part in images.split(batch)])
+    parts = images.split(real_batch(data.size, data.device))
+    return torch.cat([teacher(data.normalise(part.to(data.device))).float().cpu() for part in parts])
 
 
 def evaluate_images(

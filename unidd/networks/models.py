@@ -144,8 +144,8 @@ def real_batch(size: int, device: str | torch.device = "cpu") -> int:
     """Return how many images of that size go through a network together where all of a data set do.
 
     What their features take is the memory that counts: 128 channels at full size, with the float64 copy that statistics
-    are taken of, are some 5 MiB an image of 64×64. A GPU has memory of its own and wants larger batches. Up to 32×32
+    are taken of, are some 6 MiB an image of 64×64. A GPU has memory of its own and wants larger batches. Up to 32×32
     they are of 500 everywhere: sums over other batches are rounded otherwise, and a long descent shows it.
     """
-    pixels = 2**21 if torch.device(device).type == "cuda" or size <= 32 else 2**18
+    pixels = 2**21 if torch.device(device).type == "cuda" or size <= 32 else 2**17
     return min(500, pixels // size**2 or 1)

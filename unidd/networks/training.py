@@ -78,6 +78,7 @@ class Teacher:
         normalisation: mean and std of each channel that it was trained with; None: those of the data.
         architecture: if it is one that the package builds.
         file: where it was read from; empty if it was not.
+        seed: that it was trained with here; None if it was not.
     """
 
     model: nn.Module
@@ -87,6 +88,7 @@ class Teacher:
     normalisation: Constants | None = None
     architecture: ModelConfig | None = None
     file: str = ""
+    seed: int | None = None
 
     @property
     def hash(self) -> str:
@@ -98,6 +100,7 @@ class Teacher:
         configuration and data.
         """
         card = {"hash": self.hash, "hash_of": "weights", "accuracy": self.accuracy}
+        card |= {"seed": self.seed} if self.seed is not None else {}
         card |= {"architecture": asdict(self.architecture)} if self.architecture else {}
         card |= {"normalisation": list(map(list, self.normalisation))} if self.normalisation else {}
         return card | ({"file": self.file} if self.file else {})
@@ -116,9 +119,7 @@ class Teacher:
             ValueError: it cannot teach these data, or knows the classes in another order; the message says why.
         """
         made = Teacher(model, classes=data.class_names, normalisation=normalisation)
-        made._look(data, layers)
-        with frozen(model):
-            return replace(made, accuracy=accuracy(model, made.seen(data)))
+        return replace(made, accuracy=made._look(data, layers))
 
     @staticmethod
     def load(
@@ -147,17 +148,21 @@ class Teacher:
         classes = data.class_names if order is not None else tuple(stored.card.get("classes", data.class_names))
         known = {"classes": classes, "architecture": config, "file": str(stored.path.resolve())}
         found = Teacher(network, normalisation=normalisation or stored.constants, **known)
-        found._look(data)
         seen = found.seen(data)
-        kept = order is None and stored.card.get("data") == seen.fingerprint
-        return replace(found, accuracy=stored.card["accuracy"] if kept else accuracy(network, seen))
+        about = {"data": seen.fingerprint, "hash": weights_hash(network), "model": asdict(config)}
+        if order is None and all(stored.card.get(name) == value for name, value in about.items()):
+            found.check(seen)  # its answers were looked at when it was kept
+            return replace(found, accuracy=stored.card["accuracy"])
+        return replace(found, accuracy=found._look(data))
 
-    def _look(self, data: ImageData, layers: Sequence[str] | None = ()) -> None:
-        """Raise what is wrong, and warn of what may be."""
+    def _look(self, data: ImageData, layers: Sequence[str] | None = ()) -> float:
+        """Return the accuracy in %; raise what is wrong, and warn of what may be. A few images tell most of it soon."""
         seen = self.seen(data)
         self.check(seen, layers)
-        if note := check_answers(self.model, seen).note:
-            warnings.warn(note, stacklevel=3)
+        answers = check_answers(self.model, seen)
+        if answers.note:
+            warnings.warn(answers.note, stacklevel=3)
+        return (answers if answers.images == len(seen.test) else check_answers(self.model, seen, None)).accuracy
 
     def save(self, folder: str | Path, data: ImageData, source: str = "") -> Path:
         """Write model.safetensors and card.json, which `load` reads.
@@ -303,6 +308,7 @@ def teacher(
     Its own hash is that of its weights, which differ from machine to machine.
 
     Args:
+        seed: of its first weights, the order of images and the augmentation.
         cache: folder of teachers; by default the environment variable UNIDD_CACHE, else ~/.cache/unidd, + /teachers.
     Raises:
         OSError: the folder cannot be written (before training).
@@ -323,7 +329,7 @@ def teacher(
     except (FileNotFoundError, SafetensorError, json.JSONDecodeError, RuntimeError) as error:
         raise ValueError(f"the teacher in {folder} is damaged ({error}): delete that folder") from None
     network = network.eval().requires_grad_(False)
-    return Teacher(network, card["accuracy"], data.name, data.class_names, architecture=model)
+    return Teacher(network, card["accuracy"], data.name, data.class_names, architecture=model, seed=seed)
 
 
 def teacher_folder(

@@ -46,36 +46,57 @@ export const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCode
 
 /** Mean and standard deviation of some numbers. */
 export function moments(values) {
-  const mean = sum(values) / values.length;
-  return { mean, std: Math.sqrt(values.reduce((total, v) => total + (v - mean) ** 2, 0) / values.length) };
+  let [total, squares] = [0, 0];
+  for (let i = 0; i < values.length; i++) total += values[i];
+  const mean = total / values.length;
+  for (let i = 0; i < values.length; i++) squares += (values[i] - mean) ** 2;
+  return { mean, std: Math.sqrt(squares / values.length) };
+}
+
+/** Where the pixels of a patch lie, from its first one on. */
+export const offsetsOf = ({ size, side }) =>
+  Array.from({ length: side * side }, (_, k) => Math.floor(k / side) * size + (k % side));
+
+/** Where patches begin, row by row. */
+export function startsOf({ size, side, stride }) {
+  const corners = Array.from({ length: Math.floor((size - side) / stride) + 1 }, (_, i) => i * stride);
+  return corners.flatMap((y) => corners.map((x) => y * size + x));
 }
 
 /**
  * The parts of a photograph: part i is what eigendirection uᵢ holds of every patch, uᵢuᵢᵀx, put back in place and
  * averaged where patches overlap. The parts of all directions add up to the (standardised) photograph.
  *
- * state = {size, side, stride, pixels: base64 of bytes, basis: base64 of float64, a direction after another}.
+ * state = {size, side, stride, pixels: bytes, basis: float64, a direction after another}; both may be in base64.
  */
-export function decompose({ size, side, stride, pixels, basis }) {
-  const grey = Array.from(bytes(pixels), (v) => v / 255);
+export function decompose(state) {
+  const { size, side } = state;
+  const held = (values) => (typeof values === "string" ? bytes(values) : values);
+  const grey = Array.from(held(state.pixels), (v) => v / 255);
   const { mean, std } = moments(grey);
-  const directions = new Float64Array(bytes(basis).buffer);
-  const offsets = Array.from({ length: side * side }, (_, k) => Math.floor(k / side) * size + (k % side));
-  const corners = Array.from({ length: Math.floor((size - side) / stride) + 1 }, (_, i) => i * stride);
-  const starts = corners.flatMap((y) => corners.map((x) => y * size + x));
+  const standard = Float64Array.from(grey, (v) => (v - mean) / std);
+  const basis = held(state.basis);
+  const directions = basis instanceof Float64Array ? basis : new Float64Array(basis.buffer);
+  const [offsets, starts] = [offsetsOf(state), startsOf(state)];
   const count = new Float64Array(size * size);
   for (const start of starts) for (const offset of offsets) count[start + offset] += 1;
   const found = offsets.map((_, i) => {
     const u = directions.subarray(i * offsets.length, (i + 1) * offsets.length);
-    const part = new Float64Array(size * size);
-    for (const start of starts) {
-      let coefficient = 0;
-      for (let k = 0; k < u.length; k++) coefficient += (u[k] * (grey[start + offsets[k]] - mean)) / std;
-      for (let k = 0; k < u.length; k++) part[start + offsets[k]] += coefficient * u[k];
-    }
-    return part.map((v, at) => v / count[at]);
+    return partOf(standard, u, starts, offsets, count);
   });
   return { size, side, mean, std, grey, directions, found };
+}
+
+/** What direction u holds of each patch, back in place, overlaps averaged. */
+function partOf(standard, u, starts, offsets, count) {
+  const part = new Float64Array(standard.length);
+  for (const start of starts) {
+    let coefficient = 0;
+    for (let k = 0; k < u.length; k++) coefficient += u[k] * standard[start + offsets[k]];
+    for (let k = 0; k < u.length; k++) part[start + offsets[k]] += coefficient * u[k];
+  }
+  for (let at = 0; at < part.length; at++) part[at] /= count[at];
+  return part;
 }
 
 /** Σᵢ wᵢ × part i: the photograph with each eigendirection weighed by wᵢ, such as f(λᵢ). */
@@ -91,7 +112,10 @@ export function combine({ size, found }, weights) {
 /** Moved and scaled to mean 0 and variance 1, the photograph's own; all 0 where nothing is left. */
 export function stretched(values) {
   const { mean, std } = moments(values);
-  return values.map((v) => (std > 1e-9 * Math.abs(mean) && std > 0 ? (v - mean) / std : 0));
+  const flat = !(std > 1e-9 * Math.abs(mean) && std > 0);
+  const out = new Float64Array(values.length);
+  if (!flat) for (let i = 0; i < out.length; i++) out[i] = (values[i] - mean) / std;
+  return out;
 }
 
 /** Weights that keep, or drop, the directions first … last of d, counted from 1, in either order. */

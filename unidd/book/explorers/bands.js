@@ -1,44 +1,59 @@
 // Keep or drop a band of eigendirections of a photograph's patches.
 
 import { bandWeights, combine, decompose, stretched, sum } from "./algebra.js";
+import { flag, oneOf, whole } from "./links.js";
+import { deck, mount, rightOf, setter } from "./page.js";
 import {
-  STYLE, captioned, centred, chart, draw, ends, frame, h, line, logAxis, mount, percent, picture, readout, rule, rungs,
-  sample, select, setter, slider, text, toggle,
+  STYLE, captioned, centred, chart, draw, ends, frame, h, line, logAxis, percent, picture, readout, rule, rungs, sample,
+  select, slider, text, toggle,
 } from "./parts.js";
+import { overlay, photographTool } from "./photos.js";
 
 export function renderBand({ model, el }) {
-  const photo = decompose(model.get("picture"));
-  const eigenvalues = model.get("eigenvalues");
-  const variance = eigenvalues.map((value) => value / sum(eigenvalues));
-  const signal = model.get("signal");
-  const shares = [["variance", STYLE.one, variance], ...(signal.length ? [["class signal", STYLE.other, signal]] : [])];
-  const d = eigenvalues.length;
+  const [own, d] = [{}, model.get("eigenvalues").length];
+  const seen = overlay(model, own);
   const controls = bandControls(model, d);
-  const pictures = bandPictures(photo, d);
+  const pictures = bandPictures(d);
   const drawing = chart();
-  const table = readout("Share of the band, and of what the right picture is made of", ["", "Band", "Picture"]);
+  const table = readout("Share of the band, and of what the picture is made of", ["", "Band", "Picture"]);
+  const shares = () => [["variance", STYLE.one, shareOf(seen.get("eigenvalues"))],
+    ...(seen.get("signal").length ? [["class signal", STYLE.other, seen.get("signal")]] : [])];
+  let photo;
 
   function update(width) {
+    photo ??= pictures.begin(decompose(seen.get("picture")));
     const [low, high] = [model.get("first"), model.get("last")].sort((a, b) => a - b);
-    const [mode, stretch] = [model.get("mode"), model.get("stretch")];
+    const [mode, stretch, shown] = [model.get("mode"), model.get("stretch"), shares()];
     const weights = bandWeights(d, low, high, mode);
     controls.update();
     pictures.update(low, high, mode, bandPicture(photo, weights, stretch));
     const inside = (values) => percent(sum(values.slice(low - 1, high)));
     const made = (values) => percent(sum(values.filter((_, i) => weights[i])));
     table.set([["directions", `${high - low + 1} of ${d}`, `${sum(weights)} of ${d}`],
-      ...shares.map(([name, style, values]) => [[sample(style), name], inside(values), made(values)])]);
-    drawShares(drawing, shares, low, high, width);
-    const held = shares.map(([name, , values]) => `${inside(values)} of the ${name}`).join(" and ");
+      ...shown.map(([name, style, values]) => [[sample(style), name], inside(values), made(values)])]);
+    drawShares(drawing, shown, low, high, width);
+    const held = shown.map(([name, , values]) => `${inside(values)} of the ${name}`).join(" and ");
     const sentence = `Directions ${low} to ${high} of ${d} hold ${held}; the picture ${
       mode === "keep" ? "shows them alone" : "shows all others"}.`;
     drawing.setAttribute("aria-label", `Share of each eigendirection. ${sentence}`);
     return sentence;
   }
 
-  return mount({ model, el }, ["first", "last", "mode", "stretch"],
-    [pictures.node, controls.node, drawing, table.node], update);
+  const photograph = photographTool(el, model.get("picture").side, (found) => {
+    // what the classes say of a reader's photograph is not known
+    Object.assign(own, found ? { ...found, signal: [] } : { picture: null, eigenvalues: null, signal: null });
+    photo = null;
+    shown.redraw();
+  });
+  const fields = { first: whole(1, d), last: whole(1, d), mode: oneOf(MODES.map(([mode]) => mode)), stretch: flag };
+  const shown = mount({ model, el }, fields,
+    [deck({ r1: pictures.node, l1: controls.node, r2: drawing, l2: table.node })], update,
+    { tools: photograph.nodes, reset: photograph.clear });
+  return shown;
 }
+
+const MODES = [["keep", "keep it, drop the rest"], ["drop", "drop it, keep the rest"]];
+const shareOf = (values) => values.map((value) => value / sum(values));
 
 /** The ends of the band, what becomes of it, and the contrast of the result. */
 function bandControls(model, d) {
@@ -49,8 +64,7 @@ function bandControls(model, d) {
   const controls = {
     first: direction("First direction", "first"),
     last: direction("Last direction", "last"),
-    mode: select("Band", [["keep", "keep it, drop the rest"], ["drop", "drop it, keep the rest"]],
-      setter(model, "mode")),
+    mode: select("Band", MODES, setter(model, "mode")),
     stretch: toggle("Stretch contrast", "gives the result the photograph's own contrast", setter(model, "stretch")),
   };
   const { first, last, mode, stretch } = controls;
@@ -60,22 +74,26 @@ function bandControls(model, d) {
   return { node, update };
 }
 
-/** The photograph, what the band makes of it, and the eigenvectors. */
-function bandPictures(photo, d) {
-  const before = picture(photo.size, "The photograph", "photograph");
-  before.draw((i) => photo.grey[i], "The photograph, all directions");
+/** The photograph, what the band makes of it, and the eigenvectors; `begin` takes a photograph, `update` a band. */
+function bandPictures(d) {
+  const node = h("div", { class: "ux-pictures" });
   const caption = h("span");
-  const after = picture(photo.size, "The photograph, some directions", caption);
-  const vectors = eigenvectors(photo, d);
-  const node = h("div", { class: "ux-pictures ux-large" }, before.node, after.node,
-    captioned(vectors.node, "eigendirections, the band bright"));
+  let [after, vectors] = [null, null];
+  const begin = (photo) => {
+    const before = picture(photo.size, "The photograph", "photograph");
+    before.draw(photo.grey, "The photograph, all directions");
+    after = picture(photo.size, "The photograph, some directions", caption);
+    vectors = eigenvectors(photo, d);
+    node.replaceChildren(before.node, after.node, captioned(vectors.node, "eigendirections, the band bright"));
+    return photo;
+  };
   const update = (low, high, mode, values) => {
     const kept = mode === "keep" ? "only directions" : "without directions";
     caption.textContent = `${kept} ${low} … ${high}`;
-    after.draw((i) => values[i], `The photograph, ${kept} ${low} to ${high} of ${d}`);
+    after.draw(values, `The photograph, ${kept} ${low} to ${high} of ${d}`);
     vectors.update(low, high);
   };
-  return { node, update };
+  return { node, begin, update };
 }
 
 /** Grey values of the photograph with its directions weighed; parts without its mean grey keep that grey. */
@@ -91,19 +109,22 @@ function eigenvectors({ side, directions }, d) {
   const [width, height] = [across * step - 1, Math.ceil(d / across) * step - 1];
   const canvas = h("canvas", { width, height, role: "img", class: "ux-pixels" });
   const context = canvas.getContext("2d");
-  const tiles = Array.from({ length: d }, (_, i) => {
+  const image = context.createImageData(width, height);
+  const corner = (i) => Math.floor(i / across) * step * width + (i % across) * step;
+  const places = Array.from({ length: side * side }, (_, k) => Math.floor(k / side) * width + (k % side));
+  for (let i = 0; i < d; i++) {
     const u = directions.subarray(i * d, (i + 1) * d);
     const top = Math.max(...u.map(Math.abs));
-    return u.map((v) => 127.5 * (1 + v / top));
-  });
-  const image = context.createImageData(width, height);
-  const update = (low, high) => {
-    tiles.forEach((tile, i) => {
-      const corner = Math.floor(i / across) * step * width + (i % across) * step;
-      const alpha = i + 1 >= low && i + 1 <= high ? 255 : 80;
-      const at = (k) => 4 * (corner + Math.floor(k / side) * width + (k % side));
-      tile.forEach((v, k) => image.data.set([v, v, v, alpha], at(k)));
+    places.forEach((at, k) => {
+      const first = 4 * (corner(i) + at);
+      image.data.fill(127.5 * (1 + u[k] / top), first, first + 3);
     });
+  }
+  const update = (low, high) => {
+    for (let i = 0; i < d; i++) {
+      const alpha = i + 1 >= low && i + 1 <= high ? 255 : 80;
+      for (const at of places) image.data[4 * (corner(i) + at) + 3] = alpha;
+    }
     context.putImageData(image, 0, 0);
     canvas.setAttribute("aria-label",
       `The ${d} eigenvectors as pictures, from coarse to fine; ${low} to ${high} stand out`);
@@ -112,8 +133,9 @@ function eigenvectors({ side, directions }, d) {
 }
 
 /** Share of each direction in the variance and in the class signal, on a logarithmic axis, the band shaded. */
-function drawShares(drawing, shares, low, high, width) {
-  const box = frame(width, { least: 130, most: 190, share: 0.3 });
+function drawShares(drawing, shares, low, high, room) {
+  const width = rightOf(room);
+  const box = frame(width, { least: 120, most: 170, share: 0.3 });
   const { bottom, across } = box;
   const logs = shares.flatMap(([, , values]) => values).filter((v) => v > 1e-7).map(Math.log10);
   const limits = [Math.min(...logs) - 0.2, Math.max(...logs) + 0.2];

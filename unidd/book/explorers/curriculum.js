@@ -1,16 +1,19 @@
 // A distillation round by round: β, what ridge passes of a layer's spectrum, and the images.
 
 import { passBand, responses, sum } from "./algebra.js";
+import { oneOf, whole } from "./links.js";
+import { change, deck, leftOf, mount, rightOf, setter } from "./page.js";
 import {
-  STYLE, captioned, centred, change, chart, draw, ends, format, frame, h, line, logAxis, mount, percent, readout, rule,
-  rungs, sample, scale, select, setter, sheet, slider, text,
+  STYLE, captioned, centred, chart, draw, ends, format, frame, h, line, logAxis, percent, readout, remembered, rule,
+  rungs, sample, scale, select, sheet, slider, text,
 } from "./parts.js";
 
 const PACE = 900; // milliseconds a round while it plays
-const SIDES = [["start", STYLE.start, "photographs as they are"], ["distilled", STYLE.other, "distilled"],
+const RIDGE = "ridge"; // the filter of CFM, and so the look of what it makes
+const SIDES = [["start", STYLE.start, "photographs as they are"], ["distilled", RIDGE, "distilled"],
   ["classification", null, "by cross-entropy alone"]]; // name in the record, style, in words
-const CURVES = [["real", STYLE.real, "real side Ψ"], ["start", STYLE.start, "Ψₛ of the photographs so far"],
-  ["distilled", STYLE.other, "Ψₛ of the images distilled so far"]];
+const CURVES = [["real", STYLE.real, "Ψ, real"], ["start", STYLE.start, "Ψₛ of photographs"],
+  ["distilled", RIDGE, "Ψₛ of distilled images"]];
 
 export function renderCurriculum({ model, el }) {
   const record = model.get("record");
@@ -19,7 +22,9 @@ export function renderCurriculum({ model, el }) {
   const controls = roundControls(model, last, play);
   const [betas, drawing, note] = [chart(), chart(), h("p", { class: "ux-note" })];
   const images = roundImages(model, last + 1);
-  const legend = CURVES.map(([, style, words]) => h("span", {}, sample(style), words));
+  const limits = remembered(axisLimits);
+  const keys = h("div", { class: "ux-caption" },
+    ...CURVES.map(([, style, words]) => h("span", {}, sample(style), words)));
   const table = readout("Distance of Ψₛ from the real side, as a share of its size",
     ["Images so far", "Filter term", "Signal term"]);
 
@@ -30,27 +35,33 @@ export function renderCurriculum({ model, el }) {
     const passed = passBand(real, (lam) => responses.ridge(lam, { beta }));
     const ridge = `ridge passes ${passed.count} of ${real.length} directions of ${layer}`;
     controls.update();
-    drawBetas(betas, run.beta, b, width);
-    betas.setAttribute("aria-label",
-      `β of each round, from ${format(run.beta[0])} to ${format(run.beta[last])}; now ${format(beta)}.`);
+    drawBetas(betas, run.beta, b, leftOf(width) === width ? (width - 12) / 2 : leftOf(width));
     const [times, share] = [format((beta * real.length) / sum(real), 2), percent(passed.variance)];
     note.textContent = `β = ${format(beta)} = ${times} × mean λ: ${ridge}, ${share} of the variance.`;
     const curves = { real, start: record.start[layer][b], distilled: run.synthetic[layer][b] };
-    drawSpectra(drawing, curves, beta, axisLimits(record, layer), width);
+    drawSpectra(drawing, curves, beta, limits(record, layer), rightOf(width));
     images.update(b, schedule);
-    const distances = SIDES.map(([side]) => run.distances[side][layer]);
-    const [filter, signal] = ["filter", "signal"].map((term) => distances.map((found) => percent(found[term][b])));
-    table.set(SIDES.map(([, style, words], i) => [style ? [sample(style), words] : words, filter[i], signal[i]]));
-    const terms = SIDES.map(([, , words], i) => `${words} ${filter[i]}`).join(", ");
-    const sentence = `Round ${b}: β is ${format(beta)}, and ${ridge}. Filter term: ${terms}.`;
+    const sentence = `Round ${b}: β is ${format(beta)}, and ${ridge}. ${showDistances(table, run, layer, b)}`;
     drawing.setAttribute("aria-label",
       `Eigenvalues of the real and the synthetic side by direction, beside the response. ${sentence}`);
     return play.playing() ? "" : sentence; // nobody can listen to a sentence a second
   }
 
-  const shown = mount({ model, el }, ["round", "schedule", "layer"], [...controls.rows, betas, note, drawing,
-    h("div", { class: "ux-caption" }, ...legend), table.node, images.node], update);
+  const fields = { round: whole(0, last), schedule: oneOf(Object.keys(record.runs)),
+    layer: oneOf(Object.keys(record.real)) };
+  const shown = mount({ model, el }, fields, [deck({
+    l1: controls.rows, r1: [...images.strips, images.note, drawing, keys],
+    l2: h("div", { class: "ux-halves" }, betas, images.whole), r2: [note, table.node],
+  })], update, { reset: play.stop });
   return () => { play.stop(); shown(); };
+}
+
+/** Both distances of each side after round b, in the table; those of the filter term in a sentence. */
+function showDistances(table, run, layer, b) {
+  const distances = SIDES.map(([side]) => run.distances[side][layer]);
+  const [filter, signal] = ["filter", "signal"].map((term) => distances.map((found) => percent(found[term][b])));
+  table.set(SIDES.map(([, style, words], i) => [style ? [sample(style), words] : words, filter[i], signal[i]]));
+  return `Filter term: ${SIDES.map(([, , words], i) => `${words} ${filter[i]}`).join(", ")}.`;
 }
 
 /** The button that plays. It plays only when asked to; for who prefers less motion, it goes on by one round. */
@@ -78,7 +89,7 @@ function playButton(model, last, redraw) {
   return { node, playing, stop, update };
 }
 
-/** Schedule and layer in a row; below it the button that plays, and the round, whose slider stops it. */
+/** Schedule and layer in a row; below it the round, whose slider stops the playing, and the button that plays. */
 function roundControls(model, last, play) {
   const schedule = select("Schedule of β", Object.keys(model.get("record").runs), setter(model, "schedule"));
   const layer = select("Layer", Object.keys(model.get("record").real), setter(model, "layer"));
@@ -86,8 +97,7 @@ function roundControls(model, last, play) {
     min: 0, max: last, step: 1, hint: "each round distils one image of each class; those of earlier rounds stay",
     show: () => `${model.get("round")} of 0 … ${last}`,
   }, (v) => { play.stop(); change(model, { round: v }); });
-  const rows = [h("div", { class: "ux-row" }, schedule.node, layer.node),
-    h("div", { class: "ux-row ux-play" }, play.node, round.node)];
+  const rows = [h("div", { class: "ux-row" }, schedule.node, layer.node), round.node, play.node];
   const update = () => {
     Object.entries({ schedule, layer, round }).forEach(([name, control]) => control.set(model.get(name)));
     play.update();
@@ -107,9 +117,11 @@ const dot = (style, x, y, r) => h("svg:circle", { class: `ux-band ux-${style}`, 
 
 /** β of every round, the current one marked. */
 function drawBetas(drawing, betas, b, width) {
-  const box = frame(width, { top: 24, least: 64, most: 100, share: 0.16 });
+  const box = frame(width, { top: 24, least: 64, most: 100, share: 0.3 });
   const [left, right] = box.across;
   const top = Math.max(...betas);
+  const [first, now, last] = [betas[0], betas[b], betas[betas.length - 1]].map((beta) => format(beta));
+  drawing.setAttribute("aria-label", `β of each round, from ${first} to ${last}; now ${now}.`);
   const X = scale([0, Math.max(1, betas.length - 1)], [left + 8, right - 8]);
   const Y = scale([0, top], box.up);
   const points = betas.map((v, i) => [X(i), Y(v)]);
@@ -117,8 +129,8 @@ function drawBetas(drawing, betas, b, width) {
   draw(drawing, width, box.bottom + 22, [
     text(0, 12, "β of each round b"),
     ...rungs([0, top].map((v) => [Y(v), format(v, 2)]), [box.across], box.bottom),
-    line(STYLE.one, points),
-    ...points.map(([x, y], i) => dot(STYLE.one, x, y, i === b ? 7 : 3)),
+    line(RIDGE, points),
+    ...points.map(([x, y], i) => dot(RIDGE, x, y, i === b ? 7 : 3)),
     ...points.flatMap(([x], i) => (i % every ? [] : [centred(x, box.bottom + 16, String(i))])),
   ]);
 }
@@ -126,7 +138,7 @@ function drawBetas(drawing, betas, b, width) {
 /** Eigenvalues by direction on a logarithmic axis; beside them, along the same axis, the response β/(λ + β). */
 function drawSpectra(drawing, curves, beta, decades, width) {
   const { real } = curves;
-  const box = frame(width, { least: 200, most: 280, share: 0.42 });
+  const box = frame(width, { least: 140, most: 260, share: 0.34 });
   const { left, right, bottom } = box;
   const split = left + 0.7 * (right - left);
   const [main, beside] = [[left, split], [split + 22, right]];
@@ -141,9 +153,9 @@ function drawSpectra(drawing, curves, beta, decades, width) {
     text(beside[0], 12, "β/(λ + β)"),
     ...rungs(axis.decades(), [main, beside]),
     ...CURVES.flatMap(([side, style]) => spectrumMarks(style, curves[side].map((v, i) => [X(i), axis.at(v)]))),
-    rule(`cut ux-${STYLE.one}`, axis.at(beta), main, beside),
-    text(split + 4, axis.at(beta) + 4, "β", { class: `ux-mark ux-${STYLE.one}` }),
-    line(STYLE.one, axis.values(100).map((lam) => [R(beta / (lam + beta)), axis.at(lam)])),
+    rule(`cut ux-${RIDGE}`, axis.at(beta), main, beside),
+    text(split + 4, axis.at(beta) + 4, "β", { class: `ux-mark ux-${RIDGE}` }),
+    line(RIDGE, axis.values(100).map((lam) => [R(beta / (lam + beta)), axis.at(lam)])),
     rule("zero", bottom, main, beside),
     ...[[0, "0"], [0.5, "½"], [1, "1"]].map(([r, label]) => centred(R(r), bottom + 16, label)),
     ...[1, real.length].map((i) => centred(X(i - 1), bottom + 16, String(i))),
@@ -171,12 +183,13 @@ function roundImages(model, rounds) {
   const [behind, front] = ["start", "distilled"].map((side) => sheet([wide, high], sheets[side]));
   const caption = h("span");
   const whole = captioned(h("div", { class: "ux-stack" }, behind, front), caption);
-  const pictures = h("div", { class: "ux-rounds" }, h("div", {}, ...strips.map((s) => s.node)), whole);
+  const pictures = [...strips.map((s) => s.node), whole];
   const note = h("p", { class: "ux-note" }, `Pictures are of the schedule “${model.get("pictured")}”.`);
   behind.alt = `Photographs that later rounds start from${names}`;
   const update = (b, schedule) => {
-    pictures.hidden = !sheets.start || schedule !== model.get("pictured");
-    note.hidden = !sheets.start || !pictures.hidden;
+    const hidden = !sheets.start || schedule !== model.get("pictured");
+    pictures.forEach((node) => { node.hidden = hidden; });
+    note.hidden = !sheets.start || !hidden;
     strips.forEach(({ image }) => { image.style.transform = `translateY(${(-100 * b * pitch) / high}%)`; });
     strips[0].image.alt = `The photographs round ${b} starts from, one of each class${names}`;
     strips[1].image.alt = `The images round ${b} ends with, one of each class${names}`;
@@ -186,5 +199,5 @@ function roundImages(model, rounds) {
     front.alt = `Images of rounds 0 to ${b}, a row each`;
     caption.textContent = `the set after round ${b}`;
   };
-  return { node: h("div", {}, pictures, note), update };
+  return { strips: strips.map((s) => s.node), whole, note, update };
 }

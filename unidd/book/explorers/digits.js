@@ -1,38 +1,30 @@
 // Ten digits distilled in the page: images, the spectrum they have, and the accuracy of two learners, as it goes on.
 
-import { bytes, responses, sum } from "./algebra.js";
+import { bytes, responses } from "./algebra.js";
+import { LEARNERS, WHOLE, digitCharts, tenImages } from "./digitcharts.js";
 import {
-  adamStep, beginRun, headAccuracy, nearestAccuracy, ofFilter, realHead, realSide, ridgeAccuracy, unpackDigits,
+  adamStep, beginRun, headAccuracy, nearestAccuracy, ofFilter, realHead, realSide, responseOf, ridgeAccuracy,
+  unpackDigits,
 } from "./distilling.js";
-import {
-  STYLE, captioned, change, chart, draw, ends, format, frame, h, line, logAxis, mount, percent, readout, rule, rungs,
-  sample, scale, select, setter, slider, text, ticks,
-} from "./parts.js";
+import { number, oneOf, whole, wholes } from "./links.js";
+import { change, deck, mount, setter } from "./page.js";
+import { format, h, percent, readout, sample, select, slider } from "./parts.js";
 
-const WHOLE = 300;
 const SETTINGS = ["features", "filter", "beta", "steps", "start"];
 const JUMP = 30; // steps at once, for who prefers less motion
-const OWN = STYLE.one;
-const OTHER = STYLE.other;
-const SHAPE = "landweber";
 const FEATURES = [["pixels", "pixels"], ["relu", "256 random ReLU features"]];
 const ZOO = [["allpass", "all-pass, f = 1 (DM)"], ["linear", "linear, f = λ (DC)"],
-  ["ridge", "ridge, f = 1/(λ+β) (KIP, CFM)"], ["landweber", "t steps of descent (MTT)"]];
+  ["ridge", "ridge, f = 1/(λ+β) (CFM)"], ["krr", "ridge, its loss on the real (KIP)"],
+  ["landweber", "t steps of descent (MTT)"]];
 const GUESSES = [["as much", "about as much"], ["less", "less"], ["lose", "nothing, or it loses"]];
 
 export function renderDigits({ model, el }) {
   const run = new Distillation(model);
   const play = runControl(run, () => shown.redraw());
-  const controls = settingControls(model);
-  const guess = guessControl(model);
-  const images = tenImages(run.data.classes);
-  const [accuracy, spectrum, verdict] = [chart(), chart(), h("p", { class: "ux-note" })];
+  const [controls, guess] = [settingControls(model), guessControl(model)];
+  const [images, charts, verdict] = [tenImages(run.data.classes), digitCharts(), h("p", { class: "ux-note" })];
   const table = readout("Test accuracy on 360 real digits", ["Learner", "10 real", "10 distilled", "all 1,437"]);
   const done = readout("Settings you have seen to the end", ["Features, filter", "its own", "nearest neighbour"]);
-  const legend = [[OWN, "its own learner, ridge"], [OTHER, "nearest neighbour"]]
-    .map(([style, words]) => h("span", {}, sample(style), words));
-  const curves = [[STYLE.real, "real side Ψ"], [OWN, "Ψₛ of the ten"], [SHAPE, "|f|, of its largest"]]
-    .map(([style, words]) => h("span", {}, sample(style), words));
   const kept = new Map();
 
   function update(width) {
@@ -42,9 +34,9 @@ export function renderDigits({ model, el }) {
     guess.update(state.t > 0);
     play.update();
     images.draw(state.x, state.t);
-    drawAccuracy(accuracy, history, full, width);
-    drawSpectrum(spectrum, { ...directionPowers(state), response: relativeGains(model, state.real) }, width);
-    table.set([["own", OWN, "ridge"], ["other", OTHER, "nearest neighbour"]].map(([side, style, name]) =>
+    const powers = { ...directionPowers(state), response: relativeGains(model, state.real) };
+    charts.update(history, full, powers, responseOf(model.get("filter")), width);
+    table.set(LEARNERS.map(([side, style, name]) =>
       [[sample(style), name], ...[first, last, full].map((found) => percent(found[side]))]));
     if (run.over) kept.set(run.name, [percent(last.own), percent(last.other)]);
     done.node.hidden = kept.size < 2;
@@ -54,13 +46,19 @@ export function renderDigits({ model, el }) {
     return play.playing() ? "" : words;
   }
 
-  const [left, right] = [[accuracy, legend], [spectrum, curves]]
-    .map(([node, keys]) => h("div", {}, node, h("div", { class: "ux-caption" }, ...keys)));
-  const shown = mount({ model, el }, [...SETTINGS, "guess"], [
-    controls.node, guess.node, play.node, images.node, verdict, h("div", { class: "ux-pair" }, left, right),
-    table.node, done.node], update);
+  const reset = () => { play.stop(); kept.clear(); change(model, { guess: "" }); run.restart(); };
+  const shown = mount({ model, el }, fieldsOfDigits(run.data), [
+    deck({ l1: [controls.node, guess.node], r1: [play.node, images.node, verdict] }),
+    charts.node, table.node, done.node,
+  ], update, { reset });
   return () => { play.stop(); shown(); };
 }
+
+/** What a link may say. A guess is the reader's own. */
+const fieldsOfDigits = ({ y, classes }) => ({
+  features: oneOf(FEATURES.map(([kind]) => kind)), filter: oneOf(ZOO.map(([name]) => name)), beta: number(1e-3, 10),
+  steps: whole(1, 512), start: wholes(classes, 0, y.length - 1), guess: null,
+});
 
 // ---- the distillation that is shown
 
@@ -79,7 +77,8 @@ class Distillation {
   /** Features, filter and its number, in a few words. */
   get name() {
     const { features, filter, beta, steps } = this.settings;
-    return `${features}, ${filter}${{ ridge: `, β ${format(beta, 2)}`, landweber: `, t = ${steps}` }[filter] ?? ""}`;
+    return `${features}, ${filter}${
+      filter === "landweber" ? `, t = ${steps}` : usesBeta(filter) ? `, β ${format(beta, 2)}` : ""}`;
   }
 
   get over() {
@@ -99,7 +98,7 @@ class Distillation {
   restart() {
     const { features, filter, beta, start } = this.settings;
     const real = this.of(features);
-    this.beta = (filter === "ridge" ? beta : 0.1) * real.average; // of its own learner
+    this.beta = (usesBeta(filter) ? beta : 0.1) * real.average; // of its own learner
     this.state = beginRun(real, this.settings, start);
     this.history = [this.measured()];
     const head = realHead(real, "ridge", { beta: this.beta });
@@ -154,12 +153,14 @@ function directionPowers({ real, x }) {
 function relativeGains(model, real) {
   const filter = model.get("filter");
   const p = ofFilter({ filter, beta: model.get("beta"), steps: model.get("steps") }, real);
-  const gains = real.eigenvalues.map((lam) => Math.abs(responses[filter](lam, p)));
+  const gains = real.eigenvalues.map((lam) => Math.abs(responses[responseOf(filter)](lam, p)));
   const top = Math.max(...gains);
   return gains.map((gain) => gain / top);
 }
 
 // ---- controls
+
+const usesBeta = (filter) => responseOf(filter) === "ridge";
 
 /** Features and filter in a row, and the one slider that the filter has. */
 function settingControls(model) {
@@ -172,13 +173,13 @@ function settingControls(model) {
   const steps = slider("t, steps of the learner", {
     min: 0, max: 9, step: 1, hint: "few: the low frequencies are matched", show: () => String(model.get("steps")),
   }, (v) => change(model, { steps: 2 ** v }));
-  const node = h("div", { class: "ux-row" }, features.node, filter.node, beta.node, steps.node);
+  const node = h("div", { class: "ux-settings" }, features.node, filter.node, beta.node, steps.node);
   const update = () => {
     features.set(model.get("features"));
     filter.set(model.get("filter"));
     beta.set(Math.log10(model.get("beta")));
     steps.set(Math.log2(model.get("steps")));
-    beta.node.hidden = model.get("filter") !== "ridge";
+    beta.node.hidden = !usesBeta(model.get("filter"));
     steps.node.hidden = model.get("filter") !== "landweber";
   };
   return { node, update };
@@ -193,7 +194,7 @@ function guessControl(model) {
     return box;
   });
   const node = h("fieldset", { class: "ux-chips ux-guess" },
-    h("legend", {}, "Guess first: its own learner will gain. Another learner, given the same ten images, gains …"),
+    h("legend", {}, "Guess first: what will another learner gain from the ten?"),
     ...GUESSES.map(([, words], i) => h("label", { class: "ux-chip ux-ridge" }, boxes[i], words)));
   const update = (begun) => boxes.forEach((box) => {
     box.checked = box.value === model.get("guess");
@@ -235,82 +236,21 @@ function runControl(run, redraw) {
   return { node: h("div", { class: "ux-row ux-play" }, go, again, other, count), playing, stop, update };
 }
 
-// ---- what is seen
+// ---- in words
 
-/** The images, a canvas each, in a row. */
-function tenImages(n) {
-  const canvases = Array.from({ length: n }, (_, k) =>
-    h("canvas", { width: 8, height: 8, class: "ux-pixels", role: "img", "aria-label": `image of a ${k}` }));
-  const caption = h("span");
-  const node = captioned(h("div", { class: "ux-ten" }, ...canvases), caption);
-  const drawn = (x, t) => {
-    canvases.forEach((canvas, k) => {
-      const context = canvas.getContext("2d");
-      const image = context.createImageData(8, 8);
-      for (let i = 0; i < 64; i++) {
-        const value = 255 * (1 - x[k * 64 + i]);
-        image.data.set([value, value, value, 255], 4 * i);
-      }
-      context.putImageData(image, 0, 0);
-    });
-    caption.textContent = t ? `the ten images after ${t} steps` : "the ten images at the start: real digits";
-  };
-  return { node, draw: drawn };
-}
+const guessInWords = (value) => GUESSES.find(([one]) => one === value)[1];
 
-/** Accuracy of both learners by step, and as dotted levels what all real images give. */
-function drawAccuracy(drawing, history, full, width) {
-  const wide = width > 620 ? width / 2 - 10 : width;
-  const box = frame(wide, { left: 50, top: 26, least: 150, most: 190, share: 0.5 });
-  const least = Math.min(0.4, ...history.flatMap(({ own, other }) => [own, other]));
-  const low = Math.floor(10 * least) / 10;
-  const [X, Y] = [scale([0, WHOLE], box.across), scale([low, 1.06], box.up)];
-  const levels = [1, 0.8, 0.6, 0.4, 0.2, 0].filter((v) => v >= low);
-  const sides = [["own", OWN], ["other", OTHER]];
-  draw(drawing, wide, box.bottom + 38, [
-    text(box.left, 14, "Test accuracy"),
-    ...rungs(levels.map((v) => [Y(v), `${Math.round(100 * v)} %`]), [box.across]),
-    ...sides.map(([side, style]) => rule(`cut ux-${style}`, Y(full[side]).toFixed(1), box.across)),
-    text(box.right, Y(Math.max(full.own, full.other)) - 5, "all 1,437 images",
-      { "text-anchor": "end", class: "ux-soft" }),
-    ...sides.map(([side, style]) => line(style, history.map((found) => [X(found.t), Y(found[side])]))),
-    ...ticks([0, 100, 200, 300].map((t) => [X(t), String(t)]), box.bottom),
-    ...ends(box.bottom + 34, box.across, "", "step", ""),
-  ]);
-  const last = history[history.length - 1];
-  drawing.setAttribute("aria-label", `Test accuracy by step. At step ${last.t} the images' own learner has `
-    + `${percent(last.own)}, of ${percent(full.own)} with all, and the nearest neighbour ${percent(last.other)}.`);
-}
-
-/** Power along the eigenvectors of Ψ, real and synthetic, and the filter's response. */
-function drawSpectrum(drawing, { real, synthetic, response }, width) {
-  const wide = width > 620 ? width / 2 - 10 : width;
-  const box = frame(wide, { left: 50, top: 26, least: 150, most: 190, share: 0.5 });
-  const shown = real.filter((lam) => lam > real[0] * 1e-4).length;
-  const X = scale([0, shown - 1], box.across);
-  const axis = logAxis([Math.log10(real[0]) - 4, Math.log10(real[0]) + 0.7], box.up);
-  const curve = (values) => values.slice(0, shown).map((v, i) => [X(i), axis.at(v)]);
-  const gain = scale([0, 1], [box.bottom, box.top + 12]);
-  draw(drawing, wide, box.bottom + 38, [
-    text(box.left, 14, "Power by direction of Ψ"),
-    ...rungs(axis.decades().map(([y, label]) => [y, label]), [box.across]),
-    line(STYLE.real, curve(real)),
-    line(SHAPE, response.slice(0, shown).map((r, i) => [X(i), gain(r)])),
-    line(OWN, curve(synthetic)),
-    ...ends(box.bottom + 20, box.across, "← coarse", "direction", "fine →"),
-  ]);
-  const ratio = sum(synthetic.slice(0, shown)) / sum(real.slice(0, shown));
-  drawing.setAttribute("aria-label", `Power along the ${shown} largest eigenvectors of the real Ψ: `
-    + `that of the ten images is ${format(ratio, 2)} times the real one.`);
-}
-
-/** What came out, and whether the reader expected it. */
+/** What came out, beside what the reader expected. */
 function verdictOf(t, first, last, guess) {
-  if (t === 0) return "Ten real digits, one a class, drawn at random. Press Play to distill into them what 1,437 say.";
+  if (t === 0) {
+    const next = guess ? `You guess: ${guessInWords(guess)}. Play` : "Guess, then play";
+    return `Ten real digits, one a class, drawn at random. ${next} to distill into them what 1,437 say.`;
+  }
   const change = `After ${t} steps the ten images bring their own learner from ${percent(first.own)} to `
     + `${percent(last.own)}, and the nearest neighbour from ${percent(first.other)} to ${percent(last.other)}.`;
   if (t < WHOLE || !guess) return change;
   const [own, other] = [last.own - first.own, last.other - first.other];
   const came = other <= 0 ? "lose" : other >= 0.75 * own ? "as much" : "less";
-  return `${change} ${came === guess ? "As you expected." : "Not what you expected."}`;
+  const answer = came === guess ? "as you expected" : `you expected: ${guessInWords(guess)}`;
+  return `${change} The other learner gained: ${guessInWords(came)}; ${answer}.`;
 }

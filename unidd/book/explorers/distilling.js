@@ -1,72 +1,11 @@
 // Ten images distilled by a linear learner, exactly and in the page: the arithmetic of the explorer of digits.
 // Rows of features X (m, d) against one-hot − 1/c targets Y (m, c): Ψ = XᵀX/m, Φ = XᵀY/m; loss
-// ‖f(Ψ)Φ − f(Ψₛ)Φₛ‖² / ‖f(Ψ)Φ‖². As f(XᵀX/m)Xᵀ = Xᵀf(XXᵀ/m), the synthetic side needs a 10 × 10 matrix alone.
+// ‖f(Ψ)Φ − f(Ψₛ)Φₛ‖² / ‖f(Ψ)Φ‖², or the error of f(Ψₛ)Φₛ on the real images ("krr"). As
+// f(XᵀX/m)Xᵀ = Xᵀf(XXᵀ/m), the synthetic side needs a 10 × 10 matrix alone. Both sides are less the real mean.
 // Matrices are flat Float64Arrays, row by row. unidd/book/linear.py is the same in PyTorch; tests compare the two.
 
 import { bytes, responses } from "./algebra.js";
-
-/** A (n, k) times B (k, p): (n, p). */
-export function product(A, B, n, k, p) {
-  const out = new Float64Array(n * p);
-  for (let i = 0, row = 0; i < n; i++, row += p) {
-    for (let j = 0, from = 0; j < k; j++, from += p) {
-      const a = A[i * k + j];
-      if (a !== 0) for (let l = 0; l < p; l++) out[row + l] += a * B[from + l];
-    }
-  }
-  return out;
-}
-
-/** The transpose of A (n, k): (k, n). */
-export function transposed(A, n, k) {
-  const out = new Float64Array(n * k);
-  for (let i = 0; i < n; i++) for (let j = 0; j < k; j++) out[j * n + i] = A[i * k + j];
-  return out;
-}
-
-/** Eigenvalues and eigenvectors (columns of U) of a symmetric matrix (n, n), by Jacobi's rotations. */
-export function eigen(matrix, n) {
-  const [A, U] = [Float64Array.from(matrix), new Float64Array(n * n)];
-  for (let i = 0; i < n; i++) U[i * n + i] = 1;
-  const size = Math.hypot(...A) || 1;
-  for (let sweep = 0; sweep < 30; sweep++) {
-    let off = 0;
-    for (let p = 0; p < n; p++) for (let q = p + 1; q < n; q++) off = Math.max(off, Math.abs(A[p * n + q]));
-    if (off < 1e-15 * size) break;
-    for (let p = 0; p < n; p++) for (let q = p + 1; q < n; q++) rotate(A, U, n, p, q);
-  }
-  return { values: Float64Array.from({ length: n }, (_, i) => A[i * n + i]), U };
-}
-
-function rotate(A, U, n, p, q) {
-  const apq = A[p * n + q];
-  if (apq === 0) return;
-  const theta = (A[q * n + q] - A[p * n + p]) / (2 * apq);
-  const t = Math.sign(theta || 1) / (Math.abs(theta) + Math.hypot(theta, 1));
-  const [c, s] = [1 / Math.hypot(t, 1), t / Math.hypot(t, 1)];
-  const turn = (M, i, j) => { [M[i], M[j]] = [c * M[i] - s * M[j], s * M[i] + c * M[j]]; };
-  for (let k = 0; k < n; k++) turn(A, k * n + p, k * n + q);
-  for (let k = 0; k < n; k++) { turn(A, p * n + k, q * n + k); turn(U, k * n + p, k * n + q); }
-}
-
-/** The solution of AX = B for A (n, n), symmetric positive definite, and B (n, k), by Cholesky. */
-export function solve(A, B, n, k) {
-  const [L, X] = [Float64Array.from(A), Float64Array.from(B)];
-  for (let j = 0; j < n; j++) {
-    for (let i = j; i < n; i++) {
-      let rest = L[i * n + j];
-      for (let l = 0; l < j; l++) rest -= L[i * n + l] * L[j * n + l];
-      L[i * n + j] = i === j ? Math.sqrt(rest) : rest / L[j * n + j];
-    }
-  }
-  const substitute = (i, from, to, at) => {
-    for (let l = from; l < to; l++) for (let c = 0; c < k; c++) X[i * k + c] -= L[at(l)] * X[l * k + c];
-    for (let c = 0; c < k; c++) X[i * k + c] /= L[i * n + i];
-  };
-  for (let i = 0; i < n; i++) substitute(i, 0, i, (l) => i * n + l);
-  for (let i = n - 1; i >= 0; i--) substitute(i, i + 1, n, (l) => l * n + i);
-  return X;
-}
+import { eigen, product, solve, transposed } from "./matrices.js";
 
 // ---- the data
 
@@ -133,6 +72,9 @@ export function realSide(data, kind) {
 
 // ---- filters
 
+/** The response of a filter by its name here: "krr" is ridge, by another loss. */
+export const responseOf = (filter) => (filter === "krr" ? "ridge" : filter);
+
 /** Parameters of `responses`; β and 1/α are in units of the mean eigenvalue, the step of descent of the largest. */
 export function ofFilter({ filter, beta, steps }, { average, largest }) {
   return filter === "landweber" ? { rate: 1 / largest, steps } : { beta: beta * average };
@@ -143,7 +85,7 @@ export function realHead(real, filter, p) {
   const { ffc, flc, d, data: { classes } } = real;
   if (filter === "allpass") return flc;
   if (filter === "linear") return product(ffc, flc, d, d, classes);
-  if (filter === "ridge") {
+  if (responseOf(filter) === "ridge") {
     const shifted = Float64Array.from(ffc);
     for (let i = 0; i < d; i++) shifted[i * d + i] += p.beta;
     return solve(shifted, flc, d, classes);
@@ -174,26 +116,40 @@ const derivatives = {
 const gramOf = (X, m, d) => product(X, transposed(X, m, d), m, d, m).map((v) => v / m);
 
 /** The loss of images x (m, 64), and its gradient by every pixel. */
-export function lossAndGradient(real, { filter, p, head, power }, x, Y) {
+export function lossAndGradient(real, goal, x, Y) {
+  const { p } = goal;
   const { d, data: { classes } } = real;
   const m = x.length / 64;
   const made = real.of(x);
   const { values, U } = eigen(gramOf(made.X, m, d), m);
   const lam = values.map((v) => Math.max(0, v));
-  const f = Array.from(lam, (v) => responses[filter](v, p));
+  const shape = responseOf(goal.filter);
+  const f = Array.from(lam, (v) => responses[shape](v, p));
   const UT = transposed(U, m, m);
   const weighed = product(UT, Y, m, m, classes).map((v, i) => (v * f[Math.floor(i / classes)]) / m);
   const A = product(U, weighed, m, m, classes); // f(XXᵀ/m) Y/m
-  const gap = product(transposed(made.X, m, d), A, d, m, classes).map((v, i) => v - head[i]);
-  const G = gap.map((v) => (2 * v) / power);
+  const W = product(transposed(made.X, m, d), A, d, m, classes);
+  const { loss, G } = goal.filter === "krr" ? realLoss(real, W) : headLoss(W, goal);
   const S = product(product(made.X, G, m, d, classes), transposed(Y, m, classes), m, classes, m);
   const even = S.map((v, i) => (v + S[(i % m) * m + Math.floor(i / m)]) / 2);
   const inner = product(product(UT, even, m, m, m), U, m, m, m);
-  const divided = inner.map((v, i) => v * dividedSlope(filter, p, lam, f, Math.floor(i / m), i % m));
+  const divided = inner.map((v, i) => v * dividedSlope(shape, p, lam, f, Math.floor(i / m), i % m));
   const T = product(product(U, divided, m, m, m), UT, m, m, m);
   const [first, second] = [product(A, transposed(G, d, classes), m, classes, d), product(T, made.X, m, m, d)];
   const byFeature = first.map((v, i) => v + (2 * second[i]) / m ** 2);
-  return { loss: gap.reduce((t, v) => t + v * v, 0) / power, gradient: real.back(made, byFeature) };
+  return { loss, gradient: real.back(made, byFeature) };
+}
+
+/** ‖W − W_real‖²/‖W_real‖² of heads (d, c), and its gradient by W. */
+function headLoss(W, { head, power }) {
+  const gap = W.map((v, i) => v - head[i]);
+  return { loss: gap.reduce((t, v) => t + v * v, 0) / power, G: gap.map((v) => (2 * v) / power) };
+}
+
+/** tr(WᵀΨW) − 2 tr(WᵀΦ), the squared error of a head on all real images less a constant, and its gradient by W. */
+function realLoss({ ffc, flc, d, data: { classes } }, W) {
+  const pull = product(ffc, W, d, d, classes);
+  return { loss: W.reduce((t, w, i) => t + w * (pull[i] - 2 * flc[i]), 0), G: pull.map((v, i) => 2 * (v - flc[i])) };
 }
 
 /** The divided difference of f at two eigenvalues, its derivative where they are as good as equal. */

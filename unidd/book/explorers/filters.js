@@ -1,10 +1,13 @@
 // Filters over the spectrum of a layer, and what they do to a photograph.
 
 import { combine, decompose, logDensity, passBand, responses, stretched, sum } from "./algebra.js";
+import { flag, number, oneOf, someOf, whole } from "./links.js";
+import { change, deck, mount, rightOf } from "./page.js";
 import {
-  area, change, chart, chips, draw, ends, format, frame, h, line, logAxis, mount, percent, picture, readout, rule,
-  rungs, sample, scale, select, slider, text, ticks, toggle,
+  area, chart, chips, draw, ends, format, frame, h, line, logAxis, percent, picture, readout, remembered, rule, rungs,
+  sample, scale, select, slider, text, ticks, toggle,
 } from "./parts.js";
+import { overlay, photographTool } from "./photos.js";
 
 const FILTERS = [
   { name: "allpass", label: "all-pass", formula: "1", uses: [] },
@@ -18,12 +21,15 @@ const FILTERS = [
 const STEPS = [...new Set(Array.from({ length: 61 }, (_, i) => Math.round(10 ** (i / 20))))];
 const DECADES = 5; // eigenvalues below λmax / 10⁵ are counted but not drawn
 
-export function renderFilters({ model, el }) {
+export function renderFilters({ model: given, el }) {
+  const own = {};
+  const model = overlay(given, own);
   const controls = filterControls(model);
-  const drawing = chart();
+  const [drawing, hill] = [chart(), remembered(density)];
   const table = readout("Effective pass band: where |f(λ)| is at least half of its maximum in this layer",
     ["Filter", "Passes λ", "Directions", "Variance"]);
-  const gallery = model.get("picture")?.pixels ? filteredPictures(model.get("picture")) : null;
+  const pictured = given.get("picture")?.pixels ? given.get("picture") : null;
+  const gallery = pictured ? filteredPictures(model) : null;
 
   function update(width) {
     const [layer, spectrum, p] = [model.get("layer"), spectrumOf(model), parameters(model)];
@@ -31,8 +37,8 @@ export function renderFilters({ model, el }) {
       const response = (lam) => responses[f.name](lam, p);
       return { ...f, response, ...passBand(spectrum, response) };
     });
-    controls.update(new Set(bands.flatMap((b) => b.uses)));
-    drawFilters(drawing, spectrum, bands, p, width);
+    controls.update(new Set(bands.flatMap((b) => b.uses)), p);
+    drawFilters(drawing, hill, spectrum, bands, p, rightOf(width));
     gallery?.update(bands, layer, spectrum);
     table.set(bands.map((b) => [
       [sample(b.name), `${b.label} `, h("span", { class: "ux-formula" }, b.formula)],
@@ -44,17 +50,32 @@ export function renderFilters({ model, el }) {
     return sentence ? `${sentence}.` : "No filter chosen.";
   }
 
-  return mount({ model, el }, ["beta", "rate", "steps", "centre", "filters", "layer", "eigenvalues", "linked"],
-    [controls.choices, drawing, gallery?.node, controls.sliders, table.node], update);
+  const photograph = pictured && photographTool(el, pictured.side, (found) => {
+    const eigenvalues = found && { ...given.get("eigenvalues"), [pictured.layer]: found.eigenvalues };
+    Object.assign(own, { eigenvalues, picture: found && { ...found.picture, layer: pictured.layer } });
+    if (found) change(model, { layer: pictured.layer });
+    shown.redraw();
+  });
+  const shown = mount({ model, el }, { ...fieldsOf(given), eigenvalues: null },
+    [deck({ l1: controls.choices, r1: drawing, l2: controls.sliders, r2: gallery?.node }), table.node], update,
+    { tools: photograph?.nodes, reset: photograph?.clear });
+  return shown;
 }
+
+/** What a link may say. */
+const fieldsOf = (model) => ({
+  beta: number(1e-5, 100), rate: number(0.05, 1.95), steps: whole(1, 1000), centre: number(1e-5, 100),
+  filters: someOf(FILTERS.map(({ name }) => name)), layer: oneOf(Object.keys(model.get("eigenvalues"))), linked: flag,
+});
 
 const spectrumOf = (model, layer = model.get("layer")) => model.get("eigenvalues")[layer];
 
-/** What the formulas of the filters need; α from the slider's share of 1/λmax. */
+/** What the formulas of the filters need; α from the slider's share of 1/λmax, to which β may be tied. */
 function parameters(model) {
   const [rate, centre] = [model.get("rate") / Math.max(...spectrumOf(model)), model.get("centre")];
   const [low, high] = [centre / Math.sqrt(10), centre * Math.sqrt(10)];
-  return { beta: model.get("beta"), rate, steps: model.get("steps"), low, high };
+  const beta = model.get("linked") ? 1 / (rate * model.get("steps")) : model.get("beta");
+  return { beta, rate, steps: model.get("steps"), low, high };
 }
 
 /** Set traits; where it is tied to them, β follows the layer, α and t. */
@@ -64,13 +85,15 @@ function setTied(model, values) {
   change(model, { ...values, ...(after("linked") && { beta: largest() / (after("rate") * after("steps")) }) });
 }
 
-/** What to show, above the drawing, and the sliders below it. */
+/** What to show, and the sliders. */
 function filterControls(model) {
   const sets = (name, of = (v) => v) => (v) => setTied(model, { [name]: of(v) });
   const mean = () => sum(spectrumOf(model)) / spectrumOf(model).length;
+  let tied = {}; // β as it is shown, which may be tied
+  const valueOf = (name) => tied[name] ?? model.get(name);
   const logarithmic = (label, name, hint) => slider(label, {
     min: -5, max: 2, step: 0.05, hint,
-    show: () => `${format(model.get(name))} = ${format(model.get(name) / mean(), 2)} × mean λ`,
+    show: () => `${format(valueOf(name))} = ${format(valueOf(name) / mean(), 2)} mean λ`,
   }, sets(name, (v) => Number((10 ** v).toPrecision(4))));
 
   const layer = select("Layer", Object.keys(model.get("eigenvalues")), sets("layer"));
@@ -86,17 +109,18 @@ function filterControls(model) {
   }, sets("steps", (v) => STEPS[v]));
   const linked = toggle("Tie β to 1/(αt)", "ridge then follows the steps of gradient descent", sets("linked"));
 
-  const update = (used) => {
+  const update = (used, { beta: now }) => {
+    tied = { beta: now };
     layer.set(model.get("layer"));
     picks.set(model.get("filters"));
-    beta.set(Math.log10(model.get("beta")), used.has("beta") && !model.get("linked"));
+    beta.set(Math.log10(now), used.has("beta") && !model.get("linked"));
     centre.set(Math.log10(model.get("centre")), used.has("centre"));
     centre.node.hidden = !used.has("centre");
     rate.set(model.get("rate"), used.has("rate"));
     steps.set(nearest(STEPS, model.get("steps")), used.has("steps"));
     linked.set(model.get("linked"));
   };
-  return { choices: h("div", { class: "ux-row" }, layer.node, picks.node), update,
+  return { choices: [layer.node, picks.node], update,
     sliders: h("div", { class: "ux-sliders" }, ...[beta, rate, steps, centre, linked].map((control) => control.node)) };
 }
 
@@ -105,37 +129,44 @@ const nearest = (values, wanted) => values.reduce((best, v, i) =>
   (Math.abs(v - wanted) < Math.abs(values[best] - wanted) ? i : best), 0);
 
 /** The photograph, and beside it what each chosen filter makes of it, all with the photograph's own contrast. */
-function filteredPictures(state) {
-  const photo = decompose(state);
-  const original = picture(state.size, "The photograph", "photograph");
-  original.draw((i) => photo.grey[i], "The photograph, not filtered");
+function filteredPictures(model) {
+  const { size, layer: pixels } = model.get("picture");
+  const photoOf = remembered(decompose);
+  const original = picture(size, "The photograph", "photograph");
   const filtered = Object.fromEntries(FILTERS.map(({ name, label }) =>
-    [name, picture(state.size, `The photograph after ${label}`, sample(name), label)]));
-  const row = h("div", { class: "ux-pictures" }, original.node, ...Object.values(filtered).map((p) => p.node));
-  const note = h("p", { class: "ux-note" },
-    "The features of this layer are no pixels. ",
-    `Choose the layer “${state.layer}” to see what filters do to a photograph.`);
+    [name, { ...picture(size, `The photograph after ${label}`, sample(name), label), drawn: "" }]));
+  const row = h("div", { class: "ux-pictures ux-small" }, original.node, ...Object.values(filtered).map((p) => p.node));
+  const note = h("p", { class: "ux-note" }, "The features of this layer are no pixels. ",
+    `Choose the layer “${pixels}” to see what filters do to a photograph.`);
+  let seen;
+  const begin = (photo) => {
+    if (seen === photo) return;
+    seen = photo;
+    original.draw(photo.grey, "The photograph, not filtered");
+    Object.values(filtered).forEach((p) => { p.drawn = ""; });
+  };
   const update = (bands, layer, eigenvalues) => {
-    row.hidden = layer !== state.layer;
+    row.hidden = layer !== pixels;
     note.hidden = !row.hidden;
     if (row.hidden) return;
-    Object.values(filtered).forEach(({ node }) => { node.hidden = true; });
-    for (const { name, label, response } of bands) {
-      const values = stretched(combine(photo, eigenvalues.map(response)));
-      const seen = `The photograph after ${label}, with its own contrast`;
-      filtered[name].draw((i) => photo.mean + photo.std * values[i], seen);
-      filtered[name].node.hidden = false;
+    const photo = photoOf(model.get("picture"));
+    begin(photo);
+    const weights = Object.fromEntries(bands.map(({ name, response }) => [name, eigenvalues.map(response)]));
+    for (const { name, label } of FILTERS) {
+      const [shown, key] = [filtered[name], weights[name]?.join()];
+      shown.node.hidden = !weights[name];
+      if (!weights[name] || shown.drawn === key) continue; // a slider moves one filter or two, and the rest stays
+      shown.drawn = key;
+      shown.draw(stretched(combine(photo, weights[name])), `The photograph after ${label}, with its own contrast`,
+        photo.mean, photo.std);
     }
   };
-  return { node: h("div", {}, row, note), update };
+  return { node: [row, note], update };
 }
 
 /** The chart: density and ticks of the eigenvalues, a curve and a pass-band bar for each filter, and its cut-off. */
-function drawFilters(drawing, eigenvalues, bands, p, width) {
-  const top = Math.max(...eigenvalues);
-  const drawn = eigenvalues.filter((lam) => lam >= top / 10 ** DECADES);
-  const box = frame(width, { left: 34, top: 32, least: 190, most: 280, share: 0.42 });
-  const lambda = logAxis([Math.log10(Math.min(...drawn)) - 0.15, Math.log10(top) + 0.06], box.across);
+function drawFilters(drawing, hill, eigenvalues, bands, p, width) {
+  const { top, drawn, box, lambda } = filterAxes(eigenvalues, width);
   const values = [...lambda.values(240).filter((lam) => lam < top), top];
   const curves = bands.map((b) => values.map((lam) => [lam, b.top > 0 ? b.response(lam) / b.top : 0]));
   const negative = curves.some((curve) => curve.some(([, y]) => y < -0.02));
@@ -147,7 +178,7 @@ function drawFilters(drawing, eigenvalues, bands, p, width) {
   const words = box.wide ? ["← high frequency, detail", "eigenvalue λ", "low frequency, coarse structure →"]
     : ["← high, detail", "λ", "low, coarse →"];
   draw(drawing, width, foot + 38, [
-    density(eigenvalues, lambda, box),
+    hill(eigenvalues, width),
     ...rungs(heights.map(([y, label]) => [Y(y), label]), [box.across], Y(0)),
     text(0, 12, `f(λ), relative to its maximum${box.wide ? "; grey: density of the eigenvalues" : ""}`),
     h("svg:path", { class: "ux-rug", d: drawn.map((lam) => `M${lambda.at(lam).toFixed(1)} ${rug - 10}v10`).join("") }),
@@ -160,8 +191,18 @@ function drawFilters(drawing, eigenvalues, bands, p, width) {
   ]);
 }
 
+/** Where the chart is, the eigenvalues that are drawn, and the axis of λ. */
+function filterAxes(eigenvalues, width) {
+  const top = Math.max(...eigenvalues);
+  const drawn = eigenvalues.filter((lam) => lam >= top / 10 ** DECADES);
+  const box = frame(width, { left: 34, top: 32, least: 160, most: 260, share: 0.42 });
+  const limits = [Math.log10(Math.min(...drawn)) - 0.15, Math.log10(top) + 0.06];
+  return { top, drawn, box, lambda: logAxis(limits, box.across) };
+}
+
 /** How densely the eigenvalues lie along the axis, as a hill behind the curves. */
-function density(eigenvalues, lambda, { bottom, top, across: [left, right] }) {
+function density(eigenvalues, width) {
+  const { lambda, box: { bottom, top, across: [left, right] } } = filterAxes(eigenvalues, width);
   const values = lambda.values(240);
   const heights = logDensity(eigenvalues, values.map(Math.log10));
   const hill = values.map((lam, i) => [lambda.at(lam), bottom - 0.55 * (bottom - top) * heights[i]]);

@@ -10,6 +10,7 @@ import { renderImages } from "./images.js";
 // For tests, which compare the algebra with the Python package.
 export { bandWeights, combine, decompose, highFrequencyShare, responses, stretched } from "./algebra.js";
 export { bandPicture } from "./bands.js";
+export { pictureState } from "./photos.js";
 export { beginRun, realSide, nearestAccuracy, ridgeAccuracy, adamStep, unpackDigits } from "./distilling.js";
 
 const EXPLORERS = {

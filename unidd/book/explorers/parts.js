@@ -1,7 +1,5 @@
 // What explorers are built from: controls, which are native, so that a keyboard works as it always does; parts of
-// drawings; and the place on the page that keeps them in step with the model.
-
-import { CSS } from "./style.js";
+// drawings.
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDE = 480; // pixels above which there is room for whole sentences
@@ -104,16 +102,18 @@ export function readout(caption, heads) {
 export const captioned = (seen, ...caption) =>
   h("div", { class: "ux-picture" }, seen, h("div", { class: "ux-caption" }, ...caption));
 
-/** A grey picture; `draw` takes values in [0, 1], clipped, and a label that says what is seen. */
+/** A grey picture; `draw` takes values, what of them makes a grey in [0, 1], and what is seen. */
 export function picture(size, label, ...caption) {
   const canvas = h("canvas", { width: size, height: size, role: "img", "aria-label": label });
   const node = captioned(canvas, ...caption);
   const context = canvas.getContext("2d");
   const image = context.createImageData(size, size);
-  const draw = (at, seen) => {
-    for (let i = 0; i < size * size; i++) {
-      const value = 255 * at(i); // a clamped array: out of range becomes black or white, and a fraction is rounded
-      image.data.set([value, value, value, 255], 4 * i);
+  image.data.fill(255);
+  const draw = (values, seen, offset = 0, gain = 1) => {
+    const { data } = image;
+    for (let i = 0, at = 0; i < values.length; i++, at += 4) {
+      // a clamped array: out of range becomes black or white, and a fraction is rounded
+      data[at] = data[at + 1] = data[at + 2] = 255 * (offset + gain * values[i]);
     }
     context.putImageData(image, 0, 0);
     canvas.setAttribute("aria-label", seen);
@@ -126,15 +126,16 @@ export const sheet = ([width, height], src) => h("img", { src, width, height, cl
 
 // ---- drawings
 
-/** The style of what is not a filter: the real side, the photographs at the start, and up to two things compared. */
-export const STYLE = { real: "real", start: "allpass", one: "ridge", other: "linear" };
+/** The style of what is not a filter: the real side, real images at the start, and two things compared. */
+export const STYLE = { real: "real", start: "allpass", one: "own", other: "other" };
 
 /** An empty drawing. */
 export const chart = () => h("svg:svg", { class: "ux-chart", role: "img" });
 
 /** Show marks, and nothing else, in a drawing of that size. */
 export function draw(node, width, height, marks) {
-  node.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  const size = `0 0 ${width} ${height}`;
+  if (node.getAttribute("viewBox") !== size) node.setAttribute("viewBox", size); // its change lays out the page
   node.replaceChildren(...marks);
 }
 
@@ -142,6 +143,15 @@ export function draw(node, width, height, marks) {
 export function frame(width, { left = 44, top = 28, least, most, share }) {
   const [right, bottom] = [width - 10, top + Math.min(most, Math.max(least, width * share))];
   return { left, right, top, bottom, across: [left, right], up: [bottom, top], width, wide: width > WIDE };
+}
+
+/** A function that works its result out again only for arguments that are not those of the last time. */
+export function remembered(make) {
+  let [last, found] = [[], null];
+  return (...values) => {
+    if (!last.length || values.some((value, i) => value !== last[i])) [last, found] = [values, make(...values)];
+    return found;
+  };
 }
 
 /** The linear scale that takes a … b to the pixels from … to. */
@@ -198,53 +208,3 @@ export const ends = (y, [from, to], first, name, last) => [
   text(from, y, first, { class: "ux-soft" }), centred((from + to) / 2, y, name),
   text(to, y, last, { "text-anchor": "end", class: "ux-soft" }),
 ];
-
-// ---- page and model
-
-/**
- * Put an explorer on the page and keep it in step: `update` runs when one of the model's `names` changes, and when the
- * width does; it returns a sentence, which a screen reader hears at the end of a drag and not at each step of it. Gives
- * a function that takes the explorer off the page again, with `redraw` for what no trait tells.
- */
-export function mount({ model, el }, names, children, update) {
-  const live = h("p", { class: "ux-hidden", "aria-live": "polite" });
-  el.replaceChildren(h("style", {}, CSS), h("div", { class: "ux" }, ...children, live));
-  let announcing;
-  let drawnWidth = -1;
-  const redraw = () => {
-    // What is left within the card's padding and border; a page that is not laid out yet has no width.
-    const sentence = update(el.clientWidth ? Math.max(240, el.clientWidth - 34) : 650);
-    clearTimeout(announcing);
-    announcing = setTimeout(() => { live.textContent = sentence; }, 400);
-  };
-  const observer = new ResizeObserver(() => {
-    if (el.clientWidth === drawnWidth) return; // a redraw changes the height, which must not start another
-    drawnWidth = el.clientWidth;
-    redraw();
-  });
-  // Several traits that change together are drawn once.
-  let waiting = false;
-  const changed = () => {
-    if (waiting) return;
-    waiting = true;
-    queueMicrotask(() => { waiting = false; redraw(); });
-  };
-  names.forEach((name) => model.on(`change:${name}`, changed));
-  observer.observe(el);
-  redraw();
-  const unmount = () => {
-    observer.disconnect();
-    clearTimeout(announcing);
-    names.forEach((name) => model.off(`change:${name}`, changed));
-  };
-  return Object.assign(unmount, { redraw });
-}
-
-/** Set some traits of the model, and let the kernel know if there is one. */
-export function change(model, values) {
-  Object.entries(values).forEach(([name, value]) => model.set(name, value));
-  model.save_changes();
-}
-
-/** What sets one trait, for a control. */
-export const setter = (model, name) => (value) => change(model, { [name]: value });

@@ -5,27 +5,33 @@ export const CSS = `
   --ux-soft: var(--pst-color-text-muted, var(--jp-ui-font-color2, currentColor));
   --ux-card: var(--pst-color-background, transparent);
   --ux-edge: var(--pst-color-border, var(--jp-border-color2, #8886));
-  --ux-allpass: #59636e; --ux-linear: #b45309; --ux-ridge: #0b62b8; --ux-landweber: #0a7d5a; --ux-residual: #a6377f;
-  --ux-bandpass: #6a4fc4; --ux-real: var(--ux-soft);
+  --ux-allpass: #7d8794; --ux-linear: #d1700a; --ux-ridge: #1f78c8; --ux-landweber: #179a72; --ux-residual: #b84d92;
+  --ux-bandpass: #8a6fd8; --ux-classification: #d5484a; --ux-hfm: #a08a00; --ux-real: var(--ux-soft);
   color: var(--ux-text); background: var(--ux-card); border: 1px solid var(--ux-edge); border-radius: 12px;
-  padding: 16px; font-size: 14px; line-height: 1.4; container-type: inline-size; }
-html[data-theme="dark"] .ux, body[data-jp-theme-light="false"] .ux, html[theme="dark"] .ux {
-  --ux-allpass: #aab4c0; --ux-linear: #f0a04b; --ux-ridge: #6cb6ff; --ux-landweber: #4ccb9f; --ux-residual: #ee8fc8;
-  --ux-bandpass: #b7a3ff; }
+  padding: 16px; font-size: 14px; contain: layout style; line-height: 1.4; container-type: inline-size; }
 .ux *, .ux { box-sizing: border-box; }
 .ux-allpass { --c: var(--ux-allpass); --dash: 2 5; } .ux-linear { --c: var(--ux-linear); --dash: 10 5; }
 .ux-ridge { --c: var(--ux-ridge); --dash: none; } .ux-landweber { --c: var(--ux-landweber); --dash: 7 4 1.5 4; }
-.ux-residual { --c: var(--ux-residual); --dash: 4 4; } .ux-bandpass { --c: var(--ux-bandpass); --dash: 1.5 3 9 3; }
-.ux-real { --c: var(--ux-real); --dash: none; }
-.ux-row { display: flex; flex-wrap: wrap; gap: 10px 24px; align-items: end; margin-bottom: 8px; }
+.ux-residual { --c: var(--ux-residual); --dash: 14 5; } .ux-bandpass { --c: var(--ux-bandpass); --dash: 14 4 2 4; }
+.ux-classification { --c: var(--ux-classification); --dash: 2 5; } .ux-hfm { --c: var(--ux-hfm); --dash: 14 5; }
+.ux-real { --c: var(--ux-real); --dash: none; } .ux-own { --c: var(--ux-text); --dash: none; }
+.ux-other { --c: var(--ux-text); --dash: 2 4; }
+.ux-deck { display: grid; gap: 10px 20px; }
+.ux-slot { display: grid; gap: 8px; align-content: start; min-width: 0; } .ux-slot:empty { display: none; }
+@container (min-width: 560px) {
+  .ux-deck { grid-template: auto 1fr auto / 208px minmax(0, 1fr); }
+  .ux-l1 { grid-area: 1 / 1; } .ux-l2 { grid-area: 2 / 1 / 4; }
+  .ux-r1 { grid-area: 1 / 2 / 3; } .ux-r2 { grid-area: 3 / 2; }
+  .ux-deck:not(:has(> .ux-r2)) > .ux-r1 { grid-area: 1 / 2 / 4; } }
+.ux-row { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: end; }
 .ux label, .ux legend { white-space: nowrap; color: var(--ux-soft); font-size: 13px; margin: 0; }
-.ux-select { display: grid; gap: 4px; }
+.ux-select { display: grid; gap: 4px; min-width: 0; }
 .ux select { font: inherit; color: inherit; background: var(--ux-card); border: 1px solid var(--ux-edge);
-  border-radius: 8px; padding: 4px 8px; min-height: 32px; }
+  border-radius: 8px; padding: 4px 8px; min-height: 32px; max-width: 100%; min-width: 0; }
 .ux option { color: #111; background: #fff; }
 .ux-chips { display: flex; flex-wrap: wrap; gap: 6px; border: 0; margin: 0; padding: 0; min-width: 0; }
 .ux-chips legend { padding: 0; margin-bottom: 4px; float: none; width: auto; }
-.ux .ux-chip { display: inline-flex; align-items: center; gap: 7px; min-height: 32px; padding: 2px 11px;
+.ux .ux-chip { display: inline-flex; align-items: center; gap: 5px; min-height: 32px; padding: 2px 8px;
   cursor: pointer; border: 1px solid var(--ux-edge); border-radius: 16px; }
 .ux .ux-chip:has(:checked) { color: var(--ux-text); border-color: var(--c); }
 .ux .ux-chip:not(:has(:checked)) .ux-sample { opacity: 0.35; }
@@ -33,35 +39,36 @@ html[data-theme="dark"] .ux, body[data-jp-theme-light="false"] .ux, html[theme="
 .ux input:is([type="range"], .ux-toggle input):focus-visible {
   outline: 2px solid var(--ux-ridge); outline-offset: 2px; }
 .ux-chip input { position: absolute; opacity: 0; width: 1px; height: 1px; }
-.ux-sample { width: 26px; height: 8px; flex: none; vertical-align: middle; margin-right: 2px; }
+.ux-sample { width: 22px; height: 8px; flex: none; vertical-align: middle; margin-right: 2px; }
 .ux-chart { display: block; width: 100%; height: auto; overflow: visible; }
 .ux-chart text { fill: var(--ux-text); font-size: 12px; font-family: inherit; }
 .ux-chart text.ux-soft { fill: var(--ux-soft); }
-.ux-chart text.ux-mark { fill: var(--c); font-style: italic; font-size: 13px; }
+.ux-chart text.ux-mark { font-style: italic; font-size: 13px; }
 .ux-line { fill: none; stroke: var(--c); stroke-width: 2.4; stroke-dasharray: var(--dash); stroke-linejoin: round; }
 .ux-cut { fill: none; stroke: var(--c); stroke-width: 1; opacity: 0.7; }
 .ux-line.ux-real { stroke-width: 5; opacity: 0.5; } .ux-line.ux-thin { stroke-width: 1.8; }
+.ux-line.ux-twin { stroke-width: 1.2; }
+.ux-swatch { display: inline-block; width: 26px; height: 10px; margin-right: 2px; background: var(--c); opacity: 0.25; }
 .ux-band { fill: var(--c); } .ux-spread { fill: var(--c); opacity: 0.16; }
 .ux-window { fill: var(--ux-ridge); opacity: 0.15; }
 .ux-density { fill: var(--ux-soft); opacity: 0.17; }
 .ux-rug { fill: none; stroke: var(--ux-soft); opacity: 0.55; }
 .ux-grid { fill: none; stroke: var(--ux-edge); } .ux-zero { fill: none; stroke: var(--ux-soft); opacity: 0.7; }
-.ux-pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(46%, 120px), 1fr)); gap: 10px 12px;
-  margin: 12px 0; }
-.ux-pictures.ux-large { grid-template-columns: repeat(auto-fit, minmax(min(46%, 190px), 1fr)); }
+.ux-pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(96px, 1fr)); gap: 8px 10px; }
+.ux-pictures.ux-small { grid-template-columns: repeat(auto-fill, minmax(max(72px, 19%), 1fr)); }
 .ux-picture { max-width: 260px; }
 .ux .ux-picture :is(canvas, img) { display: block; width: 100%; height: auto; border-radius: 4px; margin: 0;
   background: none; }
 .ux .ux-picture .ux-pixels { image-rendering: pixelated; }
 .ux-caption { color: var(--ux-soft); font-size: 13px; margin-top: 4px; }
-.ux-caption > span { margin-right: 16px; }
+.ux-caption > span { margin-right: 12px; }
 .ux [hidden] { display: none; }
-.ux-note { color: var(--ux-soft); margin: 12px 0; }
+.ux .ux-note { color: var(--ux-soft); font-size: 13px; margin: 0; }
 .ux .ux-toggle { display: inline-flex; align-items: center; gap: 7px; min-height: 32px; cursor: pointer;
   color: var(--ux-text); align-self: end; }
 .ux-toggle input { width: 16px; height: 16px; margin: 0; accent-color: var(--ux-ridge); }
 .ux-sliders { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 190px), 1fr)); gap: 8px 24px;
-  margin: 12px 0; }
+  }
 .ux-slider { display: grid; align-content: start; grid-template-columns: auto 1fr; gap: 2px 8px;
   align-items: baseline; }
 .ux-slider input { grid-column: 1 / -1; grid-row: 2; width: 100%; min-height: 24px; margin: 0;
@@ -71,8 +78,10 @@ html[data-theme="dark"] .ux, body[data-jp-theme-light="false"] .ux, html[theme="
 .ux table.ux-readout { width: 100%; margin: 0; border-collapse: collapse; font-variant-numeric: tabular-nums;
   font-size: 13px; color: inherit; background: none; }
 .ux-readout caption { caption-side: top; text-align: left; color: var(--ux-soft); font-size: 13px; padding: 4px 0; }
-.ux .ux-readout th, .ux .ux-readout td { padding: 4px 8px 4px 0; text-align: right; border: 0; font-weight: normal;
+.ux .ux-readout th, .ux .ux-readout td { padding: 3px 8px 3px 0; text-align: right; border: 0; font-weight: normal;
   background: none; }
+.ux-readout td { white-space: nowrap; } .ux-l2 .ux-readout tbody th { font-size: 12px; }
+.ux .ux-l2 .ux-readout :is(td, th) { padding-right: 5px; }
 .ux .ux-readout tbody tr { border-top: 1px solid var(--ux-edge); background: none; }
 .ux .ux-readout th:first-child { text-align: left; white-space: nowrap; }
 .ux .ux-readout thead th { color: var(--ux-soft); } .ux-formula { color: var(--ux-soft); font-style: italic; }
@@ -81,19 +90,27 @@ html[data-theme="dark"] .ux, body[data-jp-theme-light="false"] .ux, html[theme="
   border-radius: 8px; padding: 4px 12px; min-height: 32px; min-width: 7.5em; cursor: pointer; }
 .ux button:hover { border-color: var(--ux-ridge); }
 .ux button:focus-visible { outline: 2px solid var(--ux-ridge); outline-offset: 2px; }
-.ux-play { flex-wrap: nowrap; } .ux-play .ux-slider { flex: 1; }
-.ux-rounds { display: grid; grid-template-columns: 2.2fr 1fr; gap: 10px 20px; margin: 12px 0; align-items: start; }
-.ux-rounds .ux-picture { max-width: none; margin-bottom: 8px; } .ux-strip { overflow: hidden; border-radius: 4px; }
+.ux-halves { display: grid; gap: 8px 12px; } .ux-picture:has(.ux-strip) { max-width: none; }
+.ux-strip { overflow: hidden; border-radius: 4px; }
 .ux-stack { position: relative; } .ux-stack img:first-child { opacity: 0.3; }
 .ux-stack img:last-child { position: absolute; inset: 0; }
-@container (max-width: 480px) { .ux-rounds { grid-template-columns: 1fr; } }
-.ux-ten { display: grid; grid-template-columns: repeat(10, 1fr); gap: 4px; }
-.ux-picture:has(.ux-ten) { max-width: none; }
+@container (max-width: 559px) { .ux-halves { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
+.ux-ten { display: grid; grid-template-columns: repeat(5, 1fr); gap: 4px 8px; }
+.ux-picture:has(.ux-ten) { max-width: 330px; } .ux-settings { display: grid; gap: 6px; }
 .ux-pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 8px 20px; }
 .ux-pair .ux-caption > span { white-space: nowrap; }
 .ux .ux-guess legend { white-space: normal; } .ux-count { color: var(--ux-soft); font-variant-numeric: tabular-nums; }
-.ux-guess { margin-bottom: 10px; } .ux .ux-play button { min-width: 6.5em; }
-@container (max-width: 480px) { .ux-ten { grid-template-columns: repeat(5, 1fr); } .ux-play { flex-wrap: wrap; } }
+.ux .ux-play button { min-width: 4.8em; padding: 4px 9px; } .ux-play { align-items: center; gap: 6px 8px; }
+.ux-tools { margin-top: 8px; align-items: center; font-size: 13px; } .ux .ux-soft { color: var(--ux-soft); }
+.ux .ux-tools button { min-width: 0; }
+.ux .ux-file { display: inline-flex; align-items: center; min-height: 32px; padding: 4px 12px; cursor: pointer;
+  color: var(--ux-text); border: 1px dashed var(--ux-edge); border-radius: 8px; }
+.ux-file input { position: absolute; opacity: 0; width: 1px; height: 1px; }
+.ux .ux-file:has(:focus-visible) { outline: 2px solid var(--ux-ridge); outline-offset: 2px; }
+.ux-over .ux { outline: 3px dashed var(--ux-ridge); }
+@media (pointer: coarse) {
+  .ux :is(button, select, .ux-chip, .ux-toggle, .ux-file, .ux-slider input) { min-height: 44px; }
+  .ux .ux-chip { border-radius: 22px; min-width: 44px; justify-content: center; } .ux-toggle input { width: 22px; height: 22px; } }
 .ux-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
   margin: 0; }
 `;
