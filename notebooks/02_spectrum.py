@@ -187,12 +187,7 @@ Captioned(
         traces,
         f"Eigenvalue against frequency of the eigenvectors; rank correlation {words}",
         xaxis={"title": "frequency of the eigenvector (cycles a pixel)"},
-        yaxis={
-            "title": "eigenvalue / mean eigenvalue",
-            "type": "log",
-            "dtick": 1,
-            "exponentformat": "power",
-        },
+        yaxis={"title": "eigenvalue / mean eigenvalue", "type": "log"},
     ),
     "The larger the eigenvalue, the lower the frequency. Spearman's rank correlation "
     f"is {words}: a digit stands in the middle of its square, so digits are less "
@@ -324,12 +319,7 @@ Captioned(
         traces,
         "Mean eigenvalue of each layer of two networks, before and after training",
         xaxis={"title": "layer"},
-        yaxis={
-            "title": "mean eigenvalue",
-            "type": "log",
-            "dtick": 1,
-            "exponentformat": "power",
-        },
+        yaxis={"title": "mean eigenvalue", "type": "log"},
     ),
     "Layers differ in scale: in a trained ResNet-18 the largest mean eigenvalue is "
     f"{after.max() / after.min():.0f} times the smallest. Before training, batch norm "
