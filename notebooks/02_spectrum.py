@@ -187,12 +187,7 @@ Captioned(
         traces,
         f"Eigenvalue against frequency of the eigenvectors; rank correlation {words}",
         xaxis={"title": "frequency of the eigenvector (cycles a pixel)"},
-        yaxis={
-            "title": "eigenvalue / mean eigenvalue",
-            "type": "log",
-            "dtick": 1,
-            "exponentformat": "power",
-        },
+        yaxis={"title": "eigenvalue / mean eigenvalue", "type": "log"},
     ),
     "The larger the eigenvalue, the lower the frequency. Spearman's rank correlation "
     f"is {words}: a digit stands in the middle of its square, so digits are less "
@@ -324,12 +319,7 @@ Captioned(
         traces,
         "Mean eigenvalue of each layer of two networks, before and after training",
         xaxis={"title": "layer"},
-        yaxis={
-            "title": "mean eigenvalue",
-            "type": "log",
-            "dtick": 1,
-            "exponentformat": "power",
-        },
+        yaxis={"title": "mean eigenvalue", "type": "log"},
     ),
     "Layers differ in scale: in a trained ResNet-18 the largest mean eigenvalue is "
     f"{after.max() / after.min():.0f} times the smallest. Before training, batch norm "
@@ -345,7 +335,7 @@ def span(network, when):
     largest, below, condition, dead = (column(network, when, key) for key in keys)
     peak = largest.mean(0)
     return {
-        "λ_max, least … most": f"{min(peak):.2g} … {max(peak):.2g}",
+        "λ_max, least … most": f"{min(peak):.3g} … {max(peak):.3g}",
         "λ < 0.1": f"{below.mean():.0%}",
         "median condition": f"{np.median(condition):.0e}",
         "dead": f"{dead.sum(1).mean():.0f}",
@@ -370,8 +360,8 @@ Captioned(
 #
 # $$ d_\beta = \sum_i \frac{\lambda_i}{\lambda_i + \beta} . $$ (eq-dimension)
 #
-# The word is used for this only. What the *filter* $1/(\lambda + \beta)$ weighs most, the small eigenvalues, it
-# **passes**; that is the [next chapter](03_filters).
+# Said of ridge regression, *keeps* means this number throughout the book. What the *filter* $1/(\lambda + \beta)$
+# weighs most, the small eigenvalues, it **passes**; that is the [next chapter](03_filters).
 
 # %% tags=["hide-input"]
 sentences = []
