@@ -100,8 +100,8 @@ for side in runs[0]:
 
 def ends(side):
     """The first and the last round, in words."""
-    columns = (terms[side][:, b] for b in (0, -1))
-    return " and ".join(f"{100 * x.mean():.1f} ± {100 * x.std():.1f} %" for x in columns)
+    columns = (100 * terms[side][:, b] for b in (0, -1))
+    return " and ".join(f"{x.mean():.1f} ± {x.std():.1f} %" for x in columns)
 
 
 Markdown(
