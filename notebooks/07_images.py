@@ -35,11 +35,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 from IPython.display import Markdown
-from scipy import stats
 
 import unidd
 from unidd.bench.records import published
-from unidd.book import plots
+from unidd.book import chapter, plots
 from unidd.book.captions import Captioned
 from unidd.book.linear import Digits
 from unidd.book.named import named
@@ -187,9 +186,8 @@ Markdown(
 # %% tags=["hide-input"]
 def interval(differences):
     """Mean of paired differences, and half its 95 % interval by Student's t."""
-    count = len(differences)
-    width = stats.t.ppf(0.975, count - 1) * differences.std(ddof=1) / count**0.5
-    return float(differences.mean()), float(width)
+    low, high = chapter.interval(differences.tolist())
+    return (low + high) / 2, (high - low) / 2
 
 
 LOOKS = {"none": "classification", "Landweber": "landweber"}

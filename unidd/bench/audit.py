@@ -18,7 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from ..core.frozen import frozen
-from ..core.spectra import consistency, coverage, excess, high_frequency_share, radial_power, relative_power, spectrum
+from ..core.spectra import (
+    consistency,
+    coverage,
+    excess,
+    high_frequency_share,
+    normalised_power,
+    relative_power,
+    spectrum,
+)
 from ..core.statistics import real_statistics
 from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet
@@ -203,7 +211,7 @@ def _pixels(images: Tensor) -> dict:
 
 
 def _radial(images: Tensor) -> dict | None:
-    """Mean power over directions, channels and images at each frequency, and the share above ¼ cycle a pixel."""
+    """Mean over images of their normalised power at each frequency, and of their shares above ¼ cycle a pixel."""
     if images.shape[-1] != images.shape[-2] or images.shape[-1] < 4:
         return None
     frequency, power, share = torch.zeros(0), [], []
@@ -211,7 +219,7 @@ def _radial(images: Tensor) -> dict | None:
         pixels = part.float() / 255 if part.dtype == torch.uint8 else part
         varied = pixels[pixels.flatten(1).std(1) > 0]
         if len(varied):
-            frequency, found = radial_power(varied)
+            frequency, found = normalised_power(varied)
             power.append(found)
             share.append(high_frequency_share(varied))
     if not power:

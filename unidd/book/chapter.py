@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor
 
+from ..bench.tables import paired
 from ..data.datasets import ImageData
 from ..data.synthetic import choose
 from .palette import look
@@ -55,9 +55,8 @@ def interval(differences: Sequence[float]) -> tuple[float, float]:
     """
     if (n := len(differences)) < 5:
         raise ValueError(f"n = {n}: no verdict from fewer than 5 repetitions")
-    values = torch.tensor(differences, dtype=torch.float64)
-    half = float(stats.t.ppf(0.975, n - 1)) * float(values.std()) / n**0.5
-    return float(values.mean()) - half, float(values.mean()) + half
+    _, low, high = paired(differences, [0.0] * n)
+    return low, high
 
 
 class Line(NamedTuple):

@@ -240,7 +240,9 @@ def _pixels(found: dict) -> str:
         ]
         fine = "; ".join(f"{shown[name]} {percent(one['fine'])}" for name, one in drawn.items())
         alt = f"Radial power spectrum. Share of power in detail finer than 4 pixels: {fine}."
-        chart = lines(series, Axis("cycles a pixel", includes=(0, 0.5)), Axis("power", log=True), alt)
+        chart = lines(
+            series, Axis("cycles a pixel", includes=(0, 0.5)), Axis("share of an image's power", log=True), alt
+        )
         parts.append(_figure(chart, _key({name: shown[name] for name in drawn}) + f"<br>Fine detail: {fine}."))
     return "".join(parts)
 

@@ -298,7 +298,7 @@ def _images(state: dict) -> Figure:
     axes = lower.subplots()
     for name, style in _lines(["real", *chosen]).items():
         axes.plot(state["frequency"], state["powers"][name]["mean"], label=_words(name), **style)
-    axes.set(yscale="log", xlabel="frequency, cycles a pixel", ylabel="power")
+    axes.set(yscale="log", xlabel="frequency, cycles a pixel", ylabel="share of an image's power")
     axes.legend()
     return drawing
 
