@@ -1,4 +1,4 @@
-"""Still pictures of figures and explorers, for where no script of the page runs: SVG, drawn from the same numbers.
+"""Drawings of figures, and still pictures of explorers for where no script runs: SVG, from the same numbers.
 
 matplotlib draws them when the book is built. A figure is what its JSON has; an explorer is shown as it opens.
 """
