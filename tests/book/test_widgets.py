@@ -11,6 +11,7 @@ from PIL import Image
 from traitlets import TraitError
 
 from unidd.book import pictures, widgets
+from unidd.book.palette import LOOKS
 from unidd.book.widgets import EXPLORER, FILTERS, BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
 from unidd.core.spectra import participation, radial_power, spectrum
 from unidd.core.statistics import covariance

@@ -110,7 +110,8 @@ export const CSS = `
 .ux-over .ux { outline: 3px dashed var(--ux-ridge); }
 @media (pointer: coarse) {
   .ux :is(button, select, .ux-chip, .ux-toggle, .ux-file, .ux-slider input) { min-height: 44px; }
-  .ux .ux-chip { border-radius: 22px; min-width: 44px; justify-content: center; } .ux-toggle input { width: 22px; height: 22px; } }
+  .ux .ux-chip { border-radius: 22px; min-width: 44px; justify-content: center; }
+  .ux-toggle input { width: 22px; height: 22px; } }
 .ux-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
   margin: 0; }
 `;
