@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
-from stages import begin_anew, put
+from stages import begin_anew, put, worked
 from visits import ROOT, Visit, served
 
 from unidd.book import widgets
@@ -270,18 +270,11 @@ def test_the_modules_as_they_are_draw_what_the_joined_file_draws(driver, stage):
 def cost(driver, explorer):
     """Milliseconds that the page's thread works on each change of a control, until the frame that shows it is made."""
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", explorer)
-    driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})  # work, however busy the machine is
     began = worked(driver)
     changes, drawn = driver.execute_async_script(_CHANGES, explorer)
     spent = worked(driver) - began
-    driver.execute_cdp_cmd("Performance.disable", {})
     assert drawn == changes > 3, "a control was changed, and nothing was drawn"
     return 1000 * spent / changes
-
-
-def worked(driver) -> float:
-    metrics = driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
-    return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
 
 # Every control that can be used, three times; changes, and the redrawings of the explorer's first chart.

@@ -80,7 +80,7 @@ export const CSS = `
 .ux-readout caption { caption-side: top; text-align: left; color: var(--ux-soft); font-size: 13px; padding: 4px 0; }
 .ux .ux-readout th, .ux .ux-readout td { padding: 3px 8px 3px 0; text-align: right; border: 0; font-weight: normal;
   background: none; }
-.ux-readout td { white-space: nowrap; } .ux-l2 .ux-readout tbody th { font-size: 12px; }
+.ux-l2 .ux-readout td { white-space: nowrap; } .ux-l2 .ux-readout tbody th { font-size: 12px; }
 .ux .ux-l2 .ux-readout :is(td, th) { padding-right: 5px; }
 .ux .ux-readout tbody tr { border-top: 1px solid var(--ux-edge); background: none; }
 .ux .ux-readout th:first-child { text-align: left; white-space: nowrap; }
