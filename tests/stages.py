@@ -28,6 +28,13 @@ def put(folder: Path, *explorers) -> Path:
     return folder
 
 
+def worked(driver) -> float:
+    """Seconds that the page's thread has worked, however busy the machine is; between two calls, what that took."""
+    driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+    metrics = driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+
 def begin_anew(driver) -> list:
     """Press Reset in every explorer of a page; the explorers."""
     return driver.execute_script(

@@ -8,7 +8,7 @@ import torch
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from stages import begin_anew, put
+from stages import begin_anew, put, worked
 from visits import Visit, served
 
 from unidd.book import linear, widgets
@@ -57,11 +57,11 @@ def jump(toy):
 
 
 def play(toy):
-    """Play to the end; seconds it took."""
+    """Play to the end; seconds that the page's thread worked."""
+    began = worked(toy)
     find(toy, ".ux-play button").click()
-    began = toy.execute_script("return performance.now()")
-    WebDriverWait(toy, 60, 0.02).until(lambda _: find(toy, ".ux-count").text == "step 300 of 300")
-    return (toy.execute_script("return performance.now()") - began) / 1000
+    WebDriverWait(toy, 120, 0.1).until(lambda _: find(toy, ".ux-count").text == "step 300 of 300")
+    return worked(toy) - began
 
 
 def accuracies(toy):
@@ -104,7 +104,7 @@ def test_ten_images_serve_as_well_as_all_and_quickly(toy, digits, oracles):
     assert own[1] == round(oracle.ridge_accuracy(x, LABELS, 0.1))
     assert other[1] == round(oracle.nearest_accuracy(x, LABELS))
     assert own[2] == round(oracle.ridge_accuracy(oracle.train, digits.train.labels, 0.1))
-    assert 300 / seconds >= 20
+    assert 300 / seconds >= 30, "with a wait of 16.7 ms for each frame, 20 steps a second"
 
 
 def test_the_filter_decides_for_whom_the_images_are_good(toy):
@@ -118,7 +118,7 @@ def test_the_filter_decides_for_whom_the_images_are_good(toy):
     assert abs(gap["pixels", "allpass"]) <= 3
     assert gap["pixels", "ridge"] >= 30
     assert abs(gap["relu", "ridge"]) <= 4
-    assert max(own_best, key=own_best.get) == ("relu", "krr")
+    assert max(own_best, key=lambda which: own_best[which]) == ("relu", "krr")
     kept = toy.find_elements(By.CSS_SELECTOR, ".ux-readout")[1]
     assert len(kept.find_elements(By.CSS_SELECTOR, "tbody tr")) == 4, "all stay to be compared"
 

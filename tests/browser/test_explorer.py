@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
-from stages import begin_anew, put
+from stages import begin_anew, put, worked
 from visits import ROOT, Visit, served
 
 from unidd.book import widgets
@@ -250,14 +250,14 @@ def test_the_readout_of_a_band_is_its_share(band):
 
 
 def test_the_modules_as_they_are_draw_what_the_joined_file_draws(driver, stage):
-    drawn = "return [...document.querySelectorAll('.ux > :not([aria-live])')].map((e) => e.outerHTML)"
+    drawn = "return [...document.querySelectorAll('.ux-slot, .ux > table, .ux-tools')].map((e) => e.outerHTML)"
     with (
         contextlib.closing(Visit(driver, stage, "index.html")) as joined,
         contextlib.closing(Visit(driver, stage, "modules/index.html")) as modules,
     ):
         one, many = (page.driver.execute_script(drawn) for page in (joined, modules))
         assert one == many
-        assert len(one) > 20
+        assert len(one) > 15
         assert (joined.errors, modules.errors) == ([], [])
         assert f"{stage}/modules/_static/curriculum.js" in modules.requests
 
@@ -268,18 +268,11 @@ def test_the_modules_as_they_are_draw_what_the_joined_file_draws(driver, stage):
 def cost(driver, explorer):
     """Milliseconds that the page's thread works on each change of a control, until the frame that shows it is made."""
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", explorer)
-    driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})  # work, however busy the machine is
     began = worked(driver)
     changes, drawn = driver.execute_async_script(_CHANGES, explorer)
     spent = worked(driver) - began
-    driver.execute_cdp_cmd("Performance.disable", {})
     assert drawn == changes > 3, "a control was changed, and nothing was drawn"
     return 1000 * spent / changes
-
-
-def worked(driver) -> float:
-    metrics = driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
-    return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
 
 # Every control that can be used, three times; changes, and the redrawings of the explorer's first chart.
@@ -427,7 +420,7 @@ def test_the_response_crosses_a_half_at_beta(player):
     for _ in range(3):
         slider(player, "Round").send_keys(Keys.ARROW_RIGHT)
     chart = find(player, ".ux-chart")
-    line = find(chart, ".ux-line.ux-ridge").get_attribute("d").replace("M", " ").replace("L", " ").split()
+    line = find(chart, ".ux-line.ux-ridge:not(.ux-thin)").get_attribute("d").replace("M", " ").replace("L", " ").split()
     points = [(float(x), float(y)) for x, y in zip(line[::2], line[1::2], strict=True)]
     left, right = (float(find(chart, f"text:nth-last-of-type({n})").get_attribute("x")) for n in (9, 7))
     height = float(find(chart, ".ux-mark.ux-ridge").get_attribute("y")) - 4

@@ -96,9 +96,19 @@ return [...document.querySelectorAll(".ux")].flatMap((explorer) => {
 def test_on_a_phone_a_slider_and_all_that_it_changes_are_seen_together(explorers, seen):
     on_screen(seen.driver, "phone")
     reaches = seen.driver.execute_script(_REACH)
+    cut = seen.driver.execute_script(_CUT)
     on_screen(seen.driver, "desktop")
+    assert cut == []
     assert len(reaches) > 8
     assert max(reaches) <= SCREEN["phone"][1] - HEADER
+
+
+_CUT = """
+return [...document.querySelectorAll(".ux")].flatMap((explorer) => [...explorer.querySelectorAll("*")]
+  .filter((e) => e.checkVisibility() && !(e instanceof SVGElement) && !e.closest(".ux-strip, .ux-hidden")
+    && e.getBoundingClientRect().right > explorer.getBoundingClientRect().right)
+  .map((e) => e.outerHTML.slice(0, 80)));
+"""
 
 
 _TARGETS = """

@@ -6,7 +6,7 @@ import {
   adamStep, beginRun, headAccuracy, nearestAccuracy, ofFilter, realHead, realSide, responseOf, ridgeAccuracy,
   unpackDigits,
 } from "./distilling.js";
-import { number, oneOf, whole, wholes } from "./links.js";
+import { numeric, oneOf, whole, wholes } from "./links.js";
 import { change, deck, mount, setter } from "./page.js";
 import { format, h, percent, readout, sample, select, slider } from "./parts.js";
 
@@ -56,7 +56,7 @@ export function renderDigits({ model, el }) {
 
 /** What a link may say. A guess is the reader's own. */
 const fieldsOfDigits = ({ y, classes }) => ({
-  features: oneOf(FEATURES.map(([kind]) => kind)), filter: oneOf(ZOO.map(([name]) => name)), beta: number(1e-3, 10),
+  features: oneOf(FEATURES.map(([kind]) => kind)), filter: oneOf(ZOO.map(([name]) => name)), beta: numeric(1e-3, 10),
   steps: whole(1, 512), start: wholes(classes, 0, y.length - 1), guess: null,
 });
 
@@ -211,9 +211,9 @@ function runControl(run, redraw) {
   let asked = null;
   const playing = () => asked !== null;
   const stop = () => { cancelAnimationFrame(asked); asked = null; };
-  const frame = () => {
+  const onFrame = () => {
     run.advance(1);
-    asked = run.over ? null : requestAnimationFrame(frame);
+    asked = run.over ? null : requestAnimationFrame(onFrame);
     redraw();
   };
   go.addEventListener("click", () => {
@@ -221,7 +221,7 @@ function runControl(run, redraw) {
     else {
       if (run.over) run.restart();
       if (still.matches) run.advance(JUMP);
-      else asked = requestAnimationFrame(frame);
+      else asked = requestAnimationFrame(onFrame);
     }
     redraw();
   });

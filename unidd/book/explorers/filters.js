@@ -1,7 +1,7 @@
 // Filters over the spectrum of a layer, and what they do to a photograph.
 
 import { combine, decompose, logDensity, passBand, responses, stretched, sum } from "./algebra.js";
-import { flag, number, oneOf, someOf, whole } from "./links.js";
+import { flag, numeric, oneOf, someOf, whole } from "./links.js";
 import { change, deck, mount, rightOf } from "./page.js";
 import {
   area, chart, chips, draw, ends, format, frame, h, line, logAxis, percent, picture, readout, remembered, rule, rungs,
@@ -64,7 +64,7 @@ export function renderFilters({ model: given, el }) {
 
 /** What a link may say. */
 const fieldsOf = (model) => ({
-  beta: number(1e-5, 100), rate: number(0.05, 1.95), steps: whole(1, 1000), centre: number(1e-5, 100),
+  beta: numeric(1e-5, 100), rate: numeric(0.05, 1.95), steps: whole(1, 1000), centre: numeric(1e-5, 100),
   filters: someOf(FILTERS.map(({ name }) => name)), layer: oneOf(Object.keys(model.get("eigenvalues"))), linked: flag,
 });
 

@@ -5,7 +5,7 @@ const LIST = "~"; // between the members of a list
 const between = (low, high) => (v) => v >= low && v <= high; // NaN lies nowhere
 
 // What a trait may be when an address says it: how to read it, and whether it can be shown.
-export const number = (low, high) => ({ read: Number, good: between(low, high) });
+export const numeric = (low, high) => ({ read: Number, good: between(low, high) });
 export const whole = (low, high) => ({ read: Number, good: (v) => Number.isInteger(v) && between(low, high)(v) });
 export const flag = { read: (written) => written === "true", good: () => true };
 export const oneOf = (known) => ({ read: String, good: (v) => known.includes(v) });
@@ -49,21 +49,21 @@ export function sharedState(model, el, fields) {
     const [before, now] = [[...entries()], changed()];
     if (!place || (!now.length && !before.some(([key]) => own(key)))) return;
     const others = before.filter(([key]) => key.includes(".") && !own(key));
-    const text = new URLSearchParams([...others, ...now]).toString();
-    history.replaceState(history.state, "", text ? `#${text}` : location.pathname + location.search);
+    const hash = new URLSearchParams([...others, ...now]).toString();
+    history.replaceState(history.state, "", hash ? `#${hash}` : location.pathname + location.search);
   };
   const link = () => `${location.href.split("#")[0]}#${new URLSearchParams(changed())}`;
   return { place, opened, read, write, link, first: () => own([...entries().keys()][0] ?? "") };
 }
 
 /** Put a text on the clipboard, also where only the old way is open, as on a plain server; whether it is there. */
-export async function copied(text) {
+export async function copied(words) {
   try {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(words);
     return true;
   } catch {
     const field = document.createElement("textarea");
-    field.value = text;
+    field.value = words;
     document.body.append(field);
     field.select();
     const done = document.execCommand("copy");

@@ -35,10 +35,10 @@ async function greySquare(file) {
  * side × side patches, half a side apart. The same as unidd.book.pictures.packed.
  */
 export function pictureState(pixels, size, side) {
-  const [d, picture] = [side * side, { size, side, stride: side / 2, pixels }];
+  const [d, square] = [side * side, { size, side, stride: side / 2, pixels }];
   const { mean, std } = moments(pixels);
   if (!(std > 0)) throw new Error("it is of one grey, with no contrast to filter.");
-  const [starts, offsets] = [startsOf(picture), offsetsOf(picture)];
+  const [starts, offsets] = [startsOf(square), offsetsOf(square)];
   const rows = new Float64Array(starts.length * d);
   starts.forEach((start, n) => offsets.forEach((at, k) => { rows[n * d + k] = (pixels[start + at] - mean) / std; }));
   const centre = new Float64Array(d);
@@ -48,13 +48,13 @@ export function pictureState(pixels, size, side) {
   const { values, U } = eigen(ffc, d);
   const order = Array.from(values, (_, i) => i).sort((a, b) => values[b] - values[a]);
   const basis = Float64Array.from({ length: d * d }, (_, at) => U[(at % d) * d + order[Math.floor(at / d)]]);
-  return { picture: { ...picture, basis }, eigenvalues: order.map((i) => Math.max(0, values[i])) };
+  return { picture: { ...square, basis }, eigenvalues: order.map((i) => Math.max(0, values[i])) };
 }
 
 const PROMISE = "It stays in your browser.";
 
 /** A file in words, and the `pictureState` of the picture in it, if there is one. */
-async function opened(file, side) {
+async function pictureIn(file, side) {
   try {
     return { words: `${file.name}: its middle square, grey. ${PROMISE}`,
       found: pictureState(await greySquare(file), SIZE, side) };
@@ -73,7 +73,7 @@ export function photographTool(el, side, show) {
   const said = h("span", { class: "ux-soft", role: "status" }, `Or drop one here. ${PROMISE}`);
   const take = async (file) => {
     if (!file) return;
-    const { words, found } = await opened(file, side);
+    const { words, found } = await pictureIn(file, side);
     said.textContent = words;
     if (found) show(found);
   };

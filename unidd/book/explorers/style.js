@@ -80,7 +80,7 @@ export const CSS = `
 .ux-readout caption { caption-side: top; text-align: left; color: var(--ux-soft); font-size: 13px; padding: 4px 0; }
 .ux .ux-readout th, .ux .ux-readout td { padding: 3px 8px 3px 0; text-align: right; border: 0; font-weight: normal;
   background: none; }
-.ux-readout td { white-space: nowrap; } .ux-l2 .ux-readout tbody th { font-size: 12px; }
+.ux-l2 .ux-readout td { white-space: nowrap; } .ux-l2 .ux-readout tbody th { font-size: 12px; }
 .ux .ux-l2 .ux-readout :is(td, th) { padding-right: 5px; }
 .ux .ux-readout tbody tr { border-top: 1px solid var(--ux-edge); background: none; }
 .ux .ux-readout th:first-child { text-align: left; white-space: nowrap; }
@@ -110,7 +110,8 @@ export const CSS = `
 .ux-over .ux { outline: 3px dashed var(--ux-ridge); }
 @media (pointer: coarse) {
   .ux :is(button, select, .ux-chip, .ux-toggle, .ux-file, .ux-slider input) { min-height: 44px; }
-  .ux .ux-chip { border-radius: 22px; min-width: 44px; justify-content: center; } .ux-toggle input { width: 22px; height: 22px; } }
+  .ux .ux-chip { border-radius: 22px; min-width: 44px; justify-content: center; }
+  .ux-toggle input { width: 22px; height: 22px; } }
 .ux-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
   margin: 0; }
 `;
