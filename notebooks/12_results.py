@@ -206,7 +206,7 @@ Captioned(
 # %% tags=["remove-input"]
 Captioned(
     tables.runs([*published, *own]),
-    "Where and with what: each repetition's teacher, seconds by the clock (of a machine that had other work too), device "
-    "and versions. A line is one file.",
+    "Where and with what: each repetition's teacher, seconds by the clock of a machine that may have had other work, "
+    "device and versions. A line is one file.",
     "tab-runs",
 )
