@@ -42,7 +42,8 @@ def once(values):
 
 
 # %%
-published = records.load_records(records.published())
+stored = records.load_records(records.published())
+published = [record for record in stored if record.suite == "photos"]
 table = tables.table(published)
 n = min(table.n)
 
