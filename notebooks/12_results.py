@@ -42,7 +42,8 @@ def once(values):
 
 
 # %%
-published = records.load_records(records.published())
+stored = records.load_records(records.published())
+published = [record for record in stored if record.suite == "photos"]
 table = tables.table(published)
 n = min(table.n)
 
@@ -206,7 +207,7 @@ Captioned(
 # %% tags=["remove-input"]
 Captioned(
     tables.runs([*published, *own]),
-    "Where and with what: each repetition's teacher, seconds by the clock, device and versions. A line of a table here "
-    "is one file.",
+    "Where and with what: each repetition's teacher, seconds by the clock of a machine that may have had other work, "
+    "device and versions. A line is one file.",
     "tab-runs",
 )
