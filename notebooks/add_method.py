@@ -59,7 +59,7 @@ from pathlib import Path
 import unidd
 
 # A module in the working folder is found without this.
-example = Path(unidd.__file__).parents[1] / "book" / "examples" / "mean_matching.py"
+example = Path(unidd.__file__).parent / "book" / "source" / "book" / "examples" / "mean_matching.py"
 if not (example.exists() or Path(example.name).exists()):
     advice = "beside this notebook, or clone the project"
     raise FileNotFoundError(f"save the file above as {example.name} {advice}")

@@ -12,7 +12,7 @@ import json
 import pkgutil
 import re
 from collections import defaultdict
-from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 import unidd
@@ -26,6 +26,7 @@ _RANGE = re.compile(r"Annotated\[(\w+), Range\([^)]*\)\]")
 _EMPHASIS = re.compile(r"(?<![\w*])\*[^\s*][^*]*\*(?![\w*])")
 
 
+@cache
 def rooms() -> dict[str, dict[str, str]]:
     """Return the map of the package: room → its public modules, as "core.filters", → what each is."""
     found: dict[str, dict[str, str]] = {}
@@ -43,6 +44,7 @@ def rooms() -> dict[str, dict[str, str]]:
     return found
 
 
+@cache
 def public(module: str) -> dict[str, str]:
     """Return the public names that are defined and documented in a module, such as "core.filters", → what each is."""
     found = importlib.import_module(f"unidd.{module}")
@@ -63,7 +65,8 @@ def _first(thing) -> str:
 # ------------------------------------------------------------------------------------------ chapters
 
 
-def titles(root: Path, pages: Collection[str]) -> dict[str, str]:
+@cache
+def titles(root: Path, pages: frozenset[str]) -> dict[str, str]:
     """Return page → title, in order, of those chapters and pages below `root` that are in the book.
 
     Args:
@@ -157,7 +160,7 @@ def fill(app, docname: str, source: list[str]) -> None:
     """Sphinx's source-read: write the reference's pages, and the code of a chapter at its end."""
     root = Path(app.srcdir)
     if docname.startswith("book/api/"):
-        names = titles(root, app.env.found_docs)
+        names = titles(root, frozenset(app.env.found_docs))
         source[0] = ROOM.sub(lambda room: page(room[1], root, names), source[0]).replace(FRONT, front())
     elif INDEX in app.env.found_docs and (script := root / f"{docname}.py").is_file():
         notebook, text = json.loads(source[0]), code_of(script.read_text(encoding="utf-8"))
@@ -209,7 +212,7 @@ def _escaped(text: str) -> str:
 
 def rewrite(app, what, name, thing, options, lines: list[str]) -> None:
     """Sphinx's autodoc-process-docstring, before napoleon reads the sections."""
-    lines[:] = as_rst(lines, titles(Path(app.srcdir), app.env.found_docs))
+    lines[:] = as_rst(lines, titles(Path(app.srcdir), frozenset(app.env.found_docs)))
 
 
 def shorten(app, what, name, thing, options, signature: str | None, returned: str | None):
