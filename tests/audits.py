@@ -41,3 +41,13 @@ def chosen(ipc: int = 3, seed: int = 0, **changes) -> SyntheticSet:
 def drawn(ipc: int = 3, seed: int = 20, **changes) -> SyntheticSet:
     """Pictures like the real ones that none of them is."""
     return made(waves(4 * ipc, seed), torch.arange(4 * ipc) % 4, **changes)
+
+
+def accuracies() -> dict:
+    """What an audit says of students, two seeds, numbers made up."""
+    values = {"set": [50.0, 54.0], "random": [40.0, 50.0], "set plain": [45.0, 45.0], "random plain": [41.0, 39.0]}
+    score = {"mean": 7.0, "spread": 4.2, "values": [10.0, 4.0]}
+    regimes = ("hard", "fixed-soft", "online-soft")
+    scores = {regime: dict.fromkeys(("HLR", "IOR", "LRS", "ARS"), score) for regime in regimes}
+    about = {"model": "convnet", "budget": "smoke", "full": [80.0, 84.0]}
+    return about | {"regimes": dict.fromkeys(regimes, values), "scores": scores}

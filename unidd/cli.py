@@ -46,6 +46,7 @@ from .data.synthetic import SyntheticSet, made_from
 from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
 from .files import atomic, check_writable, save_json
+from .memory import trim_memory
 from .methods import Descending, Method
 from .networks.evaluation import RECORDED, REGIMES, check_fits, needs_teacher
 from .networks.training import NOBODY, Teacher
@@ -663,6 +664,7 @@ def main() -> None:
         rank = os.environ.get("RANK", "0")  # set by torchrun
         print("unidd: error" + f" in process {rank}" * (rank != "0") + f": {error}", file=sys.stderr)
         sys.exit(2)
+    trim_memory()  # a process that ends touches a hundred MiB more of PyTorch's libraries
 
 
 def _other_command() -> None:

@@ -58,14 +58,7 @@ def drawn():
     """An audit with all parts, accuracies made up, and its set."""
     synthetic = audits.drawn(3)
     found = copy.deepcopy(audit(synthetic, audits.data(), toys.teacher()))
-    values = {"set": [50.0, 54.0], "random": [40.0, 50.0], "set plain": [45.0, 45.0], "random plain": [41.0, 39.0]}
-    score = {"mean": 7.0, "spread": 4.2, "values": [10.0, 4.0]}
-    regimes = ("hard", "fixed-soft", "online-soft")
-    found["accuracy"] = {"model": "convnet", "budget": "smoke", "full": [80.0, 84.0]}
-    found["accuracy"]["regimes"] = dict.fromkeys(regimes, values)
-    found["accuracy"]["scores"] = {
-        regime: {"HLR": score, "IOR": score, "LRS": score, "ARS": score} for regime in regimes
-    }
+    found["accuracy"] = audits.accuracies()
     return found, synthetic
 
 

@@ -96,9 +96,9 @@ def audit(
         found["accuracy"] = {**accuracy, **values, "scores": scores(values)}
     found |= {"missing": _missing(data, teacher, accuracy is not None), "seeds": list(seeds)}
     found["provenance"] = provenance(data.device if data else "cpu")
-    found["verdicts"] = verdicts(found)
     found["seconds"] = time.perf_counter() - began
-    return plain(found)
+    found = plain(found)
+    return found | {"verdicts": verdicts(found)}  # of the numbers as they are written, so that all round alike
 
 
 def plain(value: Any) -> Any:

@@ -197,13 +197,22 @@ def _accuracy(found: dict) -> list[str]:
         side = "without error bars" if gain["spread"] is None else _beyond(gain["mean"], gain["spread"])
         sentences.append(
             f"With {regime.replace('-', ' ')} labels students reach {accuracy(ours)}, on as many random real images "
-            f"{accuracy(random)}: {gain['mean']:+.1f} points, {side} (n = {len(ours)})."
+            f"{accuracy(random)}: {signed(gain['mean'])} points, {side} (n = {len(ours)})."
         )
     hlr = measured["scores"]["hard"]["HLR"]["mean"]
     sentences.append(
         f"With hard labels the full data reach {accuracy(measured['full'])}, {hlr:.1f} points above the set."
     )
     return sentences
+
+
+def signed(points: float, digits: int = 1) -> str:
+    """Return a difference with its sign, a minus and no hyphen.
+
+    >>> signed(2.34), signed(-0.5), signed(-0.5, 3)
+    ('+2.3', '−0.5', '−0.500')
+    """
+    return f"{points:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _beyond(gain: float, spread: float) -> str:

@@ -61,7 +61,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, kin
     lines_ = [
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
     ]
-    table = f"<caption>{caption}</caption><thead><tr>{top}</tr></thead><tbody>{''.join(lines_)}</tbody>"
+    table = f"<caption><span>{caption}</span></caption><thead><tr>{top}</tr></thead><tbody>{''.join(lines_)}</tbody>"
     return f'<div class="wide" tabindex="0"><table class="{kind}">{table}</table></div>'
 
 
@@ -319,7 +319,7 @@ def _accuracy(found: dict) -> str:
 
 def _score(score: dict, digits: int) -> str:
     spread = "" if score["spread"] is None else f" ± {score['spread']:.{digits}f}"
-    return f"{score['mean']:.{digits}f}{spread}"
+    return f"{score['mean']:.{digits}f}".replace("-", "\N{MINUS SIGN}") + spread
 
 
 def _ending(found: dict) -> str:
