@@ -97,12 +97,12 @@ def load_record(path: str | Path) -> Record:
         ValueError: the file is not a record of this schema.
     """
     try:
-        record = Record(**json.loads(Path(path).read_text()))
-    except (json.JSONDecodeError, TypeError) as error:
+        fields = json.loads(Path(path).read_text())
+        if fields.get("schema", SCHEMA) != SCHEMA:
+            raise ValueError(f"{path} has record schema {fields['schema']}, this version reads {SCHEMA}: run it again")
+        return Record(**fields)
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is not a result record: {error}") from None
-    if record.schema != SCHEMA:
-        raise ValueError(f"{path} has record schema {record.schema}, this version reads {SCHEMA}: run it again")
-    return record
 
 
 def load_records(*folders: str | Path) -> list[Record]:
