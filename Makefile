@@ -56,7 +56,7 @@ batch: setup ## run the jobs of SUITE that are not done yet; records go to _runs
 
 book: setup ## build the book afresh, every notebook executed, warnings as errors
 	rm -rf _build/html _build/.doctrees $(BOOK)
-	$(quiet) $(BIN)/jupyter-book build . -W -n --keep-going
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/jupyter-book build . -W -n --keep-going
 	@touch $(BOOK)
 
 $(BOOK): $(SOURCES)
