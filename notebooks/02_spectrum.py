@@ -17,7 +17,8 @@
 # ## A photograph in 64 directions
 #
 # The photographs of `photos` are cut into grey patches of 8×8 pixels. Any patch is a sum of 64 fixed patterns, which
-# come from one matrix, $\Psi$, and are ordered by its eigenvalues, the largest first. Choose which of them to keep.
+# come from one matrix, $\Psi$, and are ordered by its eigenvalues, the largest first. Choose which of them to keep. The
+# *class signal* is what sets the means of the ten classes apart; {ref}`more of it below <where-is-the-class>`.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -241,6 +242,7 @@ Captioned(
 )
 
 # %% [markdown]
+# (where-is-the-class)=
 # ## Where is the class?
 #
 # For centred rows and one-hot $Y$, $\Phi$ holds what sets the means of the classes apart, and no more: it is their
@@ -263,17 +265,17 @@ def in_band(share, first, last):
 cuts = {"1": (1, 1), "2–6": (2, 6), "7–20": (7, 20), "21–64": (21, 64)}
 sides = {
     "photographs, variance": (lam / lam.sum()).tolist(),
-    "photographs, class": signal.tolist(),
+    "photographs, class signal": signal.tolist(),
     "digits, variance": (lam_d / lam_d.sum()).tolist(),
-    "digits, class": signal_d.tolist(),
+    "digits, class signal": signal_d.tolist(),
 }
 table = pd.DataFrame(sides)  # a row a direction
 shares = {name: table.iloc[a - 1 : b].sum() for name, (a, b) in cuts.items()}
 Captioned(
     pd.DataFrame(shares).map("{:.1%}".format),
     "Shares of bands of directions in variance and class signal. In photographs the "
-    f"first direction, brightness, holds {in_band(signal, 1, 1)} of what sets the means "
-    f"of classes apart; in digits {in_band(signal_d, 1, 1)}, and directions 2 to 6 "
+    f"first direction, brightness, holds {in_band(signal, 1, 1)} of what sets the "
+    f"means of classes apart; in digits {in_band(signal_d, 1, 1)}, and directions 2 to 6 "
     f"hold {in_band(signal_d, 2, 6)}.",
     "tab-class-share",
 )
@@ -294,7 +296,7 @@ stored = sorted(published("studies", "spectra").glob("*.json"))
 records = [json.loads(path.read_text()) for path in stored]
 BETA, where = records[0]["beta"], records[0]["provenance"]
 made = (
-    f"means of n = {len(records)} seeds, trained briefly on 600 photographs; "
+    f"Means of n = {len(records)} seeds, trained briefly on 600 photographs; "
     f"{where['date']}, {where['device']}, torch {where['torch']}"
 )
 

@@ -70,7 +70,8 @@ print(f"X {tuple(X.shape)}, X_s {tuple(X_s.shape)}: ten random real digits a cla
 # $1/(\alpha t)$, where α is the step size of the descent.
 #
 # **Guess before you move $t$:** how far apart can Landweber and ridge come at any one eigenvalue? A tenth, a factor of
-# two, or ever further as $t$ grows? {ref}`The answer <early-stopping>` is proved below.
+# two, or ever further as $t$ grows? (At λ = 0, on the left, both weigh $1/\beta = \alpha t$, so that their heights in
+# the figure compare.) {ref}`The answer <early-stopping>` is proved below.
 
 # %% tags=["hide-input"]
 Captioned(
@@ -244,11 +245,11 @@ for t in (2, 10, 100, 1000, 10_000):
     s, stop = Landweber(alpha, t), 1 / (alpha * t)
     ratio = s.response(positive) / Ridge(stop).response(positive)
     assert 1 - 1e-12 <= ratio.min() <= ratio.max() <= 2 + 1e-12
-    line = {"steps t": t, "1/(αt)": f"{stop:.2g}"}
+    line = {"steps": f"t = {t:,}", "1/(αt)": f"{stop:.2g}"}
     line["s_t over ridge"] = f"{ratio.min():.2f} … {ratio.max():.2f}"
     lines.append(line | {"best β": f"{effective_beta(s, positive):.2g}"})
 Captioned(
-    pd.DataFrame(lines).set_index("steps t"),
+    pd.DataFrame(lines).set_index("steps").rename_axis(None),
     "Over the digits' eigenvalues the ratio stays between 1 and 2. The last column is "
     "measured: the β whose ridge filter has the shape most like that of Landweber. The "
     "longer the descent, the nearer it is to 1/(αt).",
