@@ -154,9 +154,10 @@ Captioned(
 )
 
 # %% [markdown]
-# That other learners profit is no matter of course: it depends on the {term}`filter`, and on the features. Descend with
-# a ridge filter on the pixels themselves, as the [first page](../book/index) does, and a nearest neighbour fares worse
-# with the ten images than with the real ones that they began as: {numref}`tab-live`.
+# That other learners profit is no matter of course: it depends on the {term}`filter`, on the features, and on the
+# descent. With a ridge filter on the pixels themselves, clipped to their range at every step as on the
+# [first page](../book/index), a nearest neighbour fares worse with the ten images than with the real ones that they
+# began as: {numref}`tab-live`.
 #
 # ## A file for someone else
 #
