@@ -9,14 +9,16 @@
 # %% [markdown]
 # # Correlation matrices and their spectrum
 #
-# Everything in this book is said in two matrices and one list of numbers, their spectrum. What are they, and why is a
-# *large* eigenvalue called a *low* frequency? On raw pixels one can see it, so we begin there, and then look into
-# networks. Rows of features are *centred* on this page, in the sense of {ref}`the box below <def-correlations>`.
+# Everything in this book is said in two matrices, Ψ and Φ, and one list of numbers: the eigenvalues of Ψ, its
+# *spectrum*. What are they, and why is a *large* eigenvalue called a *low* frequency? On raw pixels one can see it, so
+# we begin there, and then look into networks. Rows of features are *centred* on this page, in the sense of {ref}`the
+# box below <def-correlations>`.
 #
 # ## A photograph in 64 directions
 #
 # The photographs of `photos` are cut into grey patches of 8×8 pixels. Any patch is a sum of 64 fixed patterns, which
-# come from one matrix, $\Psi$, and are ordered by its eigenvalues, the largest first. Choose which of them to keep.
+# come from one matrix, $\Psi$, and are ordered by its eigenvalues, the largest first. Choose which of them to keep. The
+# *class signal* is what sets the means of the ten classes apart; {ref}`more of it below <where-is-the-class>`.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -79,13 +81,13 @@ Captioned(
 # every chapter says near its top which it takes:
 #
 # - **centred**: the mean of the rows is subtracted first, so that $\Psi$ is their covariance. So it is wherever spectra
-#   are looked at, for the digits, and in CFM. Each side has its own mean; the digits have one, that of the real images,
-#   for both.
+#   are looked at, where digits are distilled, and in CFM. Each side has its own mean; the digits of the
+#   [first page](../book/index) have one, that of the real images, for both.
 # - **as it is**: nothing is subtracted, where a linear head without a bias is trained on $X$.
 #
-# $Y$ is one-hot, up to a constant, unless the page says otherwise. CFM is the exception: it takes $\Phi$ of $X$ as it
-# is, and as published $Y$ is a column of ones. Then $\Phi$ is the mean feature, and knows no label. Its signal `class`
-# takes one-hot labels instead, and `mix` the teacher's probabilities.
+# $Y$ is one-hot, up to a constant, unless the page says otherwise. CFM is the exception: as published, $Y$ is a column
+# of ones. Then $\Phi$ is the mean feature, and knows no label. Of centred rows that would be 0, so CFM takes $\Phi$ of
+# $X$ as it is. Its signal `class` takes one-hot labels instead, and `mix` the teacher's probabilities.
 # ```
 #
 # $\Psi$ says which features rise and fall together. $\Phi$ says what the rows of a class have beyond the mean of all.
@@ -136,14 +138,15 @@ Captioned(
 # ## Why a large eigenvalue is a low frequency
 #
 # Photographs are roughly *stationary*: how two pixels correlate depends on their distance, not on their place. Were
-# patches to wrap around at their borders, $\Psi$ would be circulant, $\Psi_{ij} = c_{i - j}$, and a wave
-# $e_k = (\mathrm e^{2\pi \mathrm i k j / d})_j$ an eigenvector,
+# patches to wrap around at their borders, $\Psi$ would be circulant. In one dimension, with $d$ pixels in a row, this
+# means $\Psi_{ij} = c_{i - j}$, and a wave $e_k = (\mathrm e^{2\pi \mathrm i k j / d})_j$ is an eigenvector,
 #
 # $$ \Psi e_k = \hat c_k\, e_k , \qquad \hat c_k = \sum_j c_j\, \mathrm e^{-2\pi \mathrm i k j / d} , $$ (eq-fourier)
 #
 # so the eigenvalue is the power of the photographs at that frequency. And photographs have most power at low
 # frequencies: neighbours look alike. Real patches do not wrap around, so their eigenvectors are only nearly waves. To
-# give each a frequency we take the centroid of its Fourier power, over frequencies $k$ in cycles a pixel:
+# give an eigenvector $u$ a frequency, take its Fourier transform $\mathcal F u$ as a patch, and of that the centroid of
+# its power, over frequencies $k$ in cycles a pixel:
 #
 # $$ \rho(u) = \frac{\sum_k |k|\, |\mathcal F u(k)|^2}{\sum_k |\mathcal F u(k)|^2} . $$ (eq-centroid)
 
@@ -182,6 +185,7 @@ traces = [
     for i, (name, (values, rho)) in enumerate(sets.items())
 ]
 words = " and ".join(f"{rank:.2f} for the {name}" for name, rank in ranks.items())
+words = words.replace("-", "−")
 Captioned(
     plots.figure(
         traces,
@@ -190,8 +194,8 @@ Captioned(
         yaxis={"title": "eigenvalue / mean eigenvalue", "type": "log"},
     ),
     "The larger the eigenvalue, the lower the frequency. Spearman's rank correlation "
-    f"is {words}: a digit stands in the middle of its square, so digits are less "
-    "stationary.",
+    f"is {words} ({len(lam)} and {int(alive.sum())} directions): a digit stands in "
+    "the middle of its square, so digits are less stationary.",
     "fig-eigenvalue-frequency",
 )
 
@@ -201,8 +205,8 @@ Captioned(
 #
 # ## Keep a band, drop a band
 #
-# This is what the explorer does. A set $B$ of eigendirections, columns $U_B$, splits every patch into what lies in the
-# band and what does not:
+# This is what the explorer does. A set $B$ of eigendirections, columns $U_B$, splits every patch $x$ around the mean
+# patch $\mu$ into what lies in the band and what does not:
 #
 # $$ x - \mu = U_B U_B^\top (x - \mu) + (I - U_B U_B^\top)(x - \mu) . $$ (eq-band)
 
@@ -212,9 +216,9 @@ mean = rows.mean(0)
 
 
 def rebuilt(first, last):
-    """The picture from directions first … last, counted from 1, around its mean."""
+    """The picture from directions first … last, counted from 1."""
     kept = U[:, first - 1 : last]
-    middle = mean if first == 1 else 0.5
+    middle = mean if first == 1 else 0.5  # without brightness: around grey
     columns = ((patches(picture) - mean) @ kept @ kept.T + middle).T[None]
     return F.fold(columns, picture.shape[-2:], SIDE, stride=SIDE)[0].clamp(0, 1)
 
@@ -238,10 +242,11 @@ Captioned(
 )
 
 # %% [markdown]
+# (where-is-the-class)=
 # ## Where is the class?
 #
-# The share of direction $u_i$ in the class signal is its share in $\Phi$, which for centred rows holds only what sets
-# classes apart:
+# For centred rows and one-hot $Y$, $\Phi$ holds what sets the means of the classes apart, and no more: it is their
+# *class signal*. The share of direction $u_i$ in it is
 #
 # $$
 # p_i = \frac{\lVert u_i^\top \Phi \rVert^2}{\lVert \Phi \rVert_F^2} , \qquad \sum_i p_i = 1 .
@@ -260,38 +265,39 @@ def in_band(share, first, last):
 cuts = {"1": (1, 1), "2–6": (2, 6), "7–20": (7, 20), "21–64": (21, 64)}
 sides = {
     "photographs, variance": (lam / lam.sum()).tolist(),
-    "photographs, class": signal.tolist(),
+    "photographs, class signal": signal.tolist(),
     "digits, variance": (lam_d / lam_d.sum()).tolist(),
-    "digits, class": signal_d.tolist(),
+    "digits, class signal": signal_d.tolist(),
 }
 table = pd.DataFrame(sides)  # a row a direction
 shares = {name: table.iloc[a - 1 : b].sum() for name, (a, b) in cuts.items()}
 Captioned(
     pd.DataFrame(shares).map("{:.1%}".format),
     "Shares of bands of directions in variance and class signal. In photographs the "
-    f"first direction, brightness, holds {in_band(signal, 1, 1)} of what sets classes "
-    f"apart; in digits {in_band(signal_d, 1, 1)}, and directions 2 to 6 hold "
-    f"{in_band(signal_d, 2, 6)}.",
+    f"first direction, brightness, holds {in_band(signal, 1, 1)} of what sets the "
+    f"means of classes apart; in digits {in_band(signal_d, 1, 1)}, and directions 2 to 6 "
+    f"hold {in_band(signal_d, 2, 6)}.",
     "tab-class-share",
 )
 
 # %% [markdown]
-# In raw pixels of photographs the class is brightness and shading: mean patches are smooth. This is why matching class
-# means alone, as DM does, teaches so little about texture. A network's layers are there to change that.
+# In grey pixels of photographs the mean of a class is its brightness, whatever its texture: mean patches are smooth. To
+# match class means of *pixels* would say next to nothing of texture. {term}`DM`, which matches class means, does so
+# with the features of networks, in whose layers texture can show in a mean.
 #
 # ## The layers of a network
 #
-# In a network a row is one position of a feature map, and $d$ is the number of channels. Here are all layers that are
-# matched, before and after training. These numbers were not made while this page was built: they are read from
-# records, made earlier by `benchmarks/layer_spectra.py`.
+# In a network a row is one position of a feature map, and $d$ is the number of channels. Here are all layers that
+# {term}`CFM` matches, the inputs of the convolutions, before and after training. These numbers were not made while this
+# page was built: they are read from records, made earlier by `benchmarks/layer_spectra.py`.
 
 # %% tags=["hide-input"]
 stored = sorted(published("studies", "spectra").glob("*.json"))
 records = [json.loads(path.read_text()) for path in stored]
 BETA, where = records[0]["beta"], records[0]["provenance"]
 made = (
-    f"n = {len(records)} seeds, trained briefly on 600 photographs, {where['date']}, "
-    f"{where['device']}, torch {where['torch']}"
+    f"Means of n = {len(records)} seeds, trained briefly on 600 photographs; "
+    f"{where['date']}, {where['device']}, torch {where['torch']}"
 )
 
 
@@ -345,9 +351,9 @@ def span(network, when):
 cases = [(n, w) for n in ("ConvNet", "ResNet-18") for w in ("before", "after")]
 Captioned(
     pd.DataFrame({f"{n}, {w}": span(n, w) for n, w in cases}).T,
-    "Most eigenvalues are below 0.1, and the largest of a layer is thousands of "
-    "times the smallest, or more. A filter that divides by λ needs its β. Dead "
-    "channels never vary.",
+    "Most eigenvalues are below 0.1. In the middle layer (median) the largest is "
+    "thousands of times the smallest, its condition, or more: who divides by λ divides "
+    "by nearly 0. Dead channels, counted over all layers, never vary.",
     "tab-layers",
 )
 
@@ -360,8 +366,9 @@ Captioned(
 #
 # $$ d_\beta = \sum_i \frac{\lambda_i}{\lambda_i + \beta} . $$ (eq-dimension)
 #
-# Said of ridge regression, *keeps* means this number throughout the book. What the *filter* $1/(\lambda + \beta)$
-# weighs most, the small eigenvalues, it **passes**; that is the [next chapter](03_filters).
+# Said of ridge regression, *keeps* means this number throughout the book. The *filter* $1/(\lambda + \beta)$ alone, the
+# factor before $\Phi$, weighs small eigenvalues most. Those it **passes**; that is the [next chapter](03_filters). So
+# one β has two sides: ridge regression keeps the directions that its filter weighs least.
 
 # %% tags=["hide-input"]
 sentences = []
@@ -403,7 +410,7 @@ Markdown("\n".join(["In trained networks:", "", *sentences, "", f"({made}.)"]))
 # :class: dropdown
 # The centred rows span at most $n - 1$ directions, so at least $d - n + 1$ are 0. Ten images give $10 \cdot 4 \cdot 4 =
 # 160$ positions in the 512-channel layers, which leaves at least 353 zeros: this is what the moving update over
-# batches is for.
+# batches, {term}`EMU`, is for.
 # ```
 #
 # ## Code

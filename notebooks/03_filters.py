@@ -30,9 +30,10 @@
 # ## Choose a filter
 #
 # The grey hill is the density of a layer's eigenvalues, and each tick below it is one of them. Coloured bars show which
-# of them a filter passes. Below is a photograph as each filter leaves it: every 8×8 patch $x$ becomes $f(\Psi)x$,
-# overlapping patches are averaged, and the contrast is brought back to the photograph's own. The first layer is these
-# patches; the others are the inputs of the convolutions of a trained network, the {term}`teacher` on `photos`.
+# of them a filter *passes*: weighs at least half as much as the one it weighs most. The first "layer" is the 8×8
+# patches of a photograph. For it, the photograph is shown as each filter leaves it: every patch $x$ becomes $f(\Psi)x$,
+# overlapping patches are averaged, and the contrast is brought back to the photograph's own. The other layers are the
+# inputs of the convolutions of a trained network, the {term}`teacher` on `photos`; they have no picture.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -74,7 +75,8 @@ Captioned(
 )
 
 # %% [markdown]
-# Four things to try; the formulas follow below.
+# Four things to try. The formulas follow below: β belongs to ridge, α and $t$ are the rate and the number of steps of a
+# gradient descent.
 #
 # 1. **Make β small, then large.** Small, ridge passes only the smallest eigenvalues: many *directions* perhaps, but
 #    little of the *variance*, and the photograph is all edges. Large, it is flat, and the photograph comes back.
@@ -132,12 +134,12 @@ Captioned(
 # \end{gathered}
 # $$ (eq-descent)
 #
-# Kernel ridge regression (KIP {cite}`nguyen2021kip`, FRePo {cite}`zhou2022frepo`) solves for the weights at once, as
-# does {term}`CFM`:
+# Kernel ridge regression (KIP {cite}`nguyen2021kip`, FRePo {cite}`zhou2022frepo`) solves for the weights at once, and
+# {term}`CFM` takes the same filter:
 #
 # $$ f_\beta(\lambda) = \frac{1}{\lambda + \beta} . $$ (eq-ridge)
 #
-# No published method uses the sixth, but nothing shows better what a frequency is: it keeps one band and drops the
+# None of these methods uses the sixth, but nothing shows better what a frequency is: it keeps one band and drops the
 # rest,
 #
 # $$ f_{[a,b)}(\lambda) = \begin{cases} 1 & a \le \lambda < b, \\ 0 & \text{otherwise.} \end{cases} $$ (eq-bandpass)
@@ -173,7 +175,9 @@ Captioned(
 # ## From scratch: what a filter does to digits
 #
 # The digits of the [first page](../book/index) show that $f$ is no matter of taste. $f(\Psi)\Phi$ is a linear head: it
-# turns the features of an image into a score for each class. Here are the heads of five filters, from all real digits.
+# turns the features of an image into a score for each class. Here are the heads of five filters, from all real digits,
+# with β the mean eigenvalue of their pixels and descent of 20 steps at the rate $1/\lambda_{\max}$. (Residual is left
+# out: it says what remains of a start, not of $\Phi$.)
 
 # %%
 digits = unidd.load("digits")
@@ -183,13 +187,13 @@ y = torch.eye(10, dtype=torch.float64)[digits.train.labels]
 
 values, U = torch.linalg.eigh(x.T @ x / len(x))
 values = values.clamp_min(0)
-b, a = values.mean(), 1 / values.max()
+ridge_beta, rate = values.mean(), 1 / values.max()
 responses = {
     "all-pass": torch.ones_like(values),
     "linear": values,
-    "ridge": 1 / (values + b),
-    "Landweber": a * sum((1 - a * values) ** k for k in range(t)),
-    "band-pass": ((values >= b / 10) & (values < b)).double(),
+    "ridge": 1 / (values + ridge_beta),
+    "Landweber": rate * sum((1 - rate * values) ** k for k in range(t)),
+    "band-pass": ((values >= ridge_beta / 10) & (values < ridge_beta)).double(),
 }
 accuracy = {}
 for name, f in responses.items():
@@ -202,8 +206,9 @@ best, worst = (pick(accuracy, key=accuracy.get) for pick in (max, min))
 assert worst == "band-pass"
 Captioned(
     pd.DataFrame({"test accuracy (%)": {k: f"{v:.1f}" for k, v in accuracy.items()}}),
-    f"The same two matrices through five filters: {best} reaches {accuracy[best]:.1f} "
-    f"%, {worst}, which drops the largest eigenvalues, {accuracy[worst]:.1f} %.",
+    f"The same two matrices through five filters, tested on {len(x_test)} digits: "
+    f"{best} reaches {accuracy[best]:.1f} %, {worst}, which drops the largest "
+    f"eigenvalues, {accuracy[worst]:.1f} %.",
     "tab-heads",
 )
 
@@ -228,8 +233,8 @@ for name, f in six.items():
 #
 # ## The pass band
 #
-# Say that a filter *passes* an eigenvalue if it weighs it at least half as much as the one it weighs most; these are
-# its {term}`pass band`. For ridge, which weighs the smallest eigenvalue most, that is a range with one end at β:
+# A filter *passes* an eigenvalue if it weighs it at least half as much as the one it weighs most; these are its
+# {term}`pass band`. Ridge weighs the smallest eigenvalue $\lambda_d$ most, and passes all from there to just above β:
 #
 # $$ f_\beta(\lambda) \ge \tfrac12 f_\beta(\lambda_d) \iff \lambda \le \beta + 2\lambda_d . $$ (eq-pass)
 #
@@ -256,7 +261,7 @@ for name, lam in spectra.items():
     assert torch.equal(response >= response.max() / 2, lam <= 0.1 + 2 * lam.min())
     betas = {"β = 0.1": 0.1, "β = mean λ": mean, "β = 10 × mean λ": 10 * mean}
     passed = {label: seen(Ridge(beta), lam) for label, beta in betas.items()}
-    lines[name] = {"mean λ": f"{mean:.2g}", **passed}
+    lines[name] = passed
     flat["absolute"].append(flatness(Ridge(0.1), lam))
     flat["relative"].append(flatness(Ridge(mean), lam))
 factor = {kind: max(values) / min(values) for kind, values in flat.items()}
@@ -314,7 +319,7 @@ Captioned(
 #
 # {term}`CFM` does not choose one β but runs through many, {term}`round` by round: a *curriculum* from a flatter filter
 # to a steeply high-pass one. The first of $B$ rounds see most of the spectrum, the last its small eigenvalues only.
-# The schedule is half a cosine,
+# From the first round's β on, the schedule is half a cosine,
 #
 # $$ \beta_b = \tfrac12 \beta \left(1 + \cos \frac{\pi b}{B}\right), \qquad b = 0, \dots, B - 1, $$ (eq-schedule)
 #
@@ -339,9 +344,9 @@ Captioned(
         xaxis={"title": "round b"},
         yaxis={"title": f"directions passed, of {len(lam)}", "rangemode": "tozero"},
     ),
-    "Each schedule narrows the pass band in its own way; in the last round the "
-    f"cosine passes {last['cosine']} of {len(lam)} directions, and the constant β "
-    f"still {last['constant']}.",
+    "Cosine, linear and log narrow the pass band, each in its own way; reverse widens "
+    f"it. In the last round the cosine passes {last['cosine']} of {len(lam)} "
+    f"directions, and the constant β still {last['constant']}.",
     "fig-schedules",
 )
 

@@ -20,8 +20,8 @@
 # \end{gathered}
 # $$ (eq-unidd)
 #
-# The part with $g = I$ is the *filter term*, the one with $g = \Phi$ the *signal term*. This page finds $f$ and $g$
-# by equalities alone. Where only an inequality leads there, {doc}`05_bounds` goes on.
+# With $g = I$ the loss is a *filter term*, with $g = \Phi$ a *signal term*; a method has one of them or both. This page
+# finds $f$ and $g$ by equalities alone. Where only an inequality leads there, {doc}`05_bounds` goes on.
 #
 # **Which $X$.** Everywhere on this page $\Psi = \tfrac1n X^\top X$ and $\Phi = \tfrac1n X^\top Y$ are of features
 # *as they are*, not centred, since the heads below have no bias
@@ -66,11 +66,12 @@ print(f"X {tuple(X.shape)}, X_s {tuple(X_s.shape)}: ten random real digits a cla
 #
 # Five filters over the eigenvalues of these digits. All-pass belongs to distribution matching (DM), linear to gradient
 # matching (DC), residual and Landweber to $t$ steps of gradient descent and so to trajectory matching (MTT), ridge to
-# kernel ridge regression (KRR). Ridge's β, in units of λ, is tied to $1/(\alpha t)$, where α is the step size of the
-# descent.
+# kernel ridge regression (KRR). Where each comes from is the rest of the page. Ridge's β, in units of λ, is tied to
+# $1/(\alpha t)$, where α is the step size of the descent.
 #
 # **Guess before you move $t$:** how far apart can Landweber and ridge come at any one eigenvalue? A tenth, a factor of
-# two, or ever further as $t$ grows? {ref}`The answer <early-stopping>` is proved below.
+# two, or ever further as $t$ grows? (At λ = 0, on the left, both weigh $1/\beta = \alpha t$, so that their heights in
+# the figure compare.) {ref}`The answer <early-stopping>` is proved below.
 
 # %% tags=["hide-input"]
 Captioned(
@@ -87,9 +88,10 @@ Captioned(
 
 # %% [markdown]
 # What difference does a filter make to what a method sees? Each method looks at some difference $D$, of shape
-# $(d, c)$, between the two sides. The figure shows how $\lVert D\rVert_F^2$ is spread over the eigenvectors $u_i$ of
-# $\Psi$, from the {term}`lowest frequency <frequency>` (largest λ) to the highest. (DC at a head that has taken 100
-# steps of descent; MTT after 50 steps on real digits and 20 on synthetic ones.)
+# $(d, c)$, between the two sides; here the synthetic side is one draw of ten real digits a class. The figure shows how
+# $\lVert D\rVert_F^2$ is spread over the eigenvectors $u_i$ of $\Psi$, from the
+# {term}`lowest frequency <frequency>` (largest λ) to the highest. (DC compares gradients, here at a head that has taken
+# 100 steps of descent; MTT heads, here after 50 steps on real digits and 20 on synthetic ones.)
 
 # %% tags=["hide-input"]
 W = objectives.trajectory(real, W_0, alpha, 100)
@@ -243,13 +245,14 @@ for t in (2, 10, 100, 1000, 10_000):
     s, stop = Landweber(alpha, t), 1 / (alpha * t)
     ratio = s.response(positive) / Ridge(stop).response(positive)
     assert 1 - 1e-12 <= ratio.min() <= ratio.max() <= 2 + 1e-12
-    line = {"steps t": t, "1/(αt)": f"{stop:.2g}"}
+    line = {"steps": f"t = {t:,}", "1/(αt)": f"{stop:.2g}"}
     line["s_t over ridge"] = f"{ratio.min():.2f} … {ratio.max():.2f}"
     lines.append(line | {"best β": f"{effective_beta(s, positive):.2g}"})
 Captioned(
-    pd.DataFrame(lines).set_index("steps t"),
+    pd.DataFrame(lines).set_index("steps").rename_axis(None),
     "Over the digits' eigenvalues the ratio stays between 1 and 2. The last column is "
-    "measured: the β whose ridge filter has the shape most like that of Landweber.",
+    "measured: the β whose ridge filter has the shape most like that of Landweber. The "
+    "longer the descent, the nearer it is to 1/(αt).",
     "tab-methods-early",
 )
 
@@ -332,11 +335,11 @@ print(f"{large}: {plain:.2%} of the distance, {weighted:.0%} of the loss")
 # %% tags=["hide-input"]
 photos = datasets.load("photos")
 teacher = unidd.teach(photos)
-maps = []
+maps, LAYER = [], "features.9"  # a layer whose input is tapped
 for images in (photos.train.images[::5], photos.train.images[1::50]):
-    with FeatureTap(teacher.model, ["features.9"]) as tap, torch.no_grad():
+    with FeatureTap(teacher.model, [LAYER]) as tap, torch.no_grad():
         teacher.model(photos.normalise(images))
-    maps.append(tap.features["features.9"].double())
+    maps.append(tap.features[LAYER].double())
 x, x_s = map(rows, maps)
 print(f"real rows {tuple(x.shape)}, synthetic {tuple(x_s.shape)}")
 
