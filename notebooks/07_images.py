@@ -9,18 +9,19 @@
 # %% [markdown]
 # # What a filter writes into an image
 #
-# **The question.** A {term}`ridge filter` with a small β lifts the small eigenvalues, and small eigenvalues are fine
-# structure. So does it *write detail* into the images? The paper shows pictures {cite}`bo2026unidd`; here it is
-# measured: on digits, where the filter acts on the pixels themselves, and on photographs, where a network lies between.
+# **The question.** A {term}`ridge filter` with a small β lifts the small eigenvalues, and of pixels small eigenvalues
+# are fine structure. So does it *write detail* into the images? The paper shows pictures {cite}`bo2026unidd`; here it
+# is measured: on digits, where the filter acts on the pixels themselves, and on photographs, where a network lies
+# between.
 #
-# *Features on this page are centred, each side by its own mean: $\Psi$ is a covariance, see
-# {ref}`the definition <def-correlations>`.*
+# *Features on this page are centred ({ref}`the definition <def-correlations>`): of photographs each side by its own
+# mean, of digits both by that of the real ones.*
 #
 # ## Guess, then look
 #
-# The same ten photographs, the same network and the same number of steps; only the filter differs. *None* matches
-# nothing: it descends the teacher's cross-entropy alone, which all the others do beside matching. Which filter writes
-# the most detail?
+# The same ten photographs, the same network and the same number of steps; only the filter differs: linear is
+# {term}`LFM`, ridge {term}`HFM`. *None* matches nothing: it descends the teacher's cross-entropy alone, which all the
+# others do beside matching. Which filter writes the most detail?
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -83,8 +84,9 @@ explorer = ImageExplorer(
 )
 Captioned(
     explorer,
-    "Choose a filter and another to hold it against: the pictures are made by this "
-    f"page, the curves and shares are means over {n} repetitions of a record.",
+    "Choose a filter and another to hold it against. At the right end of the curves, "
+    "above ¼ cycle a pixel, is the fine detail. The pictures are made by this page, "
+    f"curves and shares are means over {n} repetitions of a record.",
     "fig-images-explorer",
 )
 
@@ -108,7 +110,7 @@ Captioned(
 # image counts once; the curves of the explorer are normalised likewise, each image's $P$ over its own
 # $\sum_r r\,P(r)$, so that the share of the curve *is* that mean. The other way is the **share of the pooled power**:
 # add up $P$ over the images first. There an image of strong contrast outweighs ten faint ones. The two can rank filters
-# differently; both stand side by side once, in the table of {ref}`detail-measured`.
+# differently; both stand side by side once, in the {ref}`table below <detail-measured>`.
 #
 # ## Where the theory is exact: digits
 #
@@ -146,10 +148,10 @@ Captioned(
 # (detail-measured)=
 # ## Four ways to meet a filter
 #
-# One run shows little. The figure holds four settings, each with its repetitions: pixels as features, and 256 random
-# ReLU features of them, for the digits; a trained network for the photographs, with matching alone ($\eta$ so large
-# that cross-entropy does not count) and with matching beside cross-entropy, as in the explorer. A repetition of the
-# photographs trains **its own teacher**.
+# One run shows little. The figure holds four settings, each with its repetitions. Of the digits: pixels as features,
+# and 256 random ReLU features of them. Of the photographs, through a trained network: matching alone (by a weight
+# $\eta$ of matching so large that cross-entropy does not count), and matching beside cross-entropy, as in the explorer.
+# A repetition of the photographs trains **its own teacher**.
 
 # %% tags=["hide-input"]
 record = json.loads((folder / "digits.json").read_text())
@@ -179,7 +181,7 @@ Markdown(
     f"{n} repetitions of the photographs, {records[0]['ipc']} images a class, "
     f"{records[0]['steps']} steps a round, teachers of "
     f"{min(r['teacher']['accuracy'] for r in records):.1f} to "
-    f"{max(r['teacher']['accuracy'] for r in records):.1f} %."
+    f"{max(r['teacher']['accuracy'] for r in records):.1f} % test accuracy."
 )
 
 
@@ -246,9 +248,11 @@ means["pooled"] = {name: values(name, "pooled").mean() for name in beside}
 order = ["start", *shown]
 Captioned(
     pd.DataFrame(means).loc[order].map(percent),
-    "Fine detail, mean over repetitions. The last two columns are the same "
-    "photographs beside cross-entropy, counted in two ways: every image once, and by "
-    f"pooled power. Real photographs: {percent(values('real').mean())} and "
+    f"Fine detail, mean over repetitions (n = {repetitions['digits, pixels']} for the "
+    f"digits, {n} for the photographs; the figure above has the spread). The last two "
+    "columns are the same photographs beside cross-entropy, counted in two ways: every "
+    "image once, and by pooled power. Real photographs: "
+    f"{percent(values('real').mean())} and "
     f"{percent(values('real', 'pooled').mean())}; real digits: "
     f"{percent(record['real'])}.",
     "tab-detail",
@@ -298,9 +302,9 @@ for name, x in settings[BESIDE].items():
     words = f"fine detail of {name}, photos"
     detail[name] = named(words, x.mean(), percent(x.mean()))
 Markdown(
-    "**So, does lifting small eigenvalues write detail? By itself, yes, and the less "
-    "the further its features are from pixels.** Most on the pixels' own spectrum, "
-    "less on random features, little through a trained network. **Beside "
+    "**So, does lifting small eigenvalues write detail? By itself, yes, but the "
+    "further the features are from pixels, the less.** Most on the pixels' own "
+    "spectrum, less on random features, little through a trained network. **Beside "
     f"cross-entropy, no.** There photographs that start with {detail['start']} of "
     f"fine detail end with {detail['none']} by cross-entropy alone, {detail[LOW]} "
     f"with the linear filter beside it and {detail[HIGH]} with {HIGH}: the high-pass "
@@ -308,11 +312,12 @@ Markdown(
 )
 
 # %% [markdown]
-# Why? A filter pushes on directions of *features*. With pixels as features, a direction of small eigenvalue is fine
-# structure, and to lift it is to write it. In a network, small eigenvalues belong to combinations of channels, and what
-# a pixel must do to move them the network decides. Cross-entropy's gradient writes high frequencies by itself and
-# drives the statistics far from those of the data (the player of {doc}`08_cfm` shows how far). Beside it, to *match* a
-# small eigenvalue is to keep it as **small** as in real images, and what a small β weighs most is just that.
+# Why? What follows is an explanation, not a measurement. A filter pushes on directions of *features*. With pixels as
+# features, a direction of small eigenvalue is fine structure, and to lift it is to write it. In a network, small
+# eigenvalues belong to combinations of channels, and what a pixel must do to move them the network decides.
+# Cross-entropy writes high frequencies by itself (*none* against the start) and drives the statistics far from those of
+# the data (the player of {doc}`08_cfm` shows how far). Beside it, to *match* a small eigenvalue is to keep it as
+# **small** as in real images, and what a small β weighs most is just that.
 #
 # Detail is no merit by itself. Grainy digits made from pixels serve the learner they were made for, and others badly;
 # on ReLU features a moderate β serves both:
@@ -330,8 +335,9 @@ for kind, words in (("pixels", "pixels"), ("relu", "ReLU")):
 one, other = (outcomes[f"pixels: {name}"] for name in (LOW, "ridge, β = 1"))
 Captioned(
     pd.DataFrame(outcomes).T,
-    "Test accuracy in %, mean ± standard deviation over starts: of the ridge learner "
-    "the digits are made for, and of the nearest of the ten images. On pixels, from "
+    "Test accuracy in %, mean ± standard deviation over "
+    f"{repetitions['digits, pixels']} random starts: of the ridge learner the digits "
+    "are made for, and of the nearest of the ten images. On pixels, from "
     f"linear to ridge with β = 1 the first goes from {one['own learner']} to "
     f"{other['own learner']}, the second from {one['nearest image']} to "
     f"{other['nearest image']}.",
@@ -353,7 +359,7 @@ Captioned(
 # $$ (eq-divided)
 #
 # with $D_{ii} = f'(\lambda_i)$ and $\circ$ the entrywise product (Daleckii and Krein). So $D$ says how hard the filter
-# pushes on each pair of directions. For the two filters of the engine it is
+# pushes on each pair of directions. For the linear filter and for ridge it is
 #
 # $$
 # D_{ij}^{\text{lin}} = 1, \qquad
@@ -424,8 +430,7 @@ Captioned(
 #
 # ## Exercises
 #
-# 1. Show from {eq}`eq-divided` that the all-pass filter's filter term gives no gradient at all. What does the engine
-#    match then?
+# 1. Show from {eq}`eq-divided` that the all-pass filter's filter term gives no gradient at all. What is left to match?
 # 2. For ridge, how much harder is the pair of smallest eigenvalues pushed than the pair of largest ones, if
 #    $\lambda_1 = 1$, $\lambda_d = 0$ and $\beta = 0.1$?
 # 3. Why must diversity be measured at IPC 2 or more, and why does the page pair differences by repetition?
@@ -456,4 +461,5 @@ Captioned(
 #
 # The code of this page: `unidd/core/spectra.py` (`radial_power`, `normalised_power`, `high_frequency_share`,
 # `consistency`), `unidd/core/filters.py`, `unidd/book/linear.py` (the digits), `unidd/methods/cfm.py`
-# (`CFM.layer_filter`). Its tests: `tests/core/test_theory_images.py`. Its records: `benchmarks/filter_images.py`.
+# (`CFM.layer_filter`). Its tests: `tests/core/test_theory_images.py`. Its records: `benchmarks/filter_images.py`. Next:
+# {doc}`08_cfm`.
