@@ -10,8 +10,8 @@
 # # Appendix: what a step costs
 #
 # What a long run needs, first; then where the time goes, and the algebra that keeps it small. The method itself is
-# {doc}`08_cfm`, whose notation this page keeps: features are centred, each side by its own mean
-# ({ref}`the definition <def-correlations>`).
+# {doc}`08_cfm`, whose notation this page keeps: $\Psi$ is of centred features, each side by its own mean, $\Phi$ of
+# features as they are ({ref}`the definition <def-correlations>`).
 #
 # The times on this page are **dated records**, read from `results/studies`: the captions say when and on what. Formulas
 # and checks are computed now.
@@ -182,11 +182,12 @@ Captioned(
 # ## Where the time goes
 #
 # No method of this kind can avoid one thing: a pass of the images through the teacher and back, the *plain pass*. What
-# does matching add to it?
+# does matching add to it? Whoever wants to follow the count reads {ref}`the algebra <step-algebra>` first.
 #
 # **By counting.** A multiplication and an addition are two operations. A 3×3 convolution of $d$ to $d$ channels at $n$
-# positions takes $18nd^2$ forward, and as much back to its input. Matching adds two products for $\Psi_s$ and
-# {eq}`eq-row-gradient`, $2nd^2$ each, then Cholesky, the inverse and $PHP$, together $5d^3$:
+# positions takes $18nd^2$ forward, and as much back to its input. Matching adds two products, one for $\Psi_s$ and one
+# for the rows' gradient {eq}`eq-row-gradient`, $2nd^2$ each; then a Cholesky factorisation, an inverse and the product
+# $PHP$ of {eq}`eq-ridge-gradient`, together $5d^3$:
 #
 # $$
 # \begin{aligned}
@@ -246,7 +247,7 @@ Captioned(
 )
 
 # %% [markdown]
-# On a GPU: `python benchmarks/step_cost.py --device cuda` measures the same; the package ships no record of it yet.
+# On a GPU, `python benchmarks/step_cost.py --device cuda` measures the same; the package ships no record of it.
 #
 # **How it grows**, with one image of each class in a batch: with the classes, the rounds behind it, the width of the
 # network and the size of the images.
@@ -301,6 +302,7 @@ Captioned(
 )
 
 # %% [markdown]
+# (step-algebra)=
 # ## The algebra of a step
 #
 # **The real side is a diagonal.** $\Psi$ never changes, so it is diagonalised once. For every later β,
@@ -329,8 +331,8 @@ Captioned(
 # anyway; the engine adds {eq}`eq-row-gradient` to it where it passes. One backward pass, one product more in a layer.
 #
 # **Few rows, many channels.** Ten images give the last layers of a ResNet 160 rows of 512 channels. Then most of
-# $\Psi_s$ is known before the step: with $K$ the inverse without the rows, and the centred rows $Z$ scaled by
-# $1/\sqrt{bn}$, Woodbury's identity needs the $(n, n)$ Gram matrix only,
+# $\Psi_s$ is known before the step. Let $K$ be the inverse $P$ without this round's rows, and $Z$ these rows, centred
+# and divided by $\sqrt{bn}$. Then Woodbury's identity needs the $(n, n)$ Gram matrix only,
 #
 # $$
 # \begin{gathered}
@@ -424,9 +426,9 @@ Captioned(
 )
 
 # %% [markdown]
-# Too few rows are no trouble of this kind: 160 of them leave 352 of 512 directions empty, and there the identity form
-# leaves $K$ as it is. What cannot be mended, such as features that overflow, is found at the next look at the loss,
-# every twenty steps, and is one error that names round and step. No NaN reaches the disk.
+# Too few rows are no trouble of this kind: 160 centred ones leave 353 of 512 directions empty, and there the identity
+# form leaves $K$ as it is. What cannot be mended, such as features that overflow, is found at the next look at the
+# loss, every twenty steps, and is one error that names round and step. No NaN reaches the disk.
 #
 # ## Exercises
 #
