@@ -271,7 +271,7 @@ Markdown(
 # The primal solves a $(D, D)$ system, the dual an $(m, m)$ one, each in about the cube of its size. So the dual is
 # cheaper when $m < D$: here 100 against 2,145 for the polynomial. An infinitely wide network has $D = \infty$, so KIP
 # has only the dual. In CFM the rows are positions of feature maps, thousands of them, and $D$ is the number of
-# channels: it takes the primal, but where a wide layer has few rows (see the [appendix](engine)).
+# channels: it takes the primal, but where a wide layer has few rows (see the {doc}`appendix <engine>`).
 # ```
 #
 # ## Code

@@ -97,7 +97,10 @@ Captioned(
 # directions it is a curve,
 #
 # $$
-# P(r) = \frac{1}{|\{k : |k| = r\}| \sum w^2} \sum_{|k| = r} \bigl|\mathcal F\{w\,(I - \bar I)\}(k)\bigr|^2,
+# \begin{aligned}
+# P(r) ={}& \frac{1}{|\{k : |k| = r\}| \sum w^2} \\
+# & \cdot \sum_{|k| = r} \bigl|\mathcal F\{w\,(I - \bar I)\}(k)\bigr|^2,
+# \end{aligned}
 # $$ (eq-radial)
 #
 # for an image $I$ with mean $\bar I$ and a Hann window $w$ against the jump at its borders. **Fine detail** is the
@@ -218,10 +221,11 @@ chart = plots.figure(
     "Fine detail less that of the images at the start, in points, by filter, in four "
     f"settings: {', '.join(settings)}; with 95 % intervals.",
     height=460,
-    xaxis={"title": "fine detail added, percentage points"},
-    yaxis=lanes | {"autorange": "reversed"},
+    xaxis={"title": "fine detail added, points"},
+    yaxis=lanes | {"range": [3.5, -0.5]},
 )
-chart.add_vline(0, line={"color": plots.TEXT, "dash": "dot", "width": 1.5})
+zero = {"color": plots.TEXT, "dash": "dot", "width": 1.5}
+chart.add_shape(type="line", x0=0, x1=0, y0=-0.5, y1=3.5, line=zero)
 HIGH, LOW = "ridge, β = 0.01", "linear"
 lead = [100 * (x[HIGH] - x[LOW]).mean() for x in settings.values()]
 points = [f"{gain:+.1f}".replace("-", "−") for gain in lead]
@@ -240,7 +244,7 @@ def percent(share):
     return "–" if pd.isna(share) else f"{100 * share:.1f} %"
 
 
-columns = ("digits: pixels", "digits: ReLU", "photos: alone", "photos: beside")
+columns = ("pixels", "ReLU", "photos: alone", "photos: beside")
 means = {}
 for words, found in zip(columns, settings.values(), strict=True):
     means[words] = {name: x.mean() for name, x in found.items()}
@@ -248,8 +252,9 @@ means["pooled"] = {name: values(name, "pooled").mean() for name in beside}
 order = ["start", *shown]
 Captioned(
     pd.DataFrame(means).loc[order].map(percent),
-    f"Fine detail, mean over repetitions (n = {repetitions['digits, pixels']} for the "
-    f"digits, {n} for the photographs; the figure above has the spread). The last two "
+    "Fine detail, mean over repetitions: of digits by pixels and by ReLU features "
+    f"(n = {repetitions['digits, pixels']}), of photographs by matching alone and "
+    f"beside cross-entropy (n = {n}); the figure above has the spread. The last two "
     "columns are the same photographs beside cross-entropy, counted in two ways: every "
     "image once, and by pooled power. Real photographs: "
     f"{percent(values('real').mean())} and "

@@ -85,10 +85,10 @@ better = decided[decided.ior > 0]
 winners = [f"{row.method} ({row.regime.replace('-', ' ')} labels, IPC {row.ipc:.0f})" for row in better.itertuples()]
 display(Markdown(f"By this rule: **{', '.join(winners)}**." if winners else "By this rule, **no method is shown to.**"))
 Captioned(
-    tables.overview(table),
+    tables.overview(table).rename(columns=lambda name: name.removeprefix("online ")),
     f"▲ marks a method that beats random real images ({len(better)} of {table.ior.count()} comparisons), ▼ one that "
     f"loses to them ({len(decided) - len(better)}). Without a mark the two were not told apart. "
-    f"Test accuracy in %, mean ± standard deviation, n = {n}.",
+    f"Soft labels are online ones. Test accuracy in %, mean ± standard deviation, n = {n}.",
     "tab-results",
 )
 
@@ -107,8 +107,8 @@ Markdown(
 # %% tags=["hide-input"]
 Captioned(
     plots.differences(table, "hard"),
-    "With hard labels: a dot is a repetition, the bar the 95 % interval of their mean. A bar that crosses the line "
-    "at zero decides nothing.",
+    "With hard labels: a small ring is a repetition, the large marker their mean, the bar its 95 % interval. A bar "
+    "that reaches over zero decides nothing.",
     "fig-gains-hard",
 )
 

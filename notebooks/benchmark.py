@@ -84,7 +84,7 @@ with tempfile.TemporaryDirectory() as scratch:
 n, chance = len(record.seeds), 100 / len(shown.class_names)
 verdict = "" if n >= tables.ENOUGH else f" n = {n}: no verdict."
 Captioned(
-    tables.pretty(tables.table([record]))[["n", "accuracy (%)"]],
+    tables.pretty(tables.table([record])).droplevel("data")[["n", "accuracy (%)"]],
     f"What the students of {record.method} reach on the test images of {dataset}, "
     f"where guessing reaches {chance:.0f} %.{verdict}",
     "tab-cell",
