@@ -358,7 +358,8 @@ Captioned(
 #
 # $$
 # \begin{gathered}
-# \frac{\partial L}{\partial \Psi_s} = U \bigl( D \circ U^\top (f(\Psi_s) - T)\, U \bigr) U^\top, \\
+# \frac{\partial L}{\partial \Psi_s} = U (D \circ M)\, U^\top, \\
+# M = U^\top (f(\Psi_s) - T)\, U, \\
 # D_{ij} = \frac{f(\lambda_i) - f(\lambda_j)}{\lambda_i - \lambda_j},
 # \end{gathered}
 # $$ (eq-divided)
@@ -367,8 +368,10 @@ Captioned(
 # pushes on each pair of directions. For the linear filter and for ridge it is
 #
 # $$
-# D_{ij}^{\text{lin}} = 1, \qquad
+# \begin{gathered}
+# D_{ij}^{\text{lin}} = 1, \\
 # D_{ij}^{\text{ridge}} = \frac{-1}{(\lambda_i + \beta)(\lambda_j + \beta)} .
+# \end{gathered}
 # $$ (eq-push)
 #
 # The linear filter pushes on all pairs alike, so the large differences, those of the low frequencies, decide. Ridge
@@ -407,9 +410,14 @@ for f in (Linear(), Ridge(beta)):
 # the pixels or the teacher's penultimate layer, diversity is one less the mean cosine similarity of pairs,
 #
 # $$
-# V = 1 - \frac1c \sum_k \frac{1}{m_k(m_k - 1)} \sum_{i \ne j \in k}
-# \frac{z_i^\top z_j}{\lVert z_i\rVert\,\lVert z_j\rVert} .
+# \begin{gathered}
+# V = 1 - \frac1c \sum_k V_k, \\
+# V_k = \frac{1}{m_k(m_k - 1)} \sum_{i \ne j}
+# \frac{z_i^\top z_j}{\lVert z_i\rVert\,\lVert z_j\rVert} ,
+# \end{gathered}
 # $$ (eq-diversity)
+#
+# the inner sum over pairs of the $m_k$ images of class $k$.
 
 # %% tags=["hide-input"]
 against = {}

@@ -124,7 +124,8 @@ Markdown(
 #
 # $$
 # \begin{aligned}
-# L(x) &= \operatorname{CE}\bigl(h(A(x)), y\bigr) + \eta \sum_\ell E^\ell(x), \\
+# L(x) &= \operatorname{CE}\bigl(h(A(x)), y\bigr) \\
+# &\quad + \eta \sum_\ell E^\ell(x), \\
 # E &= \lVert f_b(\Psi) - f_b(\Psi_s) \rVert_F \\
 # &\quad + \lVert f_b(\Psi)\Phi - f_b(\Psi_s)\Phi_s \rVert_F ,
 # \end{aligned}
@@ -136,8 +137,10 @@ Markdown(
 # {term}`curriculum`: over $B$ rounds, counted from 0,
 #
 # $$
-# f_b(\lambda) = \frac{1}{\lambda + \beta_b}, \qquad
+# \begin{gathered}
+# f_b(\lambda) = \frac{1}{\lambda + \beta_b}, \\
 # \beta_b = \tfrac12 \beta \left(1 + \cos \frac{\pi b}{B}\right).
+# \end{gathered}
 # $$ (eq-curriculum)
 #
 # One image a class is one round, at $\beta_0 = \beta$: **CFM at IPC 1 is {term}`HFM`**, ridge at a fixed β. A

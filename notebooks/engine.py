@@ -330,8 +330,10 @@ Captioned(
 # **The pixels get it on the way back.** A layer with $n$ rows $x_k$ of mean $\mu$ and targets $y_k$ feels
 #
 # $$
-# \frac{\partial E}{\partial x_k} = \frac{2}{bn}\, \frac{\partial E}{\partial \Psi_s}\, (x_k - \mu)
-# + \frac{1}{bn}\, \frac{\partial E}{\partial \Phi_s}\, y_k ,
+# \begin{aligned}
+# \frac{\partial E}{\partial x_k} ={}& \frac{2}{bn}\, \frac{\partial E}{\partial \Psi_s}\, (x_k - \mu) \\
+# & + \frac{1}{bn}\, \frac{\partial E}{\partial \Phi_s}\, y_k ,
+# \end{aligned}
 # $$ (eq-row-gradient)
 #
 # which is known as soon as the forward pass is over. The backward pass of the cross-entropy goes through these layers
@@ -343,8 +345,10 @@ Captioned(
 #
 # $$
 # \begin{gathered}
-# P = (K^{-1} + Z^\top Z)^{-1} = K - S^\top S, \\
-# S = C^{-1} Z K, \qquad C C^\top = I + Z K Z^\top .
+# P = (K^{-1} + Z^\top Z)^{-1} \\
+# = K - S^\top S, \\
+# S = C^{-1} Z K, \\
+# C C^\top = I + Z K Z^\top .
 # \end{gathered}
 # $$ (eq-woodbury)
 #
