@@ -158,20 +158,20 @@ Markdown(
 kinds = {
     "mean": ("a column of ones", "where the features lie"),
     "class": ("one-hot labels", "where those of each class lie"),
-    "mix": ("the teacher's softmax", "the same, shared out where the teacher doubts"),
+    "mix": ("the teacher's softmax", "the same, but for its doubts"),
 }
 lines = {}
 for kind, (targets, says) in kinds.items():
     phi = list(real_side(kind, data, teacher.model, Ranks()).values())[-1].flc
     apart = class_signal(phi).square().sum() / phi.square().sum()
     shape = "×".join(map(str, phi.shape))
-    lines[kind] = (targets, shape, says, f"{100 * float(apart):.0f} %")
-columns = ["Y", "Φ", "says", "differs"]
+    lines[kind] = (targets, shape, f"{100 * float(apart):.0f} %", says)
+columns = ["Y", "Φ", "differs", "says"]
 Captioned(
     pd.DataFrame.from_dict(lines, "index", columns=columns),
     "The published signal holds nothing of the classes; with one-hot labels, "
-    f"{lines['class'][-1]} of the squared norm of Φ tells them apart, with the "
-    f"teacher's softmax {lines['mix'][-1]}, though the features are the same ones.",
+    f"{lines['class'][2]} of the squared norm of Φ tells them apart, with the "
+    f"teacher's softmax {lines['mix'][2]}, though the features are the same ones.",
     "tab-signals",
 )
 
@@ -190,18 +190,12 @@ Captioned(
 # %% tags=["hide-input"]
 numbers = list(range(1, ipc + 1))
 grey, moves = palette.look("all-pass").colour, palette.look("cfm").colour
-still = {"color": grey, "opacity": 0.55, "line": {"color": "#ffffff", "width": 1.5}}
-before = [
-    go.Bar(
-        x=numbers[k:],
-        y=[round(1 / b, 4) for b in numbers[k:]],
-        marker=still,
-        name="earlier rounds, fixed",
-        showlegend=k == 1,
-        hovertemplate=f"round {k}: %{{y:.2f}}<extra></extra>",
-    )
-    for k in numbers[:-1]
-]
+earlier = go.Bar(
+    x=numbers,
+    y=[round(1 - 1 / b, 4) for b in numbers],
+    marker={"color": grey},
+    name="earlier rounds together, fixed",
+)
 current = go.Bar(
     x=numbers,
     y=[round(1 / b, 4) for b in numbers],
@@ -209,19 +203,19 @@ current = go.Bar(
     name="the current round, which moves",
 )
 weights = plots.figure(
-    [*before, current],
+    [earlier, current],
     "Weights of the rounds in Ψ_s: after round b each has 1/b, so that of the "
     f"current one falls from 1 in the first round to {1 / ipc:g} in the last.",
     height=340,
-    barmode="stack",
+    barmode="group",
     xaxis={"title": "round b", "dtick": 1},
     yaxis={"title": "weight in Ψ_s"},
 )
 Captioned(
     weights,
-    "A column is Ψ_s after round b, a piece a round. All rounds weigh alike, and the "
-    f"one that moves has 1/b: in round {ipc} its pixels feel a {ipc}th of the pull "
-    "they would feel in the first.",
+    "Weights in Ψ_s after round b. All rounds weigh alike, so the one that moves has "
+    f"1/b: in round {ipc} its pixels feel a {ipc}th of the pull they would feel in "
+    "the first.",
     "fig-moving-update",
 )
 
