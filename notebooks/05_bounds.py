@@ -31,9 +31,10 @@
 # \end{aligned}
 # $$ (eq-dc)
 #
-# A bound adds the *lengths* of the two, whatever their directions. But for a head that has learnt,
-# $\Psi W \approx \Phi$ on the real side, and nearly so on the other: $A$ and $B$ point against each other. $A$ and $B$
-# are matrices; the plane that holds both, with their true lengths and angle, can be drawn.
+# A bound adds the *lengths* of the two, whatever their directions. But a head that has learnt has $\Psi W \approx \Phi$
+# on the real side, and more or less $\Psi_s W \approx \Phi_s$ on the other. Then $A + B$ is small though neither part
+# is: they point against each other. $A$ and $B$ are matrices; the plane that holds both, with their true lengths and
+# angle, can be drawn. The synthetic side is ten random real digits a class.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -70,7 +71,7 @@ print(f"X {tuple(X.shape)}, X_s {tuple(X_s.shape)}: ten random real digits a cla
 
 
 # %% tags=["hide-input"]
-def triangle(steps):
+def drawn(steps):
     """Lengths of A, B and A + B, and the angle from A to B, after so many steps."""
     W = objectives.trajectory(real, W_0, alpha, steps)
     A, B = objectives.dc_terms(real, synthetic, W)
@@ -79,7 +80,7 @@ def triangle(steps):
 
 
 heads, places = (0, 100, 1000), (0, 0.48, 0.78)  # of the triangles, side by side
-found = {steps: triangle(steps) for steps in heads}
+found = {steps: drawn(steps) for steps in heads}
 looks = {"A": look("linear"), "B": look("all-pass"), "A + B": look("ridge")}
 traces, notes = [], []
 for i, (steps, (a, b, both, angle)) in enumerate(found.items()):
@@ -131,7 +132,7 @@ Captioned(
 # $$ (eq-dc-bound)
 #
 # On the right stand a filter term with $f(\lambda) = \lambda$ and the term of DM. The first is low-pass: the
-# directions with large eigenvalues weigh most. The two steps each add a factor of at least 1:
+# directions with large eigenvalues weigh most. Each of the two steps costs a factor of at least 1:
 #
 # $$
 # \begin{gathered}
@@ -151,8 +152,9 @@ A = (X.T @ X / n - X_s.T @ X_s / m) @ W_0
 B = X_s.T @ Y_s / m - X.T @ Y / n
 largest = torch.linalg.svdvals(W_0)[0]
 bound = largest * (X.T @ X / n - X_s.T @ X_s / m).norm() + B.norm()
-norm, kink = bound / (A.norm() + B.norm()), (A.norm() + B.norm()) / truth
-print(f"true {truth:.3f} ≤ bound {bound:.3f}: norm {norm:.2f}, triangle {kink:.2f}")
+path = A.norm() + B.norm()
+norm, triangle = bound / path, path / truth
+print(f"true {truth:.3f} ≤ bound {bound:.3f}: norm {norm:.2f}, triangle {triangle:.2f}")
 
 # %% [markdown]
 # The package has the parts, the truth, the bound and the two factors:
@@ -165,8 +167,9 @@ print(objectives.looseness(objectives.dc_terms(real, synthetic, W_0), bound))
 # %% [markdown]
 # ## MTT: high-pass, as a bound
 #
-# The heads of MTT are $W_t = r_t(\Psi)W_0 + s_t(\Psi)\Phi$ (equation {eq}`eq-mtt`), so the distance of expert and
-# student has two parts as well, and is bounded in the same two steps:
+# The heads of MTT are $W_t = r_t(\Psi)W_0 + s_t(\Psi)\Phi$ (equation {eq}`eq-mtt`): the expert $W_p$ after $p$ steps on
+# the real side, the student $W_q$ after $q$ steps on the synthetic one, both from the head $W_0$. So their distance has
+# two parts as well, and is bounded in the same two steps:
 #
 # $$
 # \begin{aligned}
@@ -207,10 +210,14 @@ print(objectives.looseness(objectives.mtt_terms(*run), bound))
 # %% [markdown]
 # ## How loose, while a network trains
 #
-# Now the factors of equation {eq}`eq-looseness` for a deep network on `photos` while it trains, at three layers, for
-# heads at the random start and after 100 and 1,000 steps of descent on the real features. The synthetic side is ten
-# random real images a class, or ten distilled with the finished network. This takes minutes, so a dated record is
-# read: `results/studies/bounds/`, made by `python benchmarks/bound_looseness.py`.
+# Now the factors of equation {eq}`eq-looseness` for a deep network on `photos` while it trains. A row of $X$ is an
+# image, its features those of one of three layers, averaged over positions. The head is at a random start, or has taken
+# 100 or 1,000 steps of descent on the real features: it is the $W$ of DC, and the $W_0$ from which MTT sets out. The
+# synthetic side is ten random real images a class, or ten that the finished network has distilled. (These were made
+# through a ridge filter, for the teacher's features, and not for DC or MTT: nothing says that their gaps be small.)
+#
+# This takes minutes, so a dated record is read: `results/studies/bounds/`, made by
+# `python benchmarks/bound_looseness.py`.
 
 # %% tags=["hide-input"]
 folder = published("studies", "bounds")
@@ -219,7 +226,8 @@ cells = pd.concat(pd.json_normalize(s["rows"]).assign(seed=s["seed"]) for s in s
 assert (cells[["dc.ratio", "mtt.ratio"]] >= 1).all().all()
 made, settings = studies[0]["provenance"], studies[0]["settings"]
 worst = min(s["network_accuracy"] for s in studies)
-print(f"{len(studies)} seeds, each with a network of its own: {worst:.1f} % or better")
+print(f"{len(studies)} seeds, each with a network of its own,")
+print(f"which knows {worst:.1f} % of the test images, or more")
 print(f"p = {settings['expert']}, q = {settings['student']}")
 print(f"measured on {made['date']}, {made['device']}")
 
@@ -279,9 +287,10 @@ order = ["method", "images", "steps"]
 table = pd.DataFrame(lines).sort_values(order, ascending=[True, False, True])
 Captioned(
     table.set_index(order),
-    "Ratio, the product of norm and triangle, grows with the steps of the head; the "
-    f"rank correlation falls. Mean ± standard deviation over {len(studies)} seeds; "
-    "layers and epochs from the first on are averaged.",
+    "Ratio, which is norm times triangle, grows with the steps of the head; the "
+    "rank correlation falls (of distilled images there is one set, so nothing to "
+    f"rank). Mean ± standard deviation over {len(studies)} seeds; layers and epochs "
+    "from the first on are averaged.",
     "tab-bounds-looseness",
 )
 
@@ -314,7 +323,7 @@ Markdown(
 # gap they bound: a set with a smaller bound need not have a smaller gap. DC starts again from many random heads, where
 # its bound is tightest; MTT starts from experts that have trained for a while, where its own is loose. It is better to
 # read UniDD's terms as objectives of their own, stricter ones that suit *every* head, than as stand-ins for DC and
-# MTT. (The distilled images were made with another filter, so nothing says that their gaps be small here.)
+# MTT.
 #
 # ## Exercise
 #

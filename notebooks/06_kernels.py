@@ -29,9 +29,9 @@
 # ## Two maps
 #
 # A **polynomial** kernel $(\gamma x^\top x' + 1)^2$ has a finite $\varphi$: the constant, the coordinates and their
-# products. The **Gaussian** (RBF) kernel $e^{-\gamma\lVert x - x'\rVert^2}$ has none, but random Fourier features
-# $\sqrt{2/D}\,\cos(\omega^\top x + b)$, with $\omega$ normal and $b$ uniform, come near it: the error of the kernel
-# falls as $1/\sqrt D$.
+# products. The **Gaussian** (RBF) kernel $e^{-\gamma\lVert x - x'\rVert^2}$ has no finite one, but $D$ random Fourier
+# features $\sqrt{2/D}\,\cos(\omega^\top x + b)$ come near it, with $\omega$ normal of variance $2\gamma$ and $b$
+# uniform from 0 to $2\pi$: the error of the kernel falls as $1/\sqrt D$.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -90,7 +90,8 @@ def fourier(count, seed=0):
 
 def primal(phi):
     """Predictions of a ridge head on φ."""
-    z, eye = phi(X_s), torch.eye(len(phi(X_s[:1]).T)).double()
+    z = phi(X_s)
+    eye = torch.eye(z.shape[1]).double()
     return phi(X_t) @ torch.linalg.solve(z.T @ z / m + beta * eye, z.T @ Y_s / m)
 
 
@@ -106,7 +107,7 @@ print(f"polynomial: primal and dual {(by_map - by_kernel).abs().max():.0e} apart
 
 # %% [markdown]
 # The ridge filter of the package is that primal, scikit-learn's kernel regression that dual. And descent on a head
-# over $\varphi$ is the same two filters as ever:
+# over $\varphi$, here from 0, has learnt what Landweber says, as ever (equation {eq}`eq-mtt`):
 
 
 # %%
@@ -171,7 +172,9 @@ Captioned(
 # For a linear kernel on pixels, an eigenvector *is* a picture ({doc}`02_spectrum`). Under another $\varphi$, an
 # eigenvector $u$ is a function $h(x) = u^\top\varphi(x)$ of an image. The nearest thing to its picture is the gradient
 # $\nabla h(x)$: how each pixel moves $h$. For a linear kernel it is $u$ at every $x$. For another it changes with $x$.
-# (The mean digit is subtracted from $x$ first, and the mean of $\varphi(X)$ from $\varphi(X)$.)
+# How much, one number tells: the share of the gradients' energy (their squared entries) that lies along their main
+# direction, over many $x$. It is 1 if *one picture* stands for the direction. (The mean digit is subtracted from $x$
+# first, and the mean of $\varphi(X)$ from $\varphi(X)$.)
 
 # %% tags=["hide-input"]
 maps = {"linear": lambda x: x, "polynomial": polynomial, "RBF (Fourier)": fourier(1024)}
@@ -198,18 +201,19 @@ grid = plots.image_grid(
 )
 Captioned(
     grid,
-    f"The {rank}th eigendirection at eight digits. One picture holds {alike[0]:.0%} "
-    f"of the gradients' energy for the linear kernel, {alike[1]:.0%} for the "
+    f"Gradients of the {rank}th eigendirection at eight digits: grey is 0, white "
+    "raises h, black lowers it. Look along a row: one picture holds "
+    f"{alike[0]:.0%} of the energy for the linear kernel, {alike[1]:.0%} for the "
     f"polynomial and {alike[2]:.0%} for the RBF kernel.",
     "fig-kernels-pictures",
 )
 
 # %% [markdown]
 # How general is that? A study takes 6×6 patches of `photos` and the first 30 directions of each kernel (RBF by 1,024
-# Fourier features, as above). *One picture*
-# is the share of the gradients' energy along their main direction. *Roughness* is the energy of neighbouring pixels'
-# differences over the energy of pixels. Does it still rise as the eigenvalue falls, that is, with the rank of the
-# direction? A dated record, made by `python benchmarks/kernel_pictures.py`:
+# Fourier features, as above). Beside *one picture* it measures *roughness*: the energy of neighbouring pixels'
+# differences over the energy of pixels. Does that still rise as the eigenvalue falls, that is, with the rank of the
+# direction? Spearman's rank correlation of the two says so, in the last column. A dated record, made by
+# `python benchmarks/kernel_pictures.py`:
 
 # %% tags=["hide-input"]
 study = json.loads((published("studies", "kernels") / "photos.json").read_text())
@@ -217,7 +221,8 @@ lines = []
 for row in study["rows"]:
     rough = pd.Series(row["roughness"])
     order = rough.corr(pd.Series(range(len(rough))), method="spearman")
-    line = {"kernel": row["kernel"].split(",")[0], "one picture": np.mean(row["one_picture"])}
+    line = {"kernel": row["kernel"].split(",")[0]}
+    line["one picture"] = np.mean(row["one_picture"])
     line |= {"roughness, 5th": rough[4], "roughness, 30th": rough[29]}
     lines.append(line | {"rank corr.": order})
 measured = pd.DataFrame(lines)
@@ -252,9 +257,9 @@ Markdown(
 )
 
 # %% [markdown]
-# So *small eigenvalue = fine structure* is a statement about linear features of pixels. Behind a non-linear map,
-# high-pass means *many-sided* as much as *fine*. What filters write into real images is measured, not inferred, in
-# {doc}`07_images`.
+# So *small eigenvalue = fine structure* is a statement about linear features of pixels. Behind a non-linear map it is a
+# tendency: a direction has not one picture but another for every image. What filters write into real images is
+# measured, not inferred, in {doc}`07_images`.
 #
 # ## Exercise
 #
@@ -266,7 +271,7 @@ Markdown(
 # The primal solves a $(D, D)$ system, the dual an $(m, m)$ one, each in about the cube of its size. So the dual is
 # cheaper when $m < D$: here 100 against 2,145 for the polynomial. An infinitely wide network has $D = \infty$, so KIP
 # has only the dual. In CFM the rows are positions of feature maps, thousands of them, and $D$ is the number of
-# channels: it takes the primal.
+# channels: it takes the primal, but where a wide layer has few rows (see the {doc}`appendix <engine>`).
 # ```
 #
 # ## Code

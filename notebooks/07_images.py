@@ -9,18 +9,19 @@
 # %% [markdown]
 # # What a filter writes into an image
 #
-# **The question.** A {term}`ridge filter` with a small β lifts the small eigenvalues, and small eigenvalues are fine
-# structure. So does it *write detail* into the images? The paper shows pictures {cite}`bo2026unidd`; here it is
-# measured: on digits, where the filter acts on the pixels themselves, and on photographs, where a network lies between.
+# **The question.** A {term}`ridge filter` with a small β lifts the small eigenvalues, and of pixels small eigenvalues
+# are fine structure. So does it *write detail* into the images? The paper shows pictures {cite}`bo2026unidd`; here it
+# is measured: on digits, where the filter acts on the pixels themselves, and on photographs, where a network lies
+# between.
 #
-# *Features on this page are centred, each side by its own mean: $\Psi$ is a covariance, see
-# {ref}`the definition <def-correlations>`.*
+# *Features on this page are centred ({ref}`the definition <def-correlations>`): of photographs each side by its own
+# mean, of digits both by that of the real ones.*
 #
 # ## Guess, then look
 #
-# The same ten photographs, the same network and the same number of steps; only the filter differs. *None* matches
-# nothing: it descends the teacher's cross-entropy alone, which all the others do beside matching. Which filter writes
-# the most detail?
+# The same ten photographs, the same network and the same number of steps; only the filter differs: linear is
+# {term}`LFM`, ridge {term}`HFM`. *None* matches nothing: it descends the teacher's cross-entropy alone, which all the
+# others do beside matching. Which filter writes the most detail?
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -83,8 +84,9 @@ explorer = ImageExplorer(
 )
 Captioned(
     explorer,
-    "Choose a filter and another to hold it against: the pictures are made by this "
-    f"page, the curves and shares are means over {n} repetitions of a record.",
+    "Choose a filter and another to hold it against. At the right end of the curves, "
+    "above ¼ cycle a pixel, is the fine detail. The pictures are made by this page, "
+    f"curves and shares are means over {n} repetitions of a record.",
     "fig-images-explorer",
 )
 
@@ -95,7 +97,10 @@ Captioned(
 # directions it is a curve,
 #
 # $$
-# P(r) = \frac{1}{|\{k : |k| = r\}| \sum w^2} \sum_{|k| = r} \bigl|\mathcal F\{w\,(I - \bar I)\}(k)\bigr|^2,
+# \begin{aligned}
+# P(r) ={}& \frac{1}{|\{k : |k| = r\}| \sum w^2} \\
+# & \cdot \sum_{|k| = r} \bigl|\mathcal F\{w\,(I - \bar I)\}(k)\bigr|^2,
+# \end{aligned}
 # $$ (eq-radial)
 #
 # for an image $I$ with mean $\bar I$ and a Hann window $w$ against the jump at its borders. **Fine detail** is the
@@ -108,7 +113,7 @@ Captioned(
 # image counts once; the curves of the explorer are normalised likewise, each image's $P$ over its own
 # $\sum_r r\,P(r)$, so that the share of the curve *is* that mean. The other way is the **share of the pooled power**:
 # add up $P$ over the images first. There an image of strong contrast outweighs ten faint ones. The two can rank filters
-# differently; both stand side by side once, in the table of {ref}`detail-measured`.
+# differently; both stand side by side once, in the {ref}`table below <detail-measured>`.
 #
 # ## Where the theory is exact: digits
 #
@@ -146,10 +151,10 @@ Captioned(
 # (detail-measured)=
 # ## Four ways to meet a filter
 #
-# One run shows little. The figure holds four settings, each with its repetitions: pixels as features, and 256 random
-# ReLU features of them, for the digits; a trained network for the photographs, with matching alone ($\eta$ so large
-# that cross-entropy does not count) and with matching beside cross-entropy, as in the explorer. A repetition of the
-# photographs trains **its own teacher**.
+# One run shows little. The figure holds four settings, each with its repetitions. Of the digits: pixels as features,
+# and 256 random ReLU features of them. Of the photographs, through a trained network: matching alone (by a weight
+# $\eta$ of matching so large that cross-entropy does not count), and matching beside cross-entropy, as in the explorer.
+# A repetition of the photographs trains **its own teacher**.
 
 # %% tags=["hide-input"]
 record = json.loads((folder / "digits.json").read_text())
@@ -179,7 +184,7 @@ Markdown(
     f"{n} repetitions of the photographs, {records[0]['ipc']} images a class, "
     f"{records[0]['steps']} steps a round, teachers of "
     f"{min(r['teacher']['accuracy'] for r in records):.1f} to "
-    f"{max(r['teacher']['accuracy'] for r in records):.1f} %."
+    f"{max(r['teacher']['accuracy'] for r in records):.1f} % test accuracy."
 )
 
 
@@ -216,10 +221,11 @@ chart = plots.figure(
     "Fine detail less that of the images at the start, in points, by filter, in four "
     f"settings: {', '.join(settings)}; with 95 % intervals.",
     height=460,
-    xaxis={"title": "fine detail added, percentage points"},
-    yaxis=lanes | {"autorange": "reversed"},
+    xaxis={"title": "fine detail added, points"},
+    yaxis=lanes | {"range": [3.5, -0.5]},
 )
-chart.add_vline(0, line={"color": plots.TEXT, "dash": "dot", "width": 1.5})
+zero = {"color": plots.TEXT, "dash": "dot", "width": 1.5}
+chart.add_shape(type="line", x0=0, x1=0, y0=-0.5, y1=3.5, line=zero)
 HIGH, LOW = "ridge, β = 0.01", "linear"
 lead = [100 * (x[HIGH] - x[LOW]).mean() for x in settings.values()]
 points = [f"{gain:+.1f}".replace("-", "−") for gain in lead]
@@ -238,7 +244,7 @@ def percent(share):
     return "–" if pd.isna(share) else f"{100 * share:.1f} %"
 
 
-columns = ("digits: pixels", "digits: ReLU", "photos: alone", "photos: beside")
+columns = ("pixels", "ReLU", "photos: alone", "photos: beside")
 means = {}
 for words, found in zip(columns, settings.values(), strict=True):
     means[words] = {name: x.mean() for name, x in found.items()}
@@ -246,9 +252,12 @@ means["pooled"] = {name: values(name, "pooled").mean() for name in beside}
 order = ["start", *shown]
 Captioned(
     pd.DataFrame(means).loc[order].map(percent),
-    "Fine detail, mean over repetitions. The last two columns are the same "
-    "photographs beside cross-entropy, counted in two ways: every image once, and by "
-    f"pooled power. Real photographs: {percent(values('real').mean())} and "
+    "Fine detail, mean over repetitions: of digits by pixels and by ReLU features "
+    f"(n = {repetitions['digits, pixels']}), of photographs by matching alone and "
+    f"beside cross-entropy (n = {n}); the figure above has the spread. The last two "
+    "columns are the same photographs beside cross-entropy, counted in two ways: every "
+    "image once, and by pooled power. Real photographs: "
+    f"{percent(values('real').mean())} and "
     f"{percent(values('real', 'pooled').mean())}; real digits: "
     f"{percent(record['real'])}.",
     "tab-detail",
@@ -298,9 +307,9 @@ for name, x in settings[BESIDE].items():
     words = f"fine detail of {name}, photos"
     detail[name] = named(words, x.mean(), percent(x.mean()))
 Markdown(
-    "**So, does lifting small eigenvalues write detail? By itself, yes, and the less "
-    "the further its features are from pixels.** Most on the pixels' own spectrum, "
-    "less on random features, little through a trained network. **Beside "
+    "**So, does lifting small eigenvalues write detail? By itself, yes, but the "
+    "further the features are from pixels, the less.** Most on the pixels' own "
+    "spectrum, less on random features, little through a trained network. **Beside "
     f"cross-entropy, no.** There photographs that start with {detail['start']} of "
     f"fine detail end with {detail['none']} by cross-entropy alone, {detail[LOW]} "
     f"with the linear filter beside it and {detail[HIGH]} with {HIGH}: the high-pass "
@@ -308,11 +317,12 @@ Markdown(
 )
 
 # %% [markdown]
-# Why? A filter pushes on directions of *features*. With pixels as features, a direction of small eigenvalue is fine
-# structure, and to lift it is to write it. In a network, small eigenvalues belong to combinations of channels, and what
-# a pixel must do to move them the network decides. Cross-entropy's gradient writes high frequencies by itself and
-# drives the statistics far from those of the data (the player of {doc}`08_cfm` shows how far). Beside it, to *match* a
-# small eigenvalue is to keep it as **small** as in real images, and what a small β weighs most is just that.
+# Why? What follows is an explanation, not a measurement. A filter pushes on directions of *features*. With pixels as
+# features, a direction of small eigenvalue is fine structure, and to lift it is to write it. In a network, small
+# eigenvalues belong to combinations of channels, and what a pixel must do to move them the network decides.
+# Cross-entropy writes high frequencies by itself (*none* against the start) and drives the statistics far from those of
+# the data (the player of {doc}`08_cfm` shows how far). Beside it, to *match* a small eigenvalue is to keep it as
+# **small** as in real images, and what a small β weighs most is just that.
 #
 # Detail is no merit by itself. Grainy digits made from pixels serve the learner they were made for, and others badly;
 # on ReLU features a moderate β serves both:
@@ -330,8 +340,9 @@ for kind, words in (("pixels", "pixels"), ("relu", "ReLU")):
 one, other = (outcomes[f"pixels: {name}"] for name in (LOW, "ridge, β = 1"))
 Captioned(
     pd.DataFrame(outcomes).T,
-    "Test accuracy in %, mean ± standard deviation over starts: of the ridge learner "
-    "the digits are made for, and of the nearest of the ten images. On pixels, from "
+    "Test accuracy in %, mean ± standard deviation over "
+    f"{repetitions['digits, pixels']} random starts: of the ridge learner the digits "
+    "are made for, and of the nearest of the ten images. On pixels, from "
     f"linear to ridge with β = 1 the first goes from {one['own learner']} to "
     f"{other['own learner']}, the second from {one['nearest image']} to "
     f"{other['nearest image']}.",
@@ -347,17 +358,20 @@ Captioned(
 #
 # $$
 # \begin{gathered}
-# \frac{\partial L}{\partial \Psi_s} = U \bigl( D \circ U^\top (f(\Psi_s) - T)\, U \bigr) U^\top, \\
+# \frac{\partial L}{\partial \Psi_s} = U (D \circ M)\, U^\top, \\
+# M = U^\top (f(\Psi_s) - T)\, U, \\
 # D_{ij} = \frac{f(\lambda_i) - f(\lambda_j)}{\lambda_i - \lambda_j},
 # \end{gathered}
 # $$ (eq-divided)
 #
 # with $D_{ii} = f'(\lambda_i)$ and $\circ$ the entrywise product (Daleckii and Krein). So $D$ says how hard the filter
-# pushes on each pair of directions. For the two filters of the engine it is
+# pushes on each pair of directions. For the linear filter and for ridge it is
 #
 # $$
-# D_{ij}^{\text{lin}} = 1, \qquad
+# \begin{gathered}
+# D_{ij}^{\text{lin}} = 1, \\
 # D_{ij}^{\text{ridge}} = \frac{-1}{(\lambda_i + \beta)(\lambda_j + \beta)} .
+# \end{gathered}
 # $$ (eq-push)
 #
 # The linear filter pushes on all pairs alike, so the large differences, those of the low frequencies, decide. Ridge
@@ -396,9 +410,14 @@ for f in (Linear(), Ridge(beta)):
 # the pixels or the teacher's penultimate layer, diversity is one less the mean cosine similarity of pairs,
 #
 # $$
-# V = 1 - \frac1c \sum_k \frac{1}{m_k(m_k - 1)} \sum_{i \ne j \in k}
-# \frac{z_i^\top z_j}{\lVert z_i\rVert\,\lVert z_j\rVert} .
+# \begin{gathered}
+# V = 1 - \frac1c \sum_k V_k, \\
+# V_k = \frac{1}{m_k(m_k - 1)} \sum_{i \ne j}
+# \frac{z_i^\top z_j}{\lVert z_i\rVert\,\lVert z_j\rVert} ,
+# \end{gathered}
 # $$ (eq-diversity)
+#
+# the inner sum over pairs of the $m_k$ images of class $k$.
 
 # %% tags=["hide-input"]
 against = {}
@@ -424,8 +443,7 @@ Captioned(
 #
 # ## Exercises
 #
-# 1. Show from {eq}`eq-divided` that the all-pass filter's filter term gives no gradient at all. What does the engine
-#    match then?
+# 1. Show from {eq}`eq-divided` that the all-pass filter's filter term gives no gradient at all. What is left to match?
 # 2. For ridge, how much harder is the pair of smallest eigenvalues pushed than the pair of largest ones, if
 #    $\lambda_1 = 1$, $\lambda_d = 0$ and $\beta = 0.1$?
 # 3. Why must diversity be measured at IPC 2 or more, and why does the page pair differences by repetition?
@@ -456,4 +474,5 @@ Captioned(
 #
 # The code of this page: `unidd/core/spectra.py` (`radial_power`, `normalised_power`, `high_frequency_share`,
 # `consistency`), `unidd/core/filters.py`, `unidd/book/linear.py` (the digits), `unidd/methods/cfm.py`
-# (`CFM.layer_filter`). Its tests: `tests/core/test_theory_images.py`. Its records: `benchmarks/filter_images.py`.
+# (`CFM.layer_filter`). Its tests: `tests/core/test_theory_images.py`. Its records: `benchmarks/filter_images.py`. Next:
+# {doc}`08_cfm`.

@@ -13,8 +13,8 @@
 # by round, each round through a ridge filter with a smaller β. What happens in a step of it, from a pixel to its
 # gradient?
 #
-# *Features on this page are centred, each side by its own mean: $\Psi$ is a covariance, see
-# {ref}`the definition <def-correlations>`.*
+# *On this page $\Psi$ is of centred features, each side by its own mean: a covariance. $\Phi$ is of the features as
+# they are ({ref}`the definition <def-correlations>`).*
 #
 # ## Play a distillation, round by round
 #
@@ -84,8 +84,8 @@ Captioned(
 # {term}`pass band <ridge filter>` of ridge: by equation {eq}`eq-pass`, the directions it passes at least half as
 # strongly as the one it passes best.
 #
-# 1. **Watch the shade shrink.** In round 0 all but the largest eigenvalues count. At the end the finest directions are
-#    left, with hardly any of the variance.
+# 1. **Watch the shade shrink.** In round 0 most directions of the last layer pass. At the end few are left, those of
+#    the smallest eigenvalues, with hardly any of the variance.
 # 2. **Choose *reverse*.** The same β in the opposite order: now the first images are made for the small eigenvalues.
 # 3. **Change the layer.** One β means something else in each, which {doc}`03_filters` is about.
 # 4. **Compare the rows of the table.** They say how far $\Psi_s$ is from $\Psi$, as the filter of that round sees it.
@@ -108,11 +108,12 @@ Markdown(
     f"How near do the images come? The filter term of {layer} after the first and "
     "after the last round, as a share of the real side's size: of photographs as "
     f"they are {ends('start')}; of images by the teacher's cross-entropy alone "
-    f"{ends('classification')}; with matching {ends('distilled')}. This is what is "
-    "descended, so it ought to fall; it says nothing yet of what a student learns. "
-    f"(From the record: mean ± standard deviation of {len(runs)} seeds with one "
-    f"teacher, {record['config']['steps']} steps a round, {where['device']}, torch "
-    f"{where['torch']}, {where['date']}.)"
+    f"{ends('classification')}; with matching {ends('distilled')}. Compare within a "
+    "round, since β, and with it the measure, changes from one to the next. The term "
+    "is what is descended, so it ought to be small; it says nothing yet of what a "
+    f"student learns. (From the record: mean ± standard deviation, n = {len(runs)} "
+    f"seeds with one teacher: no verdict; {record['config']['steps']} steps a round, "
+    f"{where['device']}, torch {where['torch']}, {where['date']}.)"
 )
 
 # %% [markdown]
@@ -123,19 +124,23 @@ Markdown(
 #
 # $$
 # \begin{aligned}
-# L(x) &= \operatorname{CE}\bigl(h(A(x)), y\bigr) + \eta \sum_\ell E^\ell(x), \\
+# L(x) &= \operatorname{CE}\bigl(h(A(x)), y\bigr) \\
+# &\quad + \eta \sum_\ell E^\ell(x), \\
 # E &= \lVert f_b(\Psi) - f_b(\Psi_s) \rVert_F \\
 # &\quad + \lVert f_b(\Psi)\Phi - f_b(\Psi_s)\Phi_s \rVert_F ,
 # \end{aligned}
 # $$ (eq-cfm-loss)
 #
-# where $A$ is a random crop, flip and roll. The first norm is the *filter term*, the second the *signal term*: norms,
-# not squares, so a layer that is far off does not shout down the others. The filter follows the curriculum: over $B$
-# rounds, counted from 0,
+# where $A$ is a random crop, flip and roll, $y$ are the classes of the images, and $\eta$ weighs matching against
+# cross-entropy (0.1 here). $E$ is written for one layer. Its first norm is the *filter term*, its second the *signal
+# term*: norms, not squares, so a layer that is far off does not shout down the others. The filter follows the
+# {term}`curriculum`: over $B$ rounds, counted from 0,
 #
 # $$
-# f_b(\lambda) = \frac{1}{\lambda + \beta_b}, \qquad
+# \begin{gathered}
+# f_b(\lambda) = \frac{1}{\lambda + \beta_b}, \\
 # \beta_b = \tfrac12 \beta \left(1 + \cos \frac{\pi b}{B}\right).
+# \end{gathered}
 # $$ (eq-curriculum)
 #
 # One image a class is one round, at $\beta_0 = \beta$: **CFM at IPC 1 is {term}`HFM`**, ridge at a fixed β. A
@@ -144,28 +149,29 @@ Markdown(
 # ## What Y is
 #
 # $\Phi = X^\top Y / n$ needs targets $Y$. The published CFM takes $Y = \mathbf 1$, a column of ones: then $\Phi$ is the
-# mean feature, and **no label is in it**. Labels reach the images through the classification loss alone. Two other
-# signals put classes into $\Phi$: `class` takes one-hot labels, `mix` the teacher's softmax. How much of
-# $\lVert\Phi\rVert^2$ differs between classes, in the teacher's last convolution?
+# mean feature (of centred $X$ it would be 0, which is why $X$ is taken as it is), and **no label is in it**. Labels
+# reach the images through the classification loss alone. Two other signals put classes into $\Phi$: `class` takes
+# one-hot labels, `mix` the teacher's softmax. What share of $\lVert\Phi\rVert^2$ is left if each row's mean over the
+# classes is taken away, in the teacher's last convolution?
 
 # %% tags=["hide-input"]
 kinds = {
     "mean": ("a column of ones", "where the features lie"),
     "class": ("one-hot labels", "where those of each class lie"),
-    "mix": ("the teacher's softmax", "the same, blurred where the teacher doubts"),
+    "mix": ("the teacher's softmax", "the same, but for its doubts"),
 }
 lines = {}
 for kind, (targets, says) in kinds.items():
     phi = list(real_side(kind, data, teacher.model, Ranks()).values())[-1].flc
     apart = class_signal(phi).square().sum() / phi.square().sum()
     shape = "×".join(map(str, phi.shape))
-    lines[kind] = (targets, shape, says, f"{100 * float(apart):.0f} %")
-columns = ["Y", "Φ", "says", "differs"]
+    lines[kind] = (targets, shape, f"{100 * float(apart):.0f} %", says)
+columns = ["Y", "Φ", "differs", "says"]
 Captioned(
     pd.DataFrame.from_dict(lines, "index", columns=columns),
     "The published signal holds nothing of the classes; with one-hot labels, "
-    f"{lines['class'][-1]} of Φ tells them apart, though the features are the same "
-    "ones.",
+    f"{lines['class'][2]} of the squared norm of Φ tells them apart, with the "
+    f"teacher's softmax {lines['mix'][2]}, though the features are the same ones.",
     "tab-signals",
 )
 
@@ -173,7 +179,7 @@ Captioned(
 # ## The moving update
 #
 # Ten images are too few to have the covariance of thousands. So the synthetic side is a running mean over the rounds,
-# the {term}`EMU`. With $b$ counted from 1 in it,
+# the {term}`EMU`. Here $b$ counts from 1:
 #
 # $$ \Psi_s = \Bigl(1 - \frac1b\Bigr) \Psi_s^{(b-1)} + \frac1b\, \Psi(x) , $$ (eq-emu)
 #
@@ -184,18 +190,12 @@ Captioned(
 # %% tags=["hide-input"]
 numbers = list(range(1, ipc + 1))
 grey, moves = palette.look("all-pass").colour, palette.look("cfm").colour
-still = {"color": grey, "opacity": 0.55, "line": {"color": "#ffffff", "width": 1.5}}
-before = [
-    go.Bar(
-        x=numbers[k:],
-        y=[round(1 / b, 4) for b in numbers[k:]],
-        marker=still,
-        name="earlier rounds, fixed",
-        showlegend=k == 1,
-        hovertemplate=f"round {k}: %{{y:.2f}}<extra></extra>",
-    )
-    for k in numbers[:-1]
-]
+earlier = go.Bar(
+    x=numbers,
+    y=[round(1 - 1 / b, 4) for b in numbers],
+    marker={"color": grey},
+    name="earlier rounds together, fixed",
+)
 current = go.Bar(
     x=numbers,
     y=[round(1 / b, 4) for b in numbers],
@@ -203,19 +203,19 @@ current = go.Bar(
     name="the current round, which moves",
 )
 weights = plots.figure(
-    [*before, current],
+    [earlier, current],
     "Weights of the rounds in Ψ_s: after round b each has 1/b, so that of the "
     f"current one falls from 1 in the first round to {1 / ipc:g} in the last.",
     height=340,
-    barmode="stack",
+    barmode="group",
     xaxis={"title": "round b", "dtick": 1},
     yaxis={"title": "weight in Ψ_s"},
 )
 Captioned(
     weights,
-    "A column is Ψ_s after round b, a piece a round. All rounds weigh alike, and the "
-    f"one that moves has 1/b: in round {ipc} its pixels feel a {ipc}th of the pull "
-    "they would feel in the first.",
+    "Weights in Ψ_s after round b. All rounds weigh alike, so the one that moves has "
+    f"1/b: in round {ipc} its pixels feel a {ipc}th of the pull they would feel in "
+    "the first.",
     "fig-moving-update",
 )
 
@@ -268,7 +268,7 @@ def loss_of(network, x, labels, real, before, b, beta, eta=0.1):
 
 # %% [markdown]
 # The package has `step_loss`. It never inverts the real side, has no graph through an inverse, and adds its gradient
-# where the backward pass of the cross-entropy goes by; the [appendix](engine) derives how. Are the two the same
+# where the backward pass of the cross-entropy goes by; the {doc}`appendix <engine>` derives how. Are the two the same
 # function? Here is a step of the fourth round, in double precision.
 
 # %%
@@ -431,7 +431,7 @@ print(f"mean difference of a pixel {difference:.0e}; the steps moved it by {move
 # %% [markdown]
 # ## What the released code does otherwise
 #
-# The code released with the paper differs in ways that change numbers. Who compares results should know:
+# The code released with the paper differs, mostly in ways that change numbers. Whoever compares results should know:
 #
 # | the released code | here |
 # |---|---|
@@ -442,8 +442,8 @@ print(f"mean difference of a pixel {difference:.0e}; the steps moved it by {move
 # | has the moving update of {eq}`eq-emu` off by default | on, as published; `emu=False` for the other |
 # | rolls images by 0 to 4 pixels | by −4 to 4 |
 # | has two filters only, $\lambda$ and $1/(\lambda + \beta)$ | any of {doc}`03_filters` |
-# | solves the constant real side again in every step | diagonalised once: no other number, less time |
-# | fails with a singular matrix at β = 0 or a dead channel | finite, see the [appendix](engine) |
+# | solves the constant real side again in every step | diagonalised once: the same numbers in less time |
+# | fails with a singular matrix at β = 0 or a dead channel | finite, see the {doc}`appendix <engine>` |
 # | no seeds, no resume, CUDA only, one GPU | seeded, resumed, any device, several |
 #
 # ## Exercises
@@ -486,4 +486,4 @@ print(f"gradients of matching: {sizes[0] / sizes[1]:.3f} to 1")
 # `unidd/core/statistics.py` (both sides), `unidd/engine/descent.py` and `unidd/engine/loop.py` (the steps),
 # `unidd/book/explorers/curriculum.js` (the player), `unidd/book/chain.py` (a step as pictures). Its tests:
 # `tests/methods/test_theory_cfm.py`, `tests/methods/test_cfm.py`, `tests/core/test_matching.py`. Its record:
-# `benchmarks/curriculum.py`.
+# `benchmarks/curriculum.py`. Whether a student learns more from such images is on the next page, {doc}`12_results`.

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # One cell of the table
 #
-# This notebook is what the batch runs: one method at one number of images per class (IPC), over several seeds. Each
-# seed is a whole **repetition**: another teacher, other starting images, another distillation, another student. Nothing
-# is shared, because each of the four can move the accuracy by more than the method does.
+# `make reproduce` runs this notebook once for each {term}`cell`: one method at one number of images per class
+# ({term}`IPC`), over several seeds. Each seed is a whole {term}`repetition`: another teacher, other starting images,
+# another distillation, another student. Nothing is shared, since the accuracy moves with each of the four.
 #
 # Here it runs one repetition, to be quick. Run it yourself with other parameters:
 #
@@ -19,7 +19,7 @@
 # papermill notebooks/benchmark.ipynb out.ipynb -p method lfm -p ipc 10 -y "seeds: [0, 1, 2, 3, 4]"
 # ```
 #
-# A parameter that does not exist is an error, and so is a value that does not.
+# A parameter that does not exist is an error, and so is a value that it cannot have.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -53,10 +53,10 @@ cell
 # %% [markdown]
 # ## Distill, train students, test
 #
-# A teacher is trained once for a data set, a budget and a seed, and found again by the hash of the three; so the cells
-# of a suite compare methods under the same teachers. Students see hard labels, or the teacher's soft labels: one stored
-# with each image (fixed soft), or of every augmented view (online soft). What counts is the accuracy at the *last*
-# epoch: the test images choose nothing.
+# A teacher is trained once for a data set, a {term}`budget` and a seed, and found again by the hash of the three; so
+# the cells of a suite compare methods under the same teachers. Students see hard labels, or the teacher's soft labels:
+# one stored with each image (fixed soft), or of every augmented view (online soft). What counts is the accuracy at the
+# *last* epoch: the test images choose nothing.
 
 # %% tags=["hide-input"]
 import tempfile
@@ -84,7 +84,7 @@ with tempfile.TemporaryDirectory() as scratch:
 n, chance = len(record.seeds), 100 / len(shown.class_names)
 verdict = "" if n >= tables.ENOUGH else f" n = {n}: no verdict."
 Captioned(
-    tables.pretty(tables.table([record]))[["n", "accuracy (%)"]],
+    tables.pretty(tables.table([record])).droplevel("data")[["n", "accuracy (%)"]],
     f"What the students of {record.method} reach on the test images of {dataset}, "
     f"where guessing reaches {chance:.0f} %.{verdict}",
     "tab-cell",

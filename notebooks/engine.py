@@ -10,8 +10,8 @@
 # # Appendix: what a step costs
 #
 # What a long run needs, first; then where the time goes, and the algebra that keeps it small. The method itself is
-# {doc}`08_cfm`, whose notation this page keeps: features are centred, each side by its own mean
-# ({ref}`the definition <def-correlations>`).
+# {doc}`08_cfm`, whose notation this page keeps: $\Psi$ is of centred features, each side by its own mean, $\Phi$ of
+# features as they are ({ref}`the definition <def-correlations>`).
 #
 # The times on this page are **dated records**, read from `results/studies`: the captions say when and on what. Formulas
 # and checks are computed now.
@@ -28,6 +28,7 @@ import math
 
 import pandas as pd
 import torch
+from IPython.display import Markdown
 from torch.utils.flop_counter import FlopCounterMode
 
 import unidd
@@ -165,28 +166,35 @@ devices = {
     "one H100": (1, *H100.values(), least),
     "eight H100": (8, *H100.values(), least),
 }
-columns = ["a step", "real side", "distillation", "in all", "images of a step take"]
+columns = ["a step", "real side", "distillation", "in all", "memory"]
 Captioned(
     pd.DataFrame([planned(*of) for of in devices.values()], list(devices), columns),
-    f"An estimate. Assumed: an H100 does {H100['rate'] / 1e12:.0f}·10¹² operations a "
-    f"second, under half of its peak in float32, and is read {H100['read']:,} images "
-    "a second; nothing is lost between eight; an image takes as much memory as on a "
-    f"CPU that hands back what it frees. The CPU: {when}, {rate / 1e9:.0f}·10⁹ "
-    f"operations a second in steps of {record['group']} images; its short run took "
-    f"{record['peak GiB']:.1f} GiB and {seconds['a step']:.1f} s a step, handing "
-    f"memory back {lean['peak GiB']:.1f} GiB and {lean['seconds']['a step']:.1f} s.",
+    "An estimate of all the run's parts, and of the memory that the images of a step "
+    f"take on a device. The CPU works at {rate / 1e9:.0f}·10⁹ operations a second "
+    f"({when}), the H100 by assumption at {H100['rate'] / 1e12:.0f}·10¹².",
     "tab-imagenet",
+)
+
+# %% tags=["hide-input"]
+Markdown(
+    "Assumed are that an H100 works at the rate of the caption, under half of its peak "
+    f"in float32, and is read {H100['read']:,} images a second; that nothing is lost "
+    "between eight; and that an image takes as much memory as on a CPU that hands back "
+    f"what it frees. The CPU's short run, in steps of {record['group']} images, took "
+    f"{record['peak GiB']:.1f} GiB and {seconds['a step']:.1f} s a step; handing "
+    f"memory back, {lean['peak GiB']:.1f} GiB and {lean['seconds']['a step']:.1f} s."
 )
 
 # %% [markdown]
 # ## Where the time goes
 #
 # No method of this kind can avoid one thing: a pass of the images through the teacher and back, the *plain pass*. What
-# does matching add to it?
+# does matching add to it? Whoever wants to follow the count reads {ref}`the algebra <step-algebra>` first.
 #
 # **By counting.** A multiplication and an addition are two operations. A 3×3 convolution of $d$ to $d$ channels at $n$
-# positions takes $18nd^2$ forward, and as much back to its input. Matching adds two products for $\Psi_s$ and
-# {eq}`eq-row-gradient`, $2nd^2$ each, then Cholesky, the inverse and $PHP$, together $5d^3$:
+# positions takes $18nd^2$ forward, and as much back to its input. Matching adds two products, one for $\Psi_s$ and one
+# for the rows' gradient {eq}`eq-row-gradient`, $2nd^2$ each; then a Cholesky factorisation, an inverse and the product
+# $PHP$ of {eq}`eq-ridge-gradient`, together $5d^3$:
 #
 # $$
 # \begin{aligned}
@@ -246,7 +254,7 @@ Captioned(
 )
 
 # %% [markdown]
-# On a GPU: `python benchmarks/step_cost.py --device cuda` measures the same; the package ships no record of it yet.
+# On a GPU, `python benchmarks/step_cost.py --device cuda` measures the same; the package ships no record of it.
 #
 # **How it grows**, with one image of each class in a batch: with the classes, the rounds behind it, the width of the
 # network and the size of the images.
@@ -301,6 +309,7 @@ Captioned(
 )
 
 # %% [markdown]
+# (step-algebra)=
 # ## The algebra of a step
 #
 # **The real side is a diagonal.** $\Psi$ never changes, so it is diagonalised once. For every later β,
@@ -321,21 +330,25 @@ Captioned(
 # **The pixels get it on the way back.** A layer with $n$ rows $x_k$ of mean $\mu$ and targets $y_k$ feels
 #
 # $$
-# \frac{\partial E}{\partial x_k} = \frac{2}{bn}\, \frac{\partial E}{\partial \Psi_s}\, (x_k - \mu)
-# + \frac{1}{bn}\, \frac{\partial E}{\partial \Phi_s}\, y_k ,
+# \begin{aligned}
+# \frac{\partial E}{\partial x_k} ={}& \frac{2}{bn}\, \frac{\partial E}{\partial \Psi_s}\, (x_k - \mu) \\
+# & + \frac{1}{bn}\, \frac{\partial E}{\partial \Phi_s}\, y_k ,
+# \end{aligned}
 # $$ (eq-row-gradient)
 #
 # which is known as soon as the forward pass is over. The backward pass of the cross-entropy goes through these layers
 # anyway; the engine adds {eq}`eq-row-gradient` to it where it passes. One backward pass, one product more in a layer.
 #
 # **Few rows, many channels.** Ten images give the last layers of a ResNet 160 rows of 512 channels. Then most of
-# $\Psi_s$ is known before the step: with $K$ the inverse without the rows, and the centred rows $Z$ scaled by
-# $1/\sqrt{bn}$, Woodbury's identity needs the $(n, n)$ Gram matrix only,
+# $\Psi_s$ is known before the step. Let $K$ be the inverse $P$ without this round's rows, and $Z$ these rows, centred
+# and divided by $\sqrt{bn}$. Then Woodbury's identity needs the $(n, n)$ Gram matrix only,
 #
 # $$
 # \begin{gathered}
-# P = (K^{-1} + Z^\top Z)^{-1} = K - S^\top S, \\
-# S = C^{-1} Z K, \qquad C C^\top = I + Z K Z^\top .
+# P = (K^{-1} + Z^\top Z)^{-1} \\
+# = K - S^\top S, \\
+# S = C^{-1} Z K, \\
+# C C^\top = I + Z K Z^\top .
 # \end{gathered}
 # $$ (eq-woodbury)
 #
@@ -424,9 +437,9 @@ Captioned(
 )
 
 # %% [markdown]
-# Too few rows are no trouble of this kind: 160 of them leave 352 of 512 directions empty, and there the identity form
-# leaves $K$ as it is. What cannot be mended, such as features that overflow, is found at the next look at the loss,
-# every twenty steps, and is one error that names round and step. No NaN reaches the disk.
+# Too few rows are no trouble of this kind: 160 centred ones leave 353 of 512 directions empty, and there the identity
+# form leaves $K$ as it is. What cannot be mended, such as features that overflow, is found at the next look at the
+# loss, every twenty steps, and is one error that names round and step. No NaN reaches the disk.
 #
 # ## Exercises
 #
