@@ -102,9 +102,9 @@ figure = plots.figure(
 )
 Captioned(
     figure,
-    f"Two chords of the heat filter and, drawn through, its tangent. As λ_j moves from "
-    f"{others[0]} to λ_i = {at}, the chord becomes the tangent: the "
-    f"divided difference goes from −{-slope(at, others[0]):.1f} over "
+    "Two chords of the heat filter and, drawn through, its tangent. As the eigenvalue "
+    f"{others[0]} moves to {at}, where the other one is, the chord becomes the "
+    f"tangent: the divided difference goes from −{-slope(at, others[0]):.1f} over "
     f"−{-slope(at, others[1]):.1f} to f′ = −{-slope(at, at):.1f}.",
     "fig-add-filter-chords",
 )
