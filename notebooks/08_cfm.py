@@ -268,7 +268,7 @@ def loss_of(network, x, labels, real, before, b, beta, eta=0.1):
 
 # %% [markdown]
 # The package has `step_loss`. It never inverts the real side, has no graph through an inverse, and adds its gradient
-# where the backward pass of the cross-entropy goes by; the {doc}`appendix <engine>` derives how. Are the two the same
+# where the backward pass of the cross-entropy goes by; the [appendix](engine) derives how. Are the two the same
 # function? Here is a step of the fourth round, in double precision.
 
 # %%
@@ -443,7 +443,7 @@ print(f"mean difference of a pixel {difference:.0e}; the steps moved it by {move
 # | rolls images by 0 to 4 pixels | by −4 to 4 |
 # | has two filters only, $\lambda$ and $1/(\lambda + \beta)$ | any of {doc}`03_filters` |
 # | solves the constant real side again in every step | diagonalised once: no other number, less time |
-# | fails with a singular matrix at β = 0 or a dead channel | finite, see the {doc}`appendix <engine>` |
+# | fails with a singular matrix at β = 0 or a dead channel | finite, see the [appendix](engine) |
 # | no seeds, no resume, CUDA only, one GPU | seeded, resumed, any device, several |
 #
 # ## Exercises

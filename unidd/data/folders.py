@@ -27,7 +27,7 @@ class Listing:
     Attributes:
         class_names: in the order of the labels, which is that of the sorted names.
         train, test: (file, label) of each picture, class by class; test is None if there is no such split. Paths are
-            text, since a million `Path` objects would take a gigabyte.
+            text, since a million `Path`s would take a gigabyte.
         remarks: how many files are no pictures, by ending, and which folders are left aside.
     """
 
