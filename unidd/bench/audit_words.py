@@ -60,10 +60,10 @@ def _size(found: dict) -> list[str]:
         sentences.append(f"Its classes have between {classes['smallest']} and {classes['largest']} images.")
     images, labels = taken["images"], taken["labels"]
     soft = labels["fixed-soft"] / images["8-bit"] * what["images"]
-    stored = "Its stored" if taken["soft labels stored"] else "Stored"
+    stored = "Its stored soft labels take" if taken["soft labels stored"] else "Soft labels, if it had any, would take"
     sentences.append(
         f"The images take {size(images['float32'])} as 32-bit numbers and {size(images['8-bit'])} at 8 bits. "
-        f"{stored} soft labels take {size(labels['fixed-soft'])}, as much as {soft:,.1f} more 8-bit images."
+        f"{stored} {size(labels['fixed-soft'])}, as much as {soft:,.1f} more 8-bit images."
     )
     return sentences
 

@@ -22,7 +22,7 @@ ROOM = re.compile(r"<!-- room: (\w+) -->")
 FRONT = "<!-- front -->"
 _MODULE = re.compile(r"^( {4}| {8})(\w+) {2,}(\S.*)$", re.MULTILINE)
 _CODE = re.compile(r"(``[^`]+``|`[^`]+`)")
-_RANGE = re.compile(r"Annotated\[(\w+), Range\([^)]*\)\]")
+_ANNOTATED = re.compile(r"[~\w.]*\bAnnotated\[")
 _EMPHASIS = re.compile(r"(?<![\w*])\*[^\s*][^*]*\*(?![\w*])")
 
 
@@ -216,8 +216,24 @@ def rewrite(app, what, name, thing, options, lines: list[str]) -> None:
 
 
 def shorten(app, what, name, thing, options, signature: str | None, returned: str | None):
-    """Sphinx's autodoc-process-signature: leave the ranges of hyper-parameters to the text."""
-    return _RANGE.sub(r"\1", signature or "") or signature, returned
+    """Sphinx's autodoc-process-signature: leave ranges, and what the command line is told, to the text."""
+    return signature and plain(signature), returned
+
+
+def plain(signature: str) -> str:
+    """Return a signature with the type alone of each that is annotated.
+
+    >>> plain("(lr: Annotated[float, Range(0, above=True)] = 0.1, out: ~unidd.cli.Annotated[~pathlib.Path, conf[0]])")
+    '(lr: float = 0.1, out: ~pathlib.Path)'
+    """
+    while start := _ANNOTATED.search(signature):
+        depth, comma, end = 1, 0, start.end()
+        while depth:
+            depth += (signature[end] in "[(") - (signature[end] in ")]")
+            comma = comma or end * (signature[end] == "," and depth == 1)
+            end += 1
+        signature = f"{signature[: start.start()]}{signature[start.end() : comma]}{signature[end:]}"
+    return signature
 
 
 def settle(app, config) -> None:
