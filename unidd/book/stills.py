@@ -181,21 +181,30 @@ def _axis(axes: Axes, side: str, layout: dict, categories: list[str], width: flo
     if layout.get("ticks") == "":
         axis.set_tick_params(length=0)
     axis.set_visible(layout.get("visible", True))
+    if layout.get("scaleanchor"):  # a unit is as long across as it is up
+        axis.axes.set_aspect("equal", adjustable="datalim")
     axis.set_label_text(layout.get("title", {}).get("text", ""))
 
 
 def _notes(axes: Axes, layout: dict) -> None:
     """Level lines, and the words beside them."""
     for shape in layout.get("shapes", ()):
-        across = axes.get_yaxis_transform() if "domain" in shape.get("xref", "x") else axes.transData
+        across = _across(axes, shape)
         style = {"color": shape["line"]["color"], "linestyle": DASHES[shape["line"].get("dash", "solid")]}
         ends = [shape["x0"], shape["x1"]], [shape["y0"], shape["y1"]]
         axes.plot(*ends, transform=across, linewidth=1.1, **style)
     for note in layout.get("annotations", ()):
-        across = axes.get_yaxis_transform() if "domain" in note.get("xref", "x") else axes.transData
+        across = _across(axes, note)
         side = {"xanchor": "left", "yanchor": "bottom"} | note
         va = {"middle": "center"}.get(side["yanchor"], side["yanchor"])
         axes.text(note["x"], note["y"], note["text"], transform=across, ha=side["xanchor"], va=va)
+
+
+def _across(axes: Axes, thing: dict):
+    """What the coordinates of a shape or note are in: data, or along one axis the part of the drawing."""
+    if "domain" in thing.get("xref", "x"):
+        return axes.get_yaxis_transform()
+    return axes.get_xaxis_transform() if "domain" in thing.get("yref", "y") else axes.transData
 
 
 def _legend(drawing: Figure, axes: Axes, layout: dict, width: float) -> None:

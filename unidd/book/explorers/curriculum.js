@@ -159,7 +159,7 @@ function drawSpectra(drawing, curves, beta, decades, width) {
     rule("zero", bottom, main, beside),
     ...[[0, "0"], [0.5, "½"], [1, "1"]].map(([r, label]) => centred(R(r), bottom + 16, label)),
     ...[1, real.length].map((i) => centred(X(i - 1), bottom + 16, String(i))),
-    ...ends(bottom + 34, main, "← coarse", "direction", "fine →"),
+    ...ends(bottom + 34, main, "← low frequency", "direction", "high →"),
     centred((beside[0] + beside[1]) / 2, bottom + 34, "response"),
   ]);
 }

@@ -167,7 +167,7 @@ function settingControls(model) {
   const features = select("Features", FEATURES, setter(model, "features"));
   const filter = select("Filter", ZOO, setter(model, "filter"));
   const beta = slider("β, in mean eigenvalues", {
-    min: -3, max: 1, step: 0.25, hint: "small: all frequencies are matched; large: the low ones",
+    min: -3, max: 1, step: 0.25, hint: "small: the small eigenvalues weigh most; large: all alike",
     show: () => format(model.get("beta"), 2),
   }, (v) => change(model, { beta: 10 ** v }));
   const steps = slider("t, steps of the learner", {

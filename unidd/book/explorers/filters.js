@@ -175,8 +175,8 @@ function drawFilters(drawing, hill, eigenvalues, bands, p, width) {
   const heights = [[0, "0"], [0.5, "½"], [1, "1"], ...(negative ? [[-0.5, "−½"], [-1, "−1"]] : [])];
   const rug = box.bottom + 14;
   const foot = rug + 10 + 7 * bands.length; // the axis of λ, below a bar for each filter
-  const words = box.wide ? ["← high frequency, detail", "eigenvalue λ", "low frequency, coarse structure →"]
-    : ["← high, detail", "λ", "low, coarse →"];
+  const words = box.wide ? ["← high frequency", "eigenvalue λ", "low frequency →"]
+    : ["← high", "λ", "low →"];
   draw(drawing, width, foot + 38, [
     hill(eigenvalues, width),
     ...rungs(heights.map(([y, label]) => [Y(y), label]), [box.across], Y(0)),
