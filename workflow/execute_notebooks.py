@@ -22,6 +22,10 @@ def settle(output) -> None:
     """Leave out of an output what ended with its kernel; add the still picture of a figure or an explorer."""
     data = output.get("data", {})
     data.pop(WIDGET, None)
+    if "picture" in data.get(PLOTLY, {}).get("layout", {}).get("meta", {}):  # a picture is its own still
+        kind, _, picture = data[PLOTLY]["data"][0]["source"].removeprefix("data:").partition(";base64,")
+        data[kind] = picture
+        return
     for mime, draw in ((PLOTLY, stills.figure), (EXPLORER, stills.explorer)):
         if mime in data:
             data[STILL] = draw(data[mime]).decode()

@@ -70,6 +70,23 @@ def height(tex: str) -> float:
     return 2.5 + rows * (3.0 if tall else 1.5)
 
 
+# A page's text appears when its formulas are typeset, or after two seconds; without scripts at once.
+WAIT = """
+const unhidden = () => document.documentElement.classList.remove("unidd-wait");
+document.documentElement.classList.add("unidd-wait");
+setTimeout(unhidden, 2000);
+addEventListener("load", () => Promise.resolve(window.MathJax?.startup?.promise).then(unhidden, unhidden));
+"""
+
+
+def wait(app, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Have a page with formulas show its text once they are there: estimates of their room are off by a line here
+    and there.
+    """
+    if app.env.get_domain("math").has_equations(pagename):
+        app.add_js_file(None, body=WAIT, priority=100)
+
+
 def keep_room(app, doctree: nodes.document, docname: str) -> None:
     """Give each formula a class that says how much room it needs; the style sheet of the book has a rule for each."""
     for formula in doctree.findall(nodes.math):
@@ -92,3 +109,4 @@ def rules() -> str:
 def setup(app) -> None:
     """Keep room on every page."""
     app.connect("doctree-resolved", keep_room)
+    app.connect("html-page-context", wait)
