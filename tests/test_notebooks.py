@@ -211,7 +211,7 @@ def test_a_stored_notebook_was_run_and_shows_its_pictures(path):
             assert cell.execution_count, f"not run since it was edited: {cell.source.splitlines()[0]}"
             for output in cell.outputs:
                 if {PLOTLY, EXPLORER} & set(output.get("data", {})):
-                    assert execute_notebooks.STILL in output.data
+                    assert any(kind.startswith("image/") for kind in output.data)
     assert path.stat().st_size < 2_000_000
 
 

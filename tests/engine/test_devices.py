@@ -31,7 +31,8 @@ from unidd.networks.models import ModelConfig, build, tapped_layers
 from unidd.networks.training import TrainConfig, accuracy, train
 
 pytestmark = pytest.mark.slow  # every method, filter and precision on two devices
-METHODS = [cls for cls in methods.found() if issubclass(cls, Descending)]
+# Those that descend through a network; a linear learner takes a millisecond a step, and waits.
+METHODS = [cls for cls in methods.found() if issubclass(cls, Descending) and cls.needs_teacher]
 FILTERS, SIGNALS = ("ridge", "linear", "all-pass", "landweber", "residual", "none"), ("mean", "class", "mix")
 CHANNELS, ROWS = 0, 2  # classes of a batch: of two images the layer of 20 channels has so few rows that they are taken
 KINDS = ["meta", "cuda"] if torch.backends.cuda.is_built() else ["meta"]  # a torch built for CUDA needs no GPU for it

@@ -307,6 +307,7 @@ def test_a_teacher_learns_and_is_found_again(digits, cache, once):
     assert second.card() == {
         "hash": weights_hash(first.model),
         "hash_of": "weights",
+        "seed": 0,
         "accuracy": first.accuracy,
         "architecture": dataclasses.asdict(MODEL),
     }
