@@ -77,9 +77,18 @@ def write_front_door(app, exception) -> None:
     Path(app.outdir, "index.html").write_text(page)
 
 
+# The theme knows light from dark only when its own script has run; till then colours are missing, and borders with them.
+EARLY = """
+if (!document.documentElement.dataset.theme) {
+  document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+"""
+
+
 def setup(app) -> None:
     """Have the files written with the book."""
     app.add_css_file("unidd-formulas.css")
+    app.add_js_file(None, body=EARLY, priority=90)
     app.connect("builder-inited", copy_assets)
     app.connect("build-finished", drop_unused_icons, priority=900)
     app.connect("build-finished", write_front_door, priority=900)
