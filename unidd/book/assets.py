@@ -77,9 +77,9 @@ def write_front_door(app, exception) -> None:
     Path(app.outdir, "index.html").write_text(page)
 
 
-# The theme knows light from dark only when its own script has run; till then colours are missing, and borders with them.
+# The theme knows light from dark only when its own script has run; till then colours are missing, and so are borders.
 EARLY = """
-if (!document.documentElement.dataset.theme) {
+if (!["light", "dark"].includes(document.documentElement.dataset.theme)) {
   document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 }
 """
