@@ -271,7 +271,9 @@ def cost(driver, explorer):
     began = worked(driver)
     changes, drawn = driver.execute_async_script(_CHANGES, explorer)
     spent = worked(driver) - began
-    assert drawn == changes > 3, "a control was changed, and nothing was drawn"
+    assert changes > 3
+    # a value that was there before the change draws nothing
+    assert 0.9 * changes <= drawn <= changes, "a control was changed, and nothing was drawn"
     return 1000 * spent / changes
 
 
