@@ -298,8 +298,8 @@ const run = async () => {
 };
 run();
 """
-# With a frame, 16.7 ms, that is below 50 ms, and below 100 ms on a machine that is four times slower. The ten digits work
-# out new features of 1,797 images when these are chosen.
+# With a frame, 16.7 ms, that is below 50 ms, and below 100 ms on a machine that is four times slower. The ten digits
+# work out new features of 1,797 images when these are chosen.
 MOST, DIGITS = 20, 60
 
 
