@@ -23,7 +23,6 @@ _CLONE = Path(__file__).resolve().parents[2]
 _SHIPPED = Path(__file__).resolve().with_name("source")  # of links, in a clone
 _PARTS = ("_config.yml", "_toc.yml", "notebooks", "book", "tests", "CHANGELOG.md", "CITATION.cff")
 _TEXTS = {".yml", ".py", ".ipynb", ".md", ".bib", ".cff", ".css", ".js"}  # which the pages are made of
-_TEXTS = {".yml", ".py", ".ipynb", ".md", ".bib", ".cff", ".css", ".js"}  # which the pages are made of
 _EXECUTED, _STORED = "execute_notebooks: force", 'execute_notebooks: "off"'
 
 

@@ -16,21 +16,16 @@ from ..core.filters import AllPass, Filter, Landweber, Linear, Ridge
 from ..core.objectives import Side
 from ..core.spectra import spectrum
 from ..data.datasets import ImageData, Split
+from ..methods.head import coded_weights, random_weights
 
 FEATURES, FILTERS, WIDTH = ("pixels", "relu"), ("allpass", "linear", "ridge", "krr", "landweber"), 256
 PARTS = ("images", "labels")
 
 
-def random_weights(width: int = WIDTH, seed: int = 0) -> Tensor:
-    """Return weights of random ReLU features as a page can hold them: normal, in steps of 1/24, int8 (64, width)."""
-    drawn = torch.randn(64, width, generator=torch.Generator().manual_seed(seed))
-    return (24 * drawn).round().clamp(-127, 127).to(torch.int8)
-
-
 def packed(data: ImageData) -> dict:
     """Return the images as a page holds them: a byte a pixel in steps of 1/16, labels as digits, training first."""
     images, labels = (torch.cat([getattr(split, part) for split in (data.train, data.test)]) for part in PARTS)
-    coded = {"pixels": (images.double() / 255 * 16).round().byte(), "weights": random_weights()}
+    coded = {"pixels": (images.double() / 255 * 16).round().byte(), "weights": coded_weights(64, WIDTH)}
     coded = {name: base64.b64encode(values.numpy().tobytes()).decode() for name, values in coded.items()}
     labels = "".join(map(str, labels.tolist()))
     return {**coded, "labels": labels, "train": len(data.train), "classes": data.classes, "width": WIDTH}
@@ -73,7 +68,7 @@ class Digits:
 
     def _raw(self, x: Tensor) -> Tensor:
         x = x - self.train.mean(0)
-        return x if self.kind == "pixels" else torch.relu(x @ (random_weights().double() / 192))
+        return x if self.kind == "pixels" else torch.relu(x @ random_weights(64, WIDTH))
 
     @cached_property
     def _mean(self) -> Tensor:

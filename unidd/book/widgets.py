@@ -14,7 +14,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from ..core.spectra import normalised_power, participation
+from ..core.spectra import normalised_power, participation, share_above
 from ..data.datasets import ImageData
 from . import linear
 from .bundle import bundle, script
@@ -220,8 +220,10 @@ class ImageExplorer(Explorer):
     names = traitlets.Unicode().tag(sync=True)
     chosen = traitlets.Unicode().tag(sync=True)
     against = traitlets.Unicode().tag(sync=True)
-    shared = (*Explorer.shared, "sheets", "shape", "frequency", "powers", "looks")
-    shared = (*shared, "named", "names", "chosen", "against")
+    shared = (
+        *(*Explorer.shared, "sheets", "shape", "frequency", "powers"),
+        *("looks", "named", "names", "chosen", "against"),
+    )
 
     def __init__(
         self,
@@ -249,7 +251,8 @@ class ImageExplorer(Explorer):
         sheets = {name: sheet(x[:20], columns) for name, x in sets.items()}
         frequency = torch.arange(1, start.shape[-1] // 2 + 1) / start.shape[-1]
         curves = {name: _mean_and_spread(values) for name, values in powers.items()}
-        shares = {name: _fine(frequency, curve["mean"]) for name, curve in curves.items() if about}
+        means = {name: torch.tensor(curve["mean"], dtype=torch.float64) for name, curve in curves.items() if about}
+        shares = {name: float(share_above(frequency.double(), mean)) for name, mean in means.items()}
         super().__init__(
             sheets={name: uri for name, (uri, _) in sheets.items()},
             shape=sheets["start"][1],
@@ -388,12 +391,6 @@ def _one_of(value: str, known, what: str) -> str:
     if value not in known:
         raise traitlets.TraitError(f"no {what} {value!r}; there are: {', '.join(known)}")
     return value
-
-
-def _fine(frequency: Tensor, power: list[float]) -> float:
-    """Share of a curve above ¼ cycle a pixel, as the page works it out."""
-    energy = frequency.double() * torch.tensor(power, dtype=torch.float64)
-    return float(energy[frequency > 0.25].sum() / energy.sum())
 
 
 def _mean_and_spread(values: Tensor) -> dict[str, list[float]]:

@@ -188,8 +188,13 @@ def normalised_power(images: Tensor) -> tuple[Tensor, Tensor]:
 
 def high_frequency_share(images: Tensor, cutoff: float = 0.25) -> Tensor:
     """Return share of the power above `cutoff` cycles a pixel, each ring weighted by its circumference: (n,)."""
-    frequency, power = normalised_power(images)
-    return (power * frequency)[:, frequency > cutoff].sum(1)
+    return share_above(*radial_power(images), cutoff)
+
+
+def share_above(frequency: Tensor, power: Tensor, cutoff: float = 0.25) -> Tensor:
+    """Return the same of curves of radial power (…, f) at frequencies (f,): (…)."""
+    energy = power * frequency
+    return energy[..., frequency > cutoff].sum(-1) / energy.sum(-1)
 
 
 def consistency(features: Tensor, labels: Tensor) -> float:

@@ -70,10 +70,15 @@ class Head(Descending):
         return Linear() if self.filter == "linear" else AllPass()
 
 
-def random_weights(inputs: int, width: int) -> Tensor:
-    """Return the weights of random ReLU features, always the same: normal, in steps of 1/24, over √inputs."""
+def coded_weights(inputs: int, width: int) -> Tensor:
+    """Return the weights of random ReLU features as a page can hold them: normal, in steps of 1/24, int8."""
     drawn = torch.randn(inputs, width, generator=Generator().manual_seed(0))
-    return (24 * drawn).round().clamp(-127, 127).double() / (24 * math.sqrt(inputs))
+    return (24 * drawn).round().clamp(-127, 127).to(torch.int8)
+
+
+def random_weights(inputs: int, width: int) -> Tensor:
+    """Return the weights (inputs, width) of random ReLU features, always the same, over √inputs, in float64."""
+    return coded_weights(inputs, width).double() / (24 * math.sqrt(inputs))
 
 
 class HeadMatching(Objective):
