@@ -28,6 +28,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         augment           crop, flip, roll and CutMix for whole batches
         grids             images side by side
         exchange_names    names of classes compared, and names of folders that sort in the order of the labels
+        siamese           real and synthetic images augmented alike
         synthetic         a synthetic set with everything it depends on
         exchange_folder   a set as a folder of pictures, and back after someone edited it
         exchange_parquet  a set as Hugging Face keeps data, and back
@@ -49,6 +50,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         loop              carries it out: progress, the state on disk, a look at the loss
     methods               a file each, found by name; `unidd methods` lists them; what they share
         _descending       methods that descend on images
+        _drawing          methods that look through networks drawn anew
     bench                 measuring
         closure           hash of the code a result depends on
         records           records of runs as JSON, and their provenance

@@ -1,0 +1,168 @@
+"""DM, DC and DSA against slow float64 code, and the augmentation they share."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+import toys
+from torch.func import functional_call
+
+from unidd.data.siamese import OPERATIONS, STRATEGY, Siamese
+from unidd.engine.descent import Position
+from unidd.engine.run import Run
+from unidd.methods import find
+from unidd.methods.dc import distance
+
+IPC = 2
+
+
+def begun(name: str, **settings):
+    """A method's objective at its start, in float64, and the network input."""
+    data, asked = toys.data(), Run(ipc=IPC, seed=1)
+    method = find(name)(width=6, batch=3, **settings)
+    objective, position = (
+        method.objective(data, toys.teacher(), asked),
+        Position(data, method.start(data, asked), method.descent(data)),
+    )
+    objective.begin(position.batches[0])
+    x, _ = position.enter()
+    return method, objective, x.detach().double(), position.batches[0].labels
+
+
+def drawn(method, objective, generator):
+    return method.drawn(objective.data, generator).double()
+
+
+def step(objective, x):
+    return objective.step(x.clone().requires_grad_(), 0, torch.Generator().manual_seed(9))
+
+
+@pytest.mark.parametrize("strategy", ["", "flip", STRATEGY])
+def test_dm_is_the_distance_of_class_means_under_one_view(strategy):
+    method, objective, x, labels = begun("dm", strategy=strategy)
+    found, generator = step(objective, x), torch.Generator().manual_seed(9)
+    network, leaf, loss = drawn(method, objective, generator), x.clone().requires_grad_(), 0
+    for k in range(toys.CLASSES):
+        view = objective.siamese.draw(generator)
+        real, own = view(objective.real.of(k, generator).double()), view(leaf[labels == k])
+        gap = network.features(real).flatten(1).mean(0) - network.features(own).flatten(1).mean(0)
+        loss = loss + gap @ gap
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    torch.testing.assert_close(found.loss, loss.detach(), rtol=1e-10, atol=0)
+    torch.testing.assert_close(found.gradient, gradient, rtol=1e-8, atol=1e-12)
+
+
+def one_by_one(network, x, k):
+    """The gradients in every parameter: the mean of those of each image; `x` may be differentiated."""
+    names = dict(network.named_parameters())
+    total = {name: torch.zeros_like(value) for name, value in names.items()}
+    for image in x:
+        loss = F.cross_entropy(functional_call(network, names, image[None]), torch.tensor([k]))
+        slopes = torch.autograd.grad(loss, list(names.values()), create_graph=True)
+        total = {name: total[name] + slope / len(x) for name, slope in zip(names, slopes, strict=True)}
+    return total
+
+
+def row_by_row(one, other):
+    loss = 0
+    for name, value in one.items():
+        if value.ndim > 1:
+            for a, b in zip(value.flatten(1), other[name].flatten(1), strict=True):
+                loss = loss + 1 - a @ b / (a.norm() * b.norm() + 1e-6)
+    return loss
+
+
+@pytest.mark.parametrize("name", ["dc", "dsa"])
+def test_dc_is_the_angle_of_the_rows_of_the_gradients(name):
+    method, objective, x, labels = begun(name)
+    found, generator = step(objective, x), torch.Generator().manual_seed(9)
+    network, leaf, loss = drawn(method, objective, generator), x.clone().requires_grad_(), 0
+    for k in range(toys.CLASSES):
+        view = objective.siamese.draw(generator)
+        real, own = view(objective.real.of(k, generator).double()), view(leaf[labels == k])
+        loss = loss + row_by_row(one_by_one(network, real, k), one_by_one(network, own, k))
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    torch.testing.assert_close(found.loss, loss.detach(), rtol=1e-9, atol=0)
+    torch.testing.assert_close(found.gradient, gradient, rtol=1e-8, atol=1e-12)
+
+
+def test_equal_gradients_are_at_no_distance_and_opposite_ones_at_two_a_row():
+    one = [toys.randn(3, 4), toys.randn(2, 5, seed=1)]
+    assert float(distance(one, one)) < 1e-5
+    assert float(distance(one, [-a for a in one])) == pytest.approx(2 * 5, rel=1e-5)
+
+
+def test_the_network_of_dc_learns_from_the_images_between_updates():
+    method, objective, x, labels = begun("dc", outer=2, inner=3, inner_lr=0.1, inner_batch=100)
+    generator = torch.Generator().manual_seed(9)
+    objective.step(x.clone().requires_grad_(), 0, generator)
+    twin = drawn(method, objective, torch.Generator().manual_seed(9))
+    assert all(torch.equal(a, b) for a, b in zip(twin.parameters(), objective.network.parameters(), strict=True))
+    objective.step(x.clone().requires_grad_(), 1, generator)
+    sgd = torch.optim.SGD(twin.parameters(), 0.1)
+    for _ in range(3):  # one batch an epoch: its order does not matter
+        sgd.zero_grad()
+        F.cross_entropy(twin(x), labels).backward()
+        sgd.step()
+    for a, b in zip(twin.parameters(), objective.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+    before = objective.network
+    objective.step(x.clone().requires_grad_(), 2, generator)
+    assert objective.network is not before, "a new network after `outer` updates"
+
+
+def test_noise_is_what_dc_starts_from_and_real_images_are_what_dsa_does():
+    data, asked = toys.data(), Run(ipc=IPC)
+    noise, real = (find(name)().start(data, asked) for name in ("dc", "dsa"))
+    assert torch.equal(noise.labels[noise.numbers], real.labels[real.numbers])
+    assert noise.sizes == real.sizes == (IPC * toys.CLASSES,)
+    assert noise.images.min() >= 0
+    assert noise.images.max() <= 1
+    assert noise.images.float().std() > 0.2
+
+
+# ------------------------------------------------------------------------------------------------ the augmentation
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_draw_does_the_same_to_every_batch_and_image(name):
+    view = Siamese(name).draw(torch.Generator().manual_seed(2))
+    image = toys.randn(1, 3, 9, 9)
+    one, several = view(image), view(torch.cat([image, toys.randn(2, 3, 9, 9, seed=1), image]))
+    assert torch.equal(several[0], several[3])
+    torch.testing.assert_close(several[:1], one, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_each_image_may_have_its_own_draw(name):
+    image = toys.randn(1, 3, 9, 9).expand(40, -1, -1, -1)
+    seen = Siamese(name).draw(torch.Generator().manual_seed(2), 40)(image)
+    assert len({tuple(each.flatten().tolist()) for each in seen}) >= 2
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_it_can_be_differentiated(name):
+    x = toys.randn(2, 3, 6, 6).requires_grad_()
+    view = Siamese(name).draw(torch.Generator().manual_seed(3))
+    assert torch.autograd.gradcheck(view, x)
+
+
+def test_what_each_operation_does():
+    def seen(name, x, u):
+        return OPERATIONS[name](x, torch.tensor(u, dtype=x.dtype)[:, None])
+
+    x = toys.randn(1, 3, 8, 8)
+    assert torch.equal(seen("flip", x, [0.2, 0, 0]), x.flip(-1))
+    assert torch.equal(seen("flip", x, [0.7, 0, 0]), x)
+    assert torch.equal(seen("crop", x, [0.0, 0.5, 0])[:, :, 1:], x[:, :, :-1]), "down by an eighth"
+    assert not seen("crop", x, [0.0, 0.5, 0])[:, :, 0].any()
+    assert int((seen("cutout", x, [0.5, 0.5, 0]) == 0).sum()) == 3 * 16
+    assert int((seen("cutout", x, [0.0, 0.0, 0]) == 0).sum()) == 3 * 4, "at the corner less is cut"
+    brighter = seen("color", x, [0.75, 0.5, 0.5])
+    torch.testing.assert_close(brighter, x + 0.25)
+    torch.testing.assert_close(seen("rotate", x, [0.5, 0, 0]), x)
+    torch.testing.assert_close(seen("scale", x, [6 / 11 * 5 / 6, 6 / 11 * 5 / 6, 0]), x)  # a factor of 1
+
+
+def test_a_strategy_with_no_such_operation_is_one_clear_error():
+    with pytest.raises(ValueError, match=r"strategy has no operation 'blur'.*cutout"):
+        find("dm")(strategy="flip_blur")

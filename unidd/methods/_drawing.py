@@ -1,0 +1,81 @@
+"""What methods share that look at the data through networks drawn anew: DM, DC and DSA."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ..data.datasets import ImageData
+from ..data.siamese import STRATEGY, Siamese
+from ..engine.descent import Descent, Start
+from ..engine.run import Run
+from ..networks.models import ModelConfig, build
+from . import Count, Positive, Range
+from ._descending import Descending
+
+
+@dataclass(frozen=True)
+class Drawing(Descending):
+    """Descends on all images at once, through ConvNets whose weights are drawn anew.
+
+    Args:
+        steps: updates of the images.
+        lr: of SGD with momentum ½, on normalised pixels; it stays constant.
+        batch: real images of a class in a step.
+        strategy: operations of the Siamese augmentation, see `unidd.data.siamese`; "" for none.
+        width, norm: of the ConvNets.
+    """
+
+    steps: Count = 1000
+    lr: Positive = 0.1
+    batch: Annotated[int, Range(1)] = 256
+    strategy: str = STRATEGY
+    width: Annotated[int, Range(1)] = 128
+    norm: Literal["instance", "batch", "none"] = "instance"
+
+    needs_teacher: ClassVar[bool] = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        Siamese(self.strategy)
+
+    def start(self, data: ImageData, run: Run) -> Start:
+        start = super().start(data, run)
+        return replace(start, sizes=(sum(start.sizes),), groups=1, places=())
+
+    def descent(self, data: ImageData) -> Descent:
+        return Descent(self.steps, self.lr, optimizer=_sgd, schedule=_constant)
+
+    def drawn(self, data: ImageData, generator: Generator) -> nn.Module:
+        """Return a network with new weights, on the device of the data."""
+        seed = int(torch.randint(2**31, (), generator=generator))
+        config = ModelConfig("convnet", self.width, norm=self.norm)
+        return build(config, data.channels, data.size, data.classes, seed).to(data.device)
+
+
+class RealImages:
+    """The training images by class, of which each step takes some of one class.
+
+    Args:
+        count: how many; a class with fewer gives all.
+    """
+
+    def __init__(self, data: ImageData, count: int):
+        self.data, self.count = data, count
+        order = data.train.labels.cpu().argsort(stable=True)
+        self.numbers = order.split(torch.bincount(data.train.labels.cpu(), minlength=data.classes).tolist())
+
+    def of(self, k: int, generator: Generator) -> Tensor:
+        """Draw images of class k, normalised: (at most count, C, H, W)."""
+        own = self.numbers[k]
+        chosen = own[torch.randperm(len(own), generator=generator)[: self.count]]
+        return self.data.normalise(self.data.train.images[chosen.to(self.data.train.images.device)])
+
+
+def _sgd(parameters, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr, momentum=0.5)
+
+
+def _constant(t: int, steps: int) -> float:
+    return 1.0

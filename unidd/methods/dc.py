@@ -1,0 +1,158 @@
+"""Gradient matching: DC, and DSA, which is DC under Siamese augmentation.
+
+A ConvNet is drawn and trained on the synthetic images as they are; on its way, these shall give the weights the
+gradient that real images give them, class by class:
+
+    L = Σ_k Σ_W Σ_rows 1 − cos(∂CE(real_k)/∂W, ∂CE(x_k)/∂W)
+
+over the weight matrices W of convolutions (out, in · h · w) and of the head (out, in). Biases and the norm's parameters
+do not count.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from ..data.datasets import ImageData
+from ..data.siamese import STRATEGY, Siamese
+from ..engine.descent import Batch, Objective, Start, Step
+from ..engine.run import Run
+from ..networks.training import Teacher
+from . import Positive, Range
+from ._drawing import Drawing, RealImages
+
+
+@dataclass(frozen=True)
+class DC(Drawing):
+    """Gradient matching: the gradients that real and synthetic images of a class give a network on its way.
+
+    Args:
+        outer: updates of the images for each network.
+        inner: epochs the network is trained on them between two updates.
+        inner_lr, inner_batch: of that training, by plain SGD.
+        init: what the images start from: "noise", clipped to valid pixels, or "real" images.
+    """
+
+    strategy: str = ""
+    outer: Annotated[int, Range(1)] = 1
+    inner: Annotated[int, Range(1)] = 1
+    inner_lr: Positive = 0.01
+    inner_batch: Annotated[int, Range(1)] = 256
+    init: Literal["noise", "real"] = "noise"
+
+    source: ClassVar[str] = "Zhao, Mopuri & Bilen, Dataset Condensation with Gradient Matching, ICLR 2021"
+    acts_as: ClassVar[str] = "λ, low-pass, and all-pass on the class signal, as an upper bound"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "ipc1": {},
+        "ipc10": {"steps": 10_000, "outer": 10, "inner": 50},
+        "ipc20": {"steps": 20_000, "outer": 20, "inner": 25},
+        "ipc30": {"steps": 30_000, "outer": 30, "inner": 20},
+        "ipc40": {"steps": 40_000, "outer": 40, "inner": 15},
+        "ipc50": {"steps": 50_000, "outer": 50, "inner": 10},
+    }
+
+    def start(self, data: ImageData, run: Run) -> Start:
+        start = super().start(data, run)
+        if self.init == "real" or start.given:
+            return start
+        shape = len(start.numbers), *start.images.shape[1:]
+        noise = torch.randn(shape, generator=Generator().manual_seed(run.seed)).to(data.device)
+        pixels, labels = data.denormalise(noise).clamp(0, 1), start.labels[start.numbers]
+        return Start(pixels, labels, torch.arange(len(labels)), start.sizes)
+
+    def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "GradientMatching":
+        return GradientMatching(self, data, run)
+
+
+@dataclass(frozen=True)
+class DSA(DC):
+    """Gradient matching under Siamese augmentation, from real images."""
+
+    strategy: str = STRATEGY
+    init: Literal["noise", "real"] = "real"
+
+    source: ClassVar[str] = "Zhao & Bilen, Dataset Condensation with Differentiable Siamese Augmentation, ICML 2021"
+
+
+class GradientMatching(Objective):
+    """The loss of DC and its gradient, class by class; it carries the network from step to step.
+
+    The distance is differentiated in the synthetic gradient, and that gradient in the pixels, so that processes share a
+    sum of gradients and no graph.
+    """
+
+    def __init__(self, method: DC, data: ImageData, run: Run):
+        self.method, self.data, self.ranks = method, data, run.ranks
+        self.siamese, self.real = Siamese(method.strategy), RealImages(data, method.batch)
+        self.network: nn.Module | None = None
+
+    def begin(self, batch: Batch) -> None:
+        self.labels, self.all_labels = batch.labels, self.ranks.gather(batch.labels)
+        self.counts = torch.bincount(self.all_labels, minlength=self.data.classes).tolist()
+
+    def step(self, x: Tensor, t: int, generator: Generator) -> Step:
+        if t % self.method.outer == 0 or self.network is None:
+            self.network = self.method.drawn(self.data, generator).to(x.dtype)
+        else:
+            self._train(self.network, self.ranks.gather(x.detach()), generator)
+        gradient, loss = torch.zeros_like(x), x.new_zeros(())
+        for k in range(self.data.classes):
+            view, own = self.siamese.draw(generator), (self.labels == k).nonzero().flatten()
+            goal = weight_gradients(self.network, view(self.real.of(k, generator).to(x)), k)
+            part = x.detach()[own].requires_grad_()
+            found = weight_gradients(self.network, view(part), k, self.counts[k], graph=True) if len(own) else None
+            shared = [torch.zeros_like(g) if found is None else found[i].detach().clone() for i, g in enumerate(goal)]
+            for each in shared:
+                if self.ranks.all_sum:
+                    self.ranks.all_sum(each)
+                each.requires_grad_()
+            apart = distance(goal, shared)
+            loss += apart.detach()
+            if found is not None:
+                (gradient[own],) = torch.autograd.grad(found, part, torch.autograd.grad(apart, shared))
+        return Step({"gradients": loss}, gradient)
+
+    def _train(self, network: nn.Module, images: Tensor, generator: Generator) -> None:
+        """Train the network on the synthetic images, each augmented for itself."""
+        method, parameters = self.method, list(network.parameters())
+        for _ in range(method.inner):
+            for numbers in torch.randperm(len(images), generator=generator).to(images.device).split(method.inner_batch):
+                view = self.siamese.draw(generator, len(numbers))
+                loss = F.cross_entropy(network(view(images[numbers])), self.all_labels[numbers])
+                with torch.no_grad():
+                    for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                        parameter -= method.inner_lr * slope
+
+    def state(self) -> dict:
+        return {"network": self.network and self.network.state_dict()}
+
+    def restore(self, state: dict) -> None:
+        self.network = None
+        if state["network"] is not None:
+            self.network = self.method.drawn(self.data, Generator())
+            self.network.to(next(iter(state["network"].values())).dtype).load_state_dict(state["network"])
+
+
+def weight_gradients(network: nn.Module, x: Tensor, k: int, count: int = 0, graph: bool = False) -> list[Tensor]:
+    """Return the gradients of the cross-entropy of images of class k in the weight matrices, (rows, columns) each.
+
+    Args:
+        count: images the loss is a mean over; 0: those given.
+        graph: whether it is differentiated again.
+    """
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    labels = torch.full((len(x),), k, device=x.device)
+    loss = F.cross_entropy(network(x), labels, reduction="sum") / (count or len(x))
+    return [slope.flatten(1) for slope in torch.autograd.grad(loss, weights, create_graph=graph)]
+
+
+def distance(one: list[Tensor], other: list[Tensor]) -> Tensor:
+    """Return Σ over matrices and rows of 1 − cos of the angle between the rows."""
+    terms = []
+    for a, b in zip(one, other, strict=True):
+        sizes = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
+        terms.append((1 - (a * b).sum(1) / (sizes + 1e-6)).sum())
+    return torch.stack(terms).sum()
