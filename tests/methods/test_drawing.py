@@ -18,7 +18,7 @@ IPC = 2
 def begun(name: str, **settings):
     """A method's objective at its start, in float64, and the network input."""
     data, asked = toys.data(), Run(ipc=IPC, seed=1)
-    method = find(name)(width=6, batch=3, **settings)
+    method = find(name)(net_width=6, batch=3, **settings)
     objective, position = (
         method.objective(data, toys.teacher(), asked),
         Position(data, method.start(data, asked), method.descent(data)),

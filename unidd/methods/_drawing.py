@@ -24,14 +24,14 @@ class Drawing(Descending):
         lr: of SGD with momentum ½, on normalised pixels; it stays constant.
         batch: real images of a class in a step.
         strategy: operations of the Siamese augmentation, see `unidd.data.siamese`; "" for none.
-        width, norm: of the ConvNets.
+        net_width, norm: of the ConvNets.
     """
 
     steps: Count = 1000
     lr: Positive = 0.1
     batch: Annotated[int, Range(1)] = 256
     strategy: str = STRATEGY
-    width: Annotated[int, Range(1)] = 128
+    net_width: Annotated[int, Range(1)] = 128
     norm: Literal["instance", "batch", "none"] = "instance"
 
     needs_teacher: ClassVar[bool] = False
@@ -50,7 +50,7 @@ class Drawing(Descending):
     def drawn(self, data: ImageData, generator: Generator) -> nn.Module:
         """Return a network with new weights, on the device of the data."""
         seed = int(torch.randint(2**31, (), generator=generator))
-        config = ModelConfig("convnet", self.width, norm=self.norm)
+        config = ModelConfig("convnet", self.net_width, norm=self.norm)
         return build(config, data.channels, data.size, data.classes, seed).to(data.device)
 
 
