@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor
@@ -220,6 +220,14 @@ class Objective(ABC):
 
     def end(self) -> None:  # noqa: B027  most need nothing
         """Close the batch after its last step."""
+
+    def learnt(self) -> dict[str, Any]:
+        """Return what it learnt beside the pixels, once all steps are taken.
+
+        "soft": labels (n, classes), in the order of the finished set, and "soft labels": their kind, as of
+        `unidd.networks.evaluation.KINDS`; other names are numbers for the card, such as "lr".
+        """
+        return {}
 
     def state(self) -> dict:
         """Return what `restore` needs to go on, as tensors, numbers and containers of them."""

@@ -81,10 +81,18 @@ class Descending(Method):
             objective = self.objective(data, teacher, run)
             trim_memory()  # of the pass over the real images
             carry_out(objective, position, run, about, self.name)
-        labels, config = start.labels[start.numbers].cpu(), self.config(data, run)
-        of_teacher = teacher.card() if self.needs_teacher else {}
+        learnt = objective.learnt()
+        soft = learnt.pop("soft", None)
         return SyntheticSet(
-            position.images, labels, data.class_names, data.mean, data.std, config, of_teacher, position.history
+            position.images,
+            start.labels[start.numbers].cpu(),
+            data.class_names,
+            data.mean,
+            data.std,
+            self.config(data, run) | ({"learnt": learnt} if learnt else {}),
+            teacher.card() if self.needs_teacher else {},
+            position.history,
+            soft=None if soft is None else soft.float().cpu(),
         )
 
     def identity(

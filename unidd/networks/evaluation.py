@@ -70,8 +70,9 @@ def stored_kind(synthetic: SyntheticSet) -> str | None:
     """Return what a set's stored soft labels are, as its card or else their numbers say; None without any."""
     if synthetic.soft is None:
         return None
-    said = synthetic.config.get("import", {}).get("soft labels")
-    return said if said in KINDS else soft_kind(synthetic.soft)
+    cards = (synthetic.config.get(part, {}) for part in ("learnt", "import"))
+    said = [kind for card in cards if (kind := card.get("soft labels")) in KINDS]
+    return said[0] if said else soft_kind(synthetic.soft)
 
 
 def fixed_labels(synthetic: SyntheticSet, data: ImageData, teacher: nn.Module | None = None) -> SoftLabels:
