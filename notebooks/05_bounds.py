@@ -32,9 +32,9 @@
 # $$ (eq-dc)
 #
 # A bound adds the *lengths* of the two, whatever their directions. But a head that has learnt has $\Psi W \approx \Phi$
-# on the real side, and more or less $\Psi_s W \approx \Phi_s$ on the other. Then $A + B$ is small though neither part
-# is: they point against each other. $A$ and $B$ are matrices; the plane that holds both, with their true lengths and
-# angle, can be drawn. The synthetic side is ten random real digits a class.
+# on the real side, and more or less $\Psi_s W \approx \Phi_s$ on the other. Then the two parts point against each
+# other, and much of them cancels in $A + B$. $A$ and $B$ are matrices; the plane that holds both, with their true
+# lengths and angle, can be drawn. The synthetic side is ten random real digits a class.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
