@@ -82,10 +82,10 @@ Captioned(
 # every chapter says near its top which it takes:
 #
 # - **centred**: the mean of the rows is subtracted first, so that $\Psi$ is their covariance. So it is on this page and
-#   the next, where digits are distilled, and in CFM. Each side has its own mean; only where digits are distilled both
-#   have one, that of the real images.
-# - **as it is**: nothing is subtracted. So it is where a linear head is trained on $X$ without a bias: in the chapters
-#   on [methods](04_methods), [bounds](05_bounds) and [other kernels](06_kernels).
+#   the next, where digits are distilled, and in CFM. Each side has its own mean; where digits are distilled, both have
+#   that of the real images.
+# - **as it is**: nothing is subtracted, in the chapters on [methods](04_methods), [bounds](05_bounds) and
+#   [other kernels](06_kernels), where a linear head without a bias is trained on $X$.
 #
 # $Y$ is one-hot (less $1/c$ where digits are distilled), unless the page says otherwise. CFM is the exception: as
 # published, $Y$ is a column of ones. Then $\Phi$ is the mean feature, and knows no label. Of centred rows that would be
@@ -388,7 +388,7 @@ Markdown("\n".join(["In trained networks:", "", *sentences, "", f"({made}.)"]))
 
 # %% [markdown]
 # One number, and another filter in each layer. This speaks for a β *relative* to each layer's mean eigenvalue, which
-# `unidd.core.schedules.relative_beta` gives; the paper's is absolute.
+# `unidd.core.schedules.relative_beta` gives; that of {cite}`bo2026unidd` is absolute.
 #
 # ## Exercises
 #

@@ -176,8 +176,8 @@ Captioned(
 #
 # On the digits of the [first page](../book/index) one sees what $f$ decides. $f(\Psi)\Phi$ is a linear head: it turns
 # the features of an image into a score for each class. Here are the heads of five filters, from all real digits, with β
-# the mean eigenvalue of their pixels and descent of 20 steps at the rate $1/\lambda_{\max}$. (Residual is left out: it
-# says what remains of a start, not of $\Phi$.)
+# the mean eigenvalue of their pixels, descent of 20 steps at the rate $1/\lambda_{\max}$, and the band from β/10 to β.
+# (Residual is left out: it says what remains of a start, not of $\Phi$.)
 
 # %%
 digits = unidd.load("digits")
