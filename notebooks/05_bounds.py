@@ -320,10 +320,10 @@ Markdown(
 # ## What follows
 #
 # The bounds hold, and are mild for a head that knows nothing. For a head that has learnt they say little about the
-# gap they bound: a set with a smaller bound need not have a smaller gap. DC starts again from many random heads, where
-# its bound is tightest; MTT starts from experts that have trained for a while, where its own is loose. It is better to
-# read UniDD's terms as objectives of their own, stricter ones that suit *every* head, than as stand-ins for DC and
-# MTT.
+# gap they bound: a set with a smaller bound need not have a smaller gap. DC starts again and again from random heads,
+# where its bound is tightest, and trains them on; MTT starts from experts that have trained for a while, where its own
+# is loose. It is better to read UniDD's terms as objectives of their own, stricter ones that suit *every* head, than as
+# stand-ins for DC and MTT.
 #
 # ## Exercise
 #
