@@ -32,9 +32,9 @@
 # $$ (eq-dc)
 #
 # A bound adds the *lengths* of the two, whatever their directions. But a head that has learnt has $\Psi W \approx \Phi$
-# on the real side, and more or less $\Psi_s W \approx \Phi_s$ on the other. Then $A + B$ is small though neither part
-# is: they point against each other. $A$ and $B$ are matrices; the plane that holds both, with their true lengths and
-# angle, can be drawn. The synthetic side is ten random real digits a class.
+# on the real side, and more or less $\Psi_s W \approx \Phi_s$ on the other. Then the two parts point against each
+# other, and much of them cancels in $A + B$. $A$ and $B$ are matrices; the plane that holds both, with their true
+# lengths and angle, can be drawn. The synthetic side is ten random real digits a class.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -320,10 +320,10 @@ Markdown(
 # ## What follows
 #
 # The bounds hold, and are mild for a head that knows nothing. For a head that has learnt they say little about the
-# gap they bound: a set with a smaller bound need not have a smaller gap. DC starts again from many random heads, where
-# its bound is tightest; MTT starts from experts that have trained for a while, where its own is loose. It is better to
-# read UniDD's terms as objectives of their own, stricter ones that suit *every* head, than as stand-ins for DC and
-# MTT.
+# gap they bound: a set with a smaller bound need not have a smaller gap. DC starts again and again from random heads,
+# where its bound is tightest, and trains them on; MTT starts from experts that have trained for a while, where its own
+# is loose. It is better to read UniDD's terms as objectives of their own, stricter ones that suit *every* head, than as
+# stand-ins for DC and MTT.
 #
 # ## Exercise
 #
