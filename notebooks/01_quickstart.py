@@ -229,8 +229,8 @@ begun = unidd.SyntheticSet.from_real(photos, ipc, seed=0)
 
 # %% tags=["hide-input"]
 betas = [entry["beta"] for entry in distilled.history]
-cat = [photos.class_names.index(name) for name in ("chelsea", "coffee")]
-shown = torch.isin(distilled.labels, torch.tensor(cat))
+two = [photos.class_names.index(name) for name in ("chelsea", "coffee")]
+shown = torch.isin(distilled.labels, torch.tensor(two))
 rows = torch.cat([torch.zeros(int(shown.sum())), torch.ones(int(shown.sum()))]).long()
 moved = (distilled.images - begun.images)[shown].abs().mean((1, 2, 3)).view(ipc, 2)
 Captioned(
@@ -243,9 +243,9 @@ Captioned(
     ),
     f"Two classes in turn, round by round. β falls from {betas[0]:.2g} to "
     f"{betas[-1]:.2g} over {ipc} rounds, and the filter becomes steeper: the later an "
-    "image, the more the smallest eigenvalues count in it. Compare the first pair with "
-    f"the last: its pixels moved by {moved[0].mean():.2f} of their range on average, "
-    f"those of the last by {moved[-1].mean():.2f}.",
+    "image, the more the smallest eigenvalues count in it. On average the pixels of the "
+    f"first pair moved by {moved[0].mean():.2f} of their range, those of the last by "
+    f"{moved[-1].mean():.2f}.",
     "fig-first-cfm",
 )
 

@@ -355,9 +355,9 @@ def span(network, when):
 cases = [(n, w) for n in ("ConvNet", "ResNet-18") for w in ("before", "after")]
 Captioned(
     pd.DataFrame({f"{n}, {w}": span(n, w) for n, w in cases}).T,
-    "Most eigenvalues are below 0.1. In the middle layer (median) the largest is "
-    "thousands of times the smallest, its condition, or more: who divides by λ divides "
-    "by nearly 0. Dead channels, counted over all layers, never vary.",
+    "Most eigenvalues are below 0.1. The largest are thousands of times the smallest, "
+    "or more (their condition; the median over the layers): who divides by λ divides by "
+    "nearly 0. Dead channels, counted over all layers, never vary.",
     "tab-layers",
 )
 

@@ -110,7 +110,7 @@ Captioned(
     pd.DataFrame([describe(lam) for lam in spectra.values()], index=list(spectra)),
     "A few directions hold most of the variance, and many hold next to none. "
     f"({len(X)} patches of one photograph; a teacher of {len(images):,} images, which "
-    f"knows {teacher.accuracy:.1f} % of the test images.)",
+    f"gets {teacher.accuracy:.1f} % of the test images right.)",
     "tab-spectra",
 )
 

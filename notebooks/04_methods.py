@@ -113,8 +113,9 @@ figure = chapter.lines(
 )
 Captioned(
     figure,
-    f"Half of what DC sees lies in {half['DC']} of {d} directions, of what DM sees in "
-    f"{half['DM']}, MTT {half['MTT']}, KRR {half['KRR']}. "
+    f"Half of what DC sees lies in {half['DC']} of {d} directions (the first is nearly "
+    f"the mean digit), of what DM sees in {half['DM']}, MTT {half['MTT']}, "
+    f"KRR {half['KRR']}. "
     "The data are the same four times; the filter is not.",
     "fig-methods-seen",
 )

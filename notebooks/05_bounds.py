@@ -162,7 +162,8 @@ print(f"true {truth:.3f} ≤ bound {bound:.3f}: norm {norm:.2f}, triangle {trian
 # %%
 check("gap of the gradients", objectives.dc(real, synthetic, W_0), truth)
 check("bound", objectives.dc_bound(real, synthetic, W_0), bound)
-print(objectives.looseness(objectives.dc_terms(real, synthetic, W_0), bound))
+loose = objectives.looseness(objectives.dc_terms(real, synthetic, W_0), bound)
+print(f"norm {loose.norm:.2f}, triangle {loose.triangle:.2f}")
 
 # %% [markdown]
 # ## MTT: high-pass, as a bound
@@ -205,7 +206,8 @@ print(f"true {truth:.3f} ≤ bound {bound:.3f}: {bound / truth:.2f} times the tr
 run = (real, synthetic, W_0, alpha, p, q)
 check("distance of the heads", objectives.mtt(*run), truth)
 check("bound", objectives.mtt_bound(*run), bound)
-print(objectives.looseness(objectives.mtt_terms(*run), bound))
+loose = objectives.looseness(objectives.mtt_terms(*run), bound)
+print(f"norm {loose.norm:.2f}, triangle {loose.triangle:.2f}")
 
 # %% [markdown]
 # ## How loose, while a network trains
@@ -227,7 +229,7 @@ assert (cells[["dc.ratio", "mtt.ratio"]] >= 1).all().all()
 made, settings = studies[0]["provenance"], studies[0]["settings"]
 worst = min(s["network_accuracy"] for s in studies)
 print(f"{len(studies)} seeds, each with a network of its own,")
-print(f"which knows {worst:.1f} % of the test images, or more")
+print(f"which gets at least {worst:.1f} % of the test images right")
 print(f"p = {settings['expert']}, q = {settings['student']}")
 print(f"measured on {made['date']}, {made['device']}")
 

@@ -81,7 +81,7 @@ Captioned(
 
 # %% [markdown]
 # Press *Play*, or move the slider; in JupyterLab `player.round` moves it too. The shade is the
-# {term}`pass band <ridge filter>` of ridge: by equation {eq}`eq-pass`, the directions it passes at least half as
+# {term}`pass band` of ridge: by equation {eq}`eq-pass`, the directions it passes at least half as
 # strongly as the one it passes best.
 #
 # 1. **Watch the shade shrink.** In round 0 most directions of the last layer pass. At the end few are left, those of
