@@ -14,14 +14,15 @@
 # is measured: on digits, where the filter acts on the pixels themselves, and on photographs, where a network lies
 # between.
 #
-# *Features on this page are centred ({ref}`the definition <def-correlations>`): of photographs each side by its own
-# mean, of digits both by that of the real ones.*
+# *All features of the digits are {ref}`centred <def-correlations>` here, by the mean of the real ones. Of the
+# photographs, $\Psi$ is of centred features, each side by its own mean, and $\Phi$ is the mean feature.*
 #
 # ## Guess, then look
 #
 # The same ten photographs, the same network and the same number of steps; only the filter differs: linear is
-# {term}`LFM`, ridge {term}`HFM`. *None* matches nothing: it descends the teacher's cross-entropy alone, which all the
-# others do beside matching. Which filter writes the most detail?
+# {term}`LFM`, ridge {term}`HFM`, and Landweber stops after $t$ steps with $1/(\alpha t)$ near the published β of 0.1.
+# *None* matches nothing: it descends the teacher's cross-entropy alone, which all the others do beside matching. Which
+# filter writes the most detail?
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -110,15 +111,15 @@ Captioned(
 # $$ H = \frac{\sum_{r > 1/4} r\,P(r)}{\sum_r r\,P(r)} . $$ (eq-high)
 #
 # For a set of images there are two ways to count. This book takes the **mean of the images' shares**, in which every
-# image counts once; the curves of the explorer are normalised likewise, each image's $P$ over its own
-# $\sum_r r\,P(r)$, so that the share of the curve *is* that mean. The other way is the **share of the pooled power**:
-# add up $P$ over the images first. There an image of strong contrast outweighs ten faint ones. The two can rank filters
-# differently; both stand side by side once, in the {ref}`table below <detail-measured>`.
+# image counts once; the curves of the explorer are normalised likewise, each image's $P$ over its own $\sum_r r\,P(r)$,
+# so that the share of the curve *is* that mean. The other way is the **share of the pooled power**: add up $P$ over the
+# images first. There an image of strong contrast outweighs ten faint ones. The two can rank filters differently; both
+# stand side by side once, in {numref}`tab-detail`.
 #
 # ## Where the theory is exact: digits
 #
-# The ten digits of the {doc}`first page </book/index>`, distilled for a linear learner: no network, no cross-entropy,
-# and with pixels as features the filter acts on the spectrum of the pixels themselves.
+# The ten digits of the {doc}`first page </book/index>`, distilled for a linear learner: only $f(\Psi)\Phi$ is matched,
+# with no network and no cross-entropy. With pixels as features the filter acts on the spectrum of the pixels themselves.
 
 # %% tags=["hide-input"]
 digits = Digits(unidd.load("digits"), "pixels")
@@ -148,7 +149,6 @@ Captioned(
 )
 
 # %% [markdown]
-# (detail-measured)=
 # ## Four ways to meet a filter
 #
 # One run shows little. The figure holds four settings, each with its repetitions. Of the digits: pixels as features,
@@ -317,6 +317,9 @@ Markdown(
 )
 
 # %% [markdown]
+# In the network, *more* means more than with the linear filter. More than at the start is not shown (in
+# {numref}`fig-detail` the interval of ridge reaches over zero), nor more than with all-pass, which lifts nothing.
+#
 # Why? What follows is an explanation, not a measurement. A filter pushes on directions of *features*. With pixels as
 # features, a direction of small eigenvalue is fine structure, and to lift it is to write it. In a network, small
 # eigenvalues belong to combinations of channels, and what a pixel must do to move them the network decides.
