@@ -38,7 +38,7 @@ def signal_loss(filter: Filter, ffc: Tensor, flc: Tensor, ffc_synthetic: Tensor,
 
 
 def dm(real: Side, synthetic: Side) -> Tensor:
-    """Return Distribution matching: ‖Φ − Φ_s‖_F, the signal term with f = 1."""
+    """Return the distance of distribution matching, ‖Φ − Φ_s‖_F, the signal term with f = 1."""
     return _norm(real.flc - synthetic.flc)
 
 
@@ -48,7 +48,7 @@ def dc_terms(real: Side, synthetic: Side, weights: Tensor) -> tuple[Tensor, Tens
 
 
 def dc(real: Side, synthetic: Side, weights: Tensor) -> Tensor:
-    """Return Gradient matching at head W (d, c): ‖(ΨW − Φ) − (Ψ_sW − Φ_s)‖_F."""
+    """Return the distance of gradient matching at head W (d, c), ‖(ΨW − Φ) − (Ψ_sW − Φ_s)‖_F."""
     left, right = dc_terms(real, synthetic, weights)
     return _norm(left + right)
 
@@ -72,7 +72,7 @@ def mtt_terms(
 
 
 def mtt(real: Side, synthetic: Side, weights: Tensor, rate: float, expert: int, student: int) -> Tensor:
-    """Return Trajectory matching: ‖W_p − W_q‖_F after p expert steps on real and q student steps on synthetic data."""
+    """Return the distance of trajectory matching, ‖W_p − W_q‖_F after p steps on real and q on synthetic data."""
     return _norm(trajectory(real, weights, rate, expert) - trajectory(synthetic, weights, rate, student))
 
 
@@ -91,7 +91,7 @@ class Looseness(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Bound over true value: the product of the factors."""
+        """Bound over true value, the product of the factors."""
         return self.norm * self.triangle
 
 
@@ -110,7 +110,7 @@ def looseness(terms: tuple[Tensor, Tensor], bound: Tensor) -> Looseness:
 
 
 def krr(real: Side, synthetic: Side, beta: float) -> Tensor:
-    """Distance of the kernel-ridge heads, ‖(Ψ + βI)⁻¹Φ − (Ψ_s + βI)⁻¹Φ_s‖_F: the signal term with f = 1/(λ + β)."""
+    """Return ‖(Ψ + βI)⁻¹Φ − (Ψ_s + βI)⁻¹Φ_s‖_F of kernel-ridge heads, the signal term with f = 1/(λ + β)."""
     return signal_loss(Ridge(beta), *real, *synthetic)
 
 
