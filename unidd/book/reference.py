@@ -226,7 +226,9 @@ def _escaped(text: str) -> str:
 
 
 def rewrite(app, what, name, thing, options, lines: list[str]) -> None:
-    """Sphinx's autodoc-process-docstring, before napoleon reads the sections."""
+    """Sphinx's autodoc-process-docstring, before napoleon reads the sections; the fields of a tuple say nothing."""
+    if lines and lines[0].startswith("Alias for field number "):
+        lines.clear()
     lines[:] = as_rst(one_by_one(lines), titles(Path(app.srcdir), frozenset(app.env.found_docs)))
 
 

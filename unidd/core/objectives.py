@@ -102,8 +102,8 @@ def looseness(terms: tuple[Tensor, Tensor], bound: Tensor) -> Looseness:
         terms: A and B (d, c), from `dc_terms` or `mtt_terms`; A + B is not 0.
         bound: from `dc_bound` or `mtt_bound`.
     Returns:
-        norm: bound / (‖A‖_F + ‖B‖_F), what ‖MW‖_F ≤ ‖W‖₂ ‖M‖_F gives away;
-        triangle: (‖A‖_F + ‖B‖_F) / ‖A + B‖_F, what the triangle inequality does.
+        `norm`, bound / (‖A‖_F + ‖B‖_F), is what ‖MW‖_F ≤ ‖W‖₂ ‖M‖_F gives away; `triangle`, (‖A‖_F + ‖B‖_F) /
+        ‖A + B‖_F, is what the triangle inequality does.
     """
     apart, together = _norm(terms[0]) + _norm(terms[1]), _norm(terms[0] + terms[1])
     return Looseness(float(bound / apart), float(apart / together))
