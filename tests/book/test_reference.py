@@ -8,9 +8,11 @@ import re
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.ext.napoleon import Config
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 import unidd
 from unidd.book import address, reference
@@ -129,7 +131,8 @@ def test_attributes_that_share_an_entry_are_told_apart_and_arguments_left_alone(
     lines = ["Do.", "", "Args:", "    a, b: one.", "Attributes:", "    c, d: two", "        lines.", "    e: alone."]
     apart = ["    c: two", "        lines.", "    d: two", "        lines."]
     assert reference.one_by_one(lines) == [*lines[:5], *apart, *lines[7:]]
-    shown = str(GoogleDocstring(reference.one_by_one(lines), Config(napoleon_use_ivar=True), what="class"))
+    config: Any = Config(napoleon_use_ivar=True)
+    shown = str(GoogleDocstring(reference.one_by_one(lines), config, what="class"))
     assert [name for name in "cde" if f":ivar {name}: " in shown] == ["c", "d", "e"]
 
 
