@@ -152,9 +152,9 @@ Captioned(
 # ## Four ways to meet a filter
 #
 # One run shows little. The figure holds four settings, each with its repetitions. Of the digits: pixels as features,
-# and 256 random ReLU features of them. Of the photographs, through a trained network: matching alone (by a weight
-# $\eta$ of matching so large that cross-entropy does not count), and matching beside cross-entropy, as in the explorer.
-# A repetition of the photographs trains **its own teacher**.
+# and 256 random ReLU features of them, Landweber with 20 steps at the rate $1/\lambda_{\max}$. Of the photographs,
+# through a trained network: matching alone (by a weight $\eta$ of matching so large that cross-entropy does not count),
+# and matching beside cross-entropy, as in the explorer. A repetition of the photographs trains **its own teacher**.
 
 # %% tags=["hide-input"]
 record = json.loads((folder / "digits.json").read_text())

@@ -170,8 +170,9 @@ seen
 # %% [markdown]
 # ## On this machine
 #
-# `make reproduce` runs the same cells over three repetitions, in a few minutes. Another machine rounds otherwise, so
-# that even equal seeds train other teachers and end in other numbers: compare the spread, not the digit.
+# `make reproduce` runs the same cells over three repetitions, in a few minutes; `make batch SUITE=photos` runs the
+# published ones again. Another machine rounds otherwise, so that even equal seeds train other teachers and end in other
+# numbers: compare the spread, not the digit.
 
 # %% tags=["remove-input"]
 own = records.load_records(records.own())
