@@ -373,6 +373,8 @@ Captioned(
 # %% [markdown]
 # ## The algorithm, beside the engine
 #
+# Algorithm 1 of {cite}`bo2026unidd`, line by line; where no code is named, it is a line of the loop.
+#
 # | | Algorithm 1 | code |
 # |---|---|---|
 # | 1 | $\Psi, \Phi \leftarrow$ statistics of real images | `realside.real_side` |
@@ -443,7 +445,7 @@ print(f"mean difference of a pixel {difference:.0e}; the steps moved it by {move
 # | rolls images by 0 to 4 pixels | by −4 to 4 |
 # | has two filters only, $\lambda$ and $1/(\lambda + \beta)$ | any of {doc}`03_filters` |
 # | solves the constant real side again in every step | diagonalised once: the same numbers in less time |
-# | fails with a singular matrix at β = 0 or a dead channel | finite, see the {doc}`appendix <engine>` |
+# | fails with a singular matrix at β = 0 or a dead channel | finite, see the {doc}`appendix <engine>`; β = 0 is refused |
 # | no seeds, no resume, CUDA only, one GPU | seeded, resumed, any device, several |
 #
 # ## Exercises

@@ -189,7 +189,7 @@ class Step:
 
     @property
     def loss(self) -> Tensor:
-        """The loss, this process's part of it: the weighted sum of the terms."""
+        """The loss, or this process's part of it, as the weighted sum of the terms."""
         return torch.stack([self.weights.get(name, 1.0) * term.detach() for name, term in self.terms.items()]).sum()
 
     def values(self, ranks: Ranks) -> dict[str, float]:

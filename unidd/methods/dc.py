@@ -32,7 +32,8 @@ class DC(Drawing):
     Args:
         outer: updates of the images for each network.
         inner: epochs the network is trained on them between two updates.
-        inner_lr, inner_batch: of that training, by plain SGD.
+        inner_lr: rate of that training, by plain SGD.
+        inner_batch: images of a step of it.
         init: what the images start from: "noise", clipped to valid pixels, or "real" images.
     """
 

@@ -70,6 +70,7 @@ class ConvNet(nn.Module):
         self.head = nn.Linear(width * (size >> depth) ** 2, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (B, classes)."""
         return self.head(self.features(x).flatten(1))
 
 
