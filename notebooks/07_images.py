@@ -119,7 +119,7 @@ Captioned(
 # ## Where the theory is exact: digits
 #
 # The ten digits of the {doc}`first page </book/index>`, distilled for a linear learner: only $f(\Psi)\Phi$ is matched,
-# with no network and no cross-entropy. With pixels as features the filter acts on the spectrum of the pixels themselves.
+# with no network and no cross-entropy. With pixels as features the filter acts on the pixels' own spectrum.
 
 # %% tags=["hide-input"]
 digits = Digits(unidd.load("digits"), "pixels")

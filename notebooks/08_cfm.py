@@ -445,7 +445,7 @@ print(f"mean difference of a pixel {difference:.0e}; the steps moved it by {move
 # | rolls images by 0 to 4 pixels | by −4 to 4 |
 # | has two filters only, $\lambda$ and $1/(\lambda + \beta)$ | any of {doc}`03_filters` |
 # | solves the constant real side again in every step | diagonalised once: the same numbers in less time |
-# | fails with a singular matrix at β = 0 or a dead channel | finite, see the {doc}`appendix <engine>`; β = 0 is refused |
+# | fails with a singular matrix at β = 0 or a dead channel | finite ({doc}`appendix <engine>`); β = 0 is refused |
 # | no seeds, no resume, CUDA only, one GPU | seeded, resumed, any device, several |
 #
 # ## Exercises

@@ -84,7 +84,7 @@ Markdown(
 decided = table[table.ior_low.gt(0) | table.ior_high.lt(0)] if n >= tables.ENOUGH else table[:0]
 better = decided[decided.ior > 0]
 winners = [f"{row.method} ({row.regime.replace('-', ' ')} labels, IPC {row.ipc:.0f})" for row in better.itertuples()]
-display(Markdown(f"By this rule: **{', '.join(winners)}**." if winners else "By this rule, **no method is shown to beat them.**"))
+display(Markdown(f"By this rule: **{', '.join(winners) or 'no method is shown to beat them'}**."))
 Captioned(
     tables.overview(table).rename(columns=lambda name: name.removeprefix("online ")),
     f"▲ marks a method that beats random real images ({len(better)} of {table.ior.count()} comparisons), ▼ one that "
