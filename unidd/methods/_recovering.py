@@ -27,14 +27,12 @@ from ._descending import Descending
 class Recovering(Descending):
     """Descends on a teacher's cross-entropy and on the statistics that its batch norms have kept.
 
-    Rolls go both ways, as the released code for Tiny-ImageNet has it.
-
     Args:
         steps: steps of a round; 0 leaves the images as they start.
         lr: peak learning rate of Adam (0.5, 0.9), on normalised pixels, cosine to 0 in each round.
         r_bn: weight of the statistics.
         first_bn: how many times that weight the first batch norm has.
-        shift: images roll by up to so many pixels ("jitter").
+        shift: images roll by up to so many pixels, both ways, as published for Tiny-ImageNet ("jitter").
         scale: smallest area of the random resized crop.
         crop: whether images are cropped and flipped; they roll in any case.
         group: classes of one batch, over whose images statistics are taken; 0 takes all.
