@@ -57,12 +57,7 @@ class DC(Drawing):
 
     def start(self, data: ImageData, run: Run) -> Start:
         start = super().start(data, run)
-        if self.init == "real" or start.given:
-            return start
-        shape = len(start.numbers), *start.images.shape[1:]
-        noise = torch.randn(shape, generator=Generator().manual_seed(run.seed)).to(data.device)
-        pixels, labels = data.denormalise(noise).clamp(0, 1), start.labels[start.numbers]
-        return Start(pixels, labels, torch.arange(len(labels)), start.sizes)
+        return start.noise(data, run.seed) if self.init == "noise" else start
 
     def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "GradientMatching":
         return GradientMatching(self, data, run)
