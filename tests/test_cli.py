@@ -357,6 +357,29 @@ def test_help_of_a_method_shows_the_default_of_every_option_and_its_source(unidd
         assert line in told(out)
 
 
+@pytest.mark.parametrize("method", [name for name in METHODS if find(name).presets])
+def test_a_preset_is_in_the_help_and_sets_what_was_published(unidd, method):
+    cls, (_, out, _) = find(method), unidd("distill", method, "--help")
+    assert [f"- {name}:" in told(out) for name in cls.presets] == [True] * len(cls.presets)
+    name = list(cls.presets)[-1]
+    shown = told(unidd("distill", method, "--preset", name, "--help")[1])
+    for option, value in cls.presets[name].items():
+        assert f"(default: {value})" in shown.split(f"--{option.replace('_', '-')} ")[-1][:400], option
+
+
+def test_a_preset_comes_before_the_budget_and_after_what_is_told():
+    asked = dict(method="dc", preset="ipc10", budget="smoke", ipc=10)
+    assert (Cell.of(**asked).method.steps, Cell.of(**asked).method.net_width) == (10_000, 128)
+    assert Cell.of(**asked, settings={"steps": 5}).method.steps == 5
+
+
+@pytest.mark.parametrize(("method", "says"), [("dc", "choose one of ipc1, "), ("random", "random has none")])
+def test_an_unknown_preset_is_one_clear_error(unidd, method, says):
+    code, _, err = unidd("distill", method, "--preset", "ipc7")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"no preset 'ipc7': {says}" in err
+
+
 def test_help_of_the_command_names_its_subcommands(unidd):
     code, out, _ = unidd("--help")
     assert code == 0

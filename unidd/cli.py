@@ -74,6 +74,7 @@ class Task(Source):
         teacher: of your own, in place of one that is trained: a file of weights (safetensors, or a state dict), or what
             unidd import-teacher wrote.
         budget: widths, steps and epochs.
+        preset: the method's hyper-parameters as published, by the name of one of its presets.
         out: folder for images.safetensors, card.json and preview.png.
         overwrite: replace a set that stands in that folder, and discard the state of another run that was cut off.
         save_every: keep the state on disk every so many steps, and not only at the end of a batch.
@@ -87,6 +88,7 @@ class Task(Source):
     model: str = "convnet"
     teacher: Path | None = None
     budget: Budget = "embedded"
+    preset: str | None = None
     out: Path = Path("distilled")
     overwrite: bool = False
     save_every: int = 0
@@ -687,14 +689,22 @@ def _documented(work: Callable) -> Callable[[], None]:
 def _of_method(command: str, name: str, *arguments: str) -> None:
     """Run a command whose options are those of a method and of a task."""
     cls, work = methods.find(name), OF_A_METHOD[command]
-    default, flat = budgeted(cls, _budget(arguments)), tyro.conf.arg(name="")
+    default, flat = budgeted(cls, _budget(arguments), _option("preset", arguments)), tyro.conf.arg(name="")
     kind = Task if cls.has_ipc else WholeTask
     parts = [("method", Annotated[cls, flat], default), ("task", Annotated[kind, flat], kind(ipc=_ipc(arguments)))]
     options = make_dataclass("Options", parts)
     docs = [inspect.getdoc(work), (inspect.getdoc(cls) or "").split("Args:")[0].strip(), _QUIET]
-    about = "\n\n".join([*docs, f"Filter: {cls.acts_as}", f"Source: {cls.source}", f"Labels: {cls.labels}"])
+    about = "\n\n".join(
+        [*docs, f"Filter: {cls.acts_as}", f"Source: {cls.source}", f"Labels: {cls.labels}", *_presets(cls)]
+    )
     found = tyro.cli(options, prog=f"unidd {command} {name}", description=about, args=arguments)
     work(found.method, found.task)
+
+
+def _presets(cls: type[Method]) -> list[str]:
+    """The published hyper-parameters in words, where they differ from the defaults."""
+    found = [f"{name}: {_plainly(values) or 'the defaults'}" for name, values in cls.presets.items()]
+    return ["\n".join(["Presets, for --preset:\n", *(f"- {line}" for line in found)])] if found else []
 
 
 def _budget(arguments: Sequence[str]) -> str:

@@ -72,16 +72,19 @@ BUDGETS = {
 }
 
 
-def budgeted(cls: type[Method], budget: str, **settings: Any) -> Method:
+def budgeted(cls: type[Method], budget: str, preset: str | None = None, **settings: Any) -> Method:
     """Return a method at a budget, with some hyper-parameters as told.
 
+    Args:
+        preset: name of published hyper-parameters, which come before the budget's.
     Raises:
-        ValueError: no such budget or hyper-parameter, or one is out of range.
+        ValueError: no such budget, preset or hyper-parameter, or one is out of range.
     """
     _check_choice("budget", budget, BUDGETS)
     known = [f.name for f in fields(cls)]
     _check_known(settings, known)
-    return cls(**{name: value for name, value in BUDGETS[budget].method.items() if name in known} | settings)
+    small = {name: value for name, value in BUDGETS[budget].method.items() if name in known}
+    return cls.preset(preset, **settings) if preset else cls(**small | settings)
 
 
 @dataclass(frozen=True)
@@ -129,16 +132,25 @@ class Cell:
         self.run(self.seeds[0])
 
     @staticmethod
-    def of(method: str = "cfm", settings: dict | None = None, budget: str = "embedded", **parameters: Any) -> "Cell":
+    def of(
+        method: str = "cfm",
+        settings: dict | None = None,
+        budget: str = "embedded",
+        preset: str | None = None,
+        **parameters: Any,
+    ) -> "Cell":
         """Return the cell of plain values, as a suite file has them.
 
         Args:
             method: for `unidd.find`.
             settings: hyper-parameters of the method, by name.
+            preset: those that were published, by the name of the preset.
         Raises:
             ValueError: a parameter is unknown or has a wrong value.
         """
-        _check_known(parameters, [f.name for f in fields(Cell) if f.name != "method"], also=("method", "settings"))
+        _check_known(
+            parameters, [f.name for f in fields(Cell) if f.name != "method"], also=("method", "settings", "preset")
+        )
         if not isinstance(method, str) or not isinstance(settings, dict | None):
             raise ValueError(
                 f"method must be a name and settings a dict of its hyper-parameters, not {method!r}, {settings!r}"
@@ -146,7 +158,7 @@ class Cell:
         cls = methods.find(method)
         if not cls.has_ipc:
             parameters.setdefault("ipc", None)
-        return Cell(budgeted(cls, budget, **(settings or {})), budget=budget, **parameters)
+        return Cell(budgeted(cls, budget, preset, **(settings or {})), budget=budget, **parameters)
 
     @staticmethod
     def from_namespace(namespace: dict, beside: tuple[str, ...] = ()) -> "Cell":

@@ -22,7 +22,7 @@ class Siamese:
     """The operations of a strategy, of which each draw takes one.
 
     Args:
-        strategy: names of operations, joined by underscores; "" leaves images as they are. Digits leave out "flip".
+        strategy: names of operations, joined by underscores; "none" leaves images as they are. Digits leave out "flip".
     Raises:
         ValueError: there is no such operation.
     Source: Zhao & Bilen, Dataset Condensation with Differentiable Siamese Augmentation, ICML 2021.
@@ -36,7 +36,7 @@ class Siamese:
 
     @property
     def names(self) -> list[str]:
-        return [name for name in self.strategy.split("_") if name]
+        return [] if self.strategy == "none" else self.strategy.split("_")
 
     def draw(self, generator: Generator, images: int = 1) -> Draw:
         """Draw an operation and its parameters, and return the function that applies them to a batch (n, C, H, W).

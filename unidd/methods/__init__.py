@@ -107,7 +107,8 @@ class Method(ABC):
             ValueError: there is no such preset.
         """
         if name not in cls.presets:
-            raise ValueError(f"no preset {name!r}: choose one of {', '.join(cls.presets)}")
+            known = f"choose one of {', '.join(cls.presets)}" if cls.presets else f"{cls.path()} has none"
+            raise ValueError(f"no preset {name!r}: {known}")
         return cls(**{**cls.presets[name], **changes})
 
     def settled(self, data: ImageData) -> Self:

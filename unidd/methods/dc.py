@@ -37,7 +37,7 @@ class DC(Drawing):
         init: what the images start from: "noise", clipped to valid pixels, or "real" images.
     """
 
-    strategy: str = ""
+    strategy: str = "none"
     outer: Annotated[int, Range(1)] = 1
     inner: Annotated[int, Range(1)] = 1
     inner_lr: Positive = 0.01
