@@ -39,6 +39,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         checks            a look at a network before it teaches
         weights           networks from files of weights, of this package or of others
         training          the one training loop, teachers, and the store of those that were trained
+        trajectories      experts trained on the real images, their parameters kept after every epoch
         evaluation        students, and the label regimes
     engine                how images descend; knows no method
         parallel          several processes, one distillation
