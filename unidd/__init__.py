@@ -52,6 +52,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
     methods               a file each, found by name; `unidd methods` lists them; what they share
         _descending       methods that descend on images
         _drawing          methods that look through networks drawn anew
+        _unrolling        derivatives of where descent on synthetic images leads
     bench                 measuring
         closure           hash of the code a result depends on
         records           records of runs as JSON, and their provenance
