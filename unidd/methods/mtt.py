@@ -13,9 +13,9 @@ are the best of many looks at the test images.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from ..networks.models import ModelConfig
 from ..networks.training import Teacher
 from ..networks.trajectories import ExpertConfig, Experts
 from . import Count, NotNegative, Positive, Range
+from ._descending import OwnTraining
 from ._drawing import Drawing
 from ._unrolling import Loss, recomputed, unrolled
 
@@ -77,6 +78,11 @@ class MTT(Drawing):
         "imagenet-subset": {"max_start_epoch": 10, "lr": 1000.0, "lr_lr": 1e-6},
     }
 
+    @property
+    def epochs(self) -> int:
+        """That each expert is trained for: as many as are looked at."""
+        return self.max_start_epoch + self.expert_epochs - 1 if self.steps else 0
+
     def check(self, data: ImageData, run: Run) -> None:
         if run.ranks.world > 1:
             raise ValueError(f"the method {self.name!r} runs in one process: start it without torchrun")
@@ -88,8 +94,18 @@ class MTT(Drawing):
 
     def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "TrajectoryMatching":
         experts = self.experts_of(data)
-        experts.train(self.max_start_epoch + self.expert_epochs - 1, run.progress)
+        experts.train(self.epochs, run.progress)
         return TrajectoryMatching(self, experts)
+
+    def own_training(self, data: ImageData) -> OwnTraining:
+        experts = self.experts_of(data)
+        epochs = experts.missing(self.epochs)
+        return OwnTraining(epochs * -(-len(data.train) // self.batch), experts.trial, epochs * experts.bytes)
+
+    def rehearsed(self, data: ImageData) -> Self:
+        least = replace(self, experts=1, max_start_epoch=1)
+        least.experts_of(data).train(least.epochs)
+        return least
 
     differentiate = staticmethod(unrolled)
 
@@ -103,15 +119,8 @@ class TESLA(MTT):
     presets: ClassVar[dict[str, dict[str, Any]]] = MTT.presets | {
         "cifar10-ipc1-tesla": {"syn_steps": 50, "max_start_epoch": 5, "lr": 500.0, "lr_lr": 1e-7},
         "cifar100-ipc50-tesla": {"syn_steps": 80, "max_start_epoch": 40, "lr": 500.0, "batch_syn": 125},
-        "imagenet-ipc1": {
-            "experts": 50,
-            "syn_steps": 10,
-            "expert_epochs": 3,
-            "max_start_epoch": 10,
-            "lr": 5e3,
-            "lr_lr": 1e-4,
-            "batch_syn": 100,
-        },
+        "imagenet-ipc1": MTT.presets["tiny-imagenet-ipc1"]
+        | {"experts": 50, "expert_epochs": 3, "lr": 5e3, "batch_syn": 100},
     }
 
     differentiate = staticmethod(recomputed)

@@ -67,6 +67,11 @@ class Experts:
         self._network = self._drawn(0)
         self._shapes = {name: value.shape for name, value in self._network.named_parameters()}
 
+    @property
+    def bytes(self) -> int:
+        """Of the parameters that are kept after an epoch."""
+        return 4 * sum(shape.numel() for shape in self._shapes.values())
+
     def folder(self, number: int) -> Path:
         """Return where the parameters of an expert lie."""
         return self._cache / json_hash(self._identity(number))
@@ -180,7 +185,7 @@ class Experts:
 
     def _check_room(self, epochs: int) -> None:
         check_writable(self._cache)
-        need = 4 * epochs * sum(shape.numel() for shape in self._shapes.values())
+        need = epochs * self.bytes
         free = shutil.disk_usage(nearest(self._cache)).free
         if need > free:
             said = f"{need / 1e6:,.0f} MB of experts in {self._cache}, where {free / 1e6:,.0f} MB are free"
