@@ -164,6 +164,17 @@ def test_an_epoch_that_was_cut_off_is_begun_again(tmp_path, monkeypatch):
     assert torch.equal(several.parameters(0, 2), whole.parameters(0, 2))
 
 
+def test_what_a_killed_process_was_writing_is_swept_away():
+    several = experts()
+    several.train(1)
+    left = several.folder(0) / ".epoch-002.safetensors-abc"
+    left.mkdir()
+    (left / "epoch-002.safetensors").write_bytes(b"half of it")
+    experts().train(2)
+    names = sorted(path.name for path in several.folder(0).iterdir())
+    assert names == ["card.json", *(f"epoch-00{epoch}.safetensors" for epoch in range(3))]
+
+
 def cut(content: bytes) -> bytes:
     return content[:-100]
 

@@ -36,15 +36,15 @@ from ._unrolling import Loss, recomputed, unrolled
 
 @dataclass(frozen=True)
 class MTT(Drawing):
-    """Trajectory matching: a student of few images shall come to where networks on their way through all of them come.
+    """Trajectory matching: steps on few images shall lead a network to where epochs on all of them lead an expert.
 
     Args:
         batch: real images in a step of an expert's training.
-        experts: how many; they are trained for max_start_epoch + expert_epochs − 1 epochs, once for all runs.
+        experts: how many; they are trained for max_start_epoch + expert_epochs − 1 epochs, once for all runs and seeds.
         expert_lr: rate of their training.
         max_start_epoch: T⁺; the epoch t that a student starts from is drawn from 0 … T⁺ − 1.
-        expert_epochs: M.
-        syn_steps: N.
+        expert_epochs: M, epochs of the expert from there to where the student shall come.
+        syn_steps: N, steps of the student.
         batch_syn: synthetic images of a student's step; 0 takes all.
         lr_teacher: the rate β at first.
         lr_lr: rate at which β is learnt, by SGD with momentum ½; 0 leaves it.

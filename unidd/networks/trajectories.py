@@ -202,6 +202,8 @@ class Experts:
             say(f"another process trains expert {number} in {self._cache}: waiting for it")
             lock.acquire()
         try:
+            for left in self.folder(number).glob(".*"):
+                shutil.rmtree(left, ignore_errors=True)  # half-written when an earlier process was killed
             yield
         finally:
             lock.release()
