@@ -39,6 +39,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         checks            a look at a network before it teaches
         weights           networks from files of weights, of this package or of others
         training          the one training loop, teachers, and the store of those that were trained
+        trajectories      experts trained on the real images, their parameters kept after every epoch
         evaluation        students, and the label regimes
     engine                how images descend; knows no method
         parallel          several processes, one distillation
@@ -53,6 +54,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         _drawing          methods that look through networks drawn anew
         _recovering       methods that descend on the statistics of a teacher's batch norms
         _patches          real patches that a teacher finds easy
+        _unrolling        derivatives of where descent on synthetic images leads
     bench                 measuring
         closure           hash of the code a result depends on
         records           records of runs as JSON, and their provenance

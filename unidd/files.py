@@ -53,7 +53,7 @@ def check_writable(folder: str | Path) -> None:
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
-    """Return where teachers, statistics and decoded images are kept: UNIDD_CACHE, or else ~/.cache/unidd."""
+    """Return where teachers, experts, statistics and decoded images are kept: UNIDD_CACHE, or else ~/.cache/unidd."""
     return Path(cache or os.environ.get("UNIDD_CACHE") or "~/.cache/unidd").expanduser()
 
 

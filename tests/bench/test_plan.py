@@ -277,6 +277,26 @@ def test_a_method_that_needs_no_teacher_is_planned_without_one(digits, tmp_path,
     assert min(measured.finish, measured.memory) > 0
 
 
+@pytest.mark.slow
+def test_what_a_method_trains_for_itself_is_planned(digits, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
+    cell = Cell.of(dataset="digits", method="mtt", budget="smoke")
+    measured, work = measure(cell, cell.run(0), digits)
+    assert (work.train_steps, work.own_steps) == (0, 6), "an epoch; two are done and kept, to measure steps"
+    assert min(measured.own, measured.kept, measured.step) > 0
+    cell.method.experts_of(digits).train(3)
+    measured, work = measure(cell, cell.run(0), digits)
+    assert (measured.own, measured.kept, work.own_steps) == (0, 0, 0)
+
+
+def test_own_training_is_a_phase_where_there_is_any():
+    work = Work(0, 0, 0, batches=1, steps=5, saves=0, batch=10, images=30, image=100)
+    measured = Measured(own=3, step=13, first=13)
+    found = estimate(measured, dataclasses.replace(work, own_steps=7))
+    assert ("own training", 21) in [phase[:2] for phase in found.phases]
+    assert found.seconds == estimate(measured, work).seconds + 21
+
+
 def test_the_whole_set_is_counted_where_no_ipc_is_asked_for(digits):
     cell = Cell.of(dataset="digits", method="toys.Whole", budget="smoke")
     _, work = measure(cell, cell.run(0), digits)

@@ -22,6 +22,7 @@ from ..engine.descent import Objective, Position, steps
 from ..engine.realside import Layers
 from ..engine.run import Run
 from ..methods import Descending
+from ..methods._descending import OwnTraining
 from ..networks.models import real_batch, tapped_layers
 from ..networks.training import Teacher, TrainConfig, accuracy, train
 from .machine import describe, peak_memory, wait
@@ -37,6 +38,7 @@ class Measured:
     Attributes:
         start: once: imports, the data, the first use of everything.
         train: a step of the teacher's training.
+        own: a step of training what the method trains for itself.
         test: a test image through the teacher.
         real: an image in the pass over the real data.
         setup: from the statistics to the first step: the eigendecompositions.
@@ -46,13 +48,14 @@ class Measured:
         finish: writing the set and its preview.
         memory: peak, of the process on a CPU, else of the device; 0 if the system does not tell.
         state: of a run on disk, without the images done.
-        kept: teacher and statistics that the run leaves in the cache.
+        kept: teacher, experts and statistics that the run leaves in the cache.
         device: in words.
         steps: of distillation that were measured.
     """
 
     start: float = 0.0
     train: float = 0.0
+    own: float = 0.0
     test: float = 0.0
     real: float = 0.0
     setup: float = 0.0
@@ -91,6 +94,13 @@ def measure_training(network: nn.Module, data: ImageData, config: TrainConfig) -
         kept=kept,
         memory=peak_memory(data.device),
     )
+
+
+def measure_own_training(training: OwnTraining, device: torch.device) -> Measured:
+    """Time some steps of what a method trains for itself."""
+    once, *steps = _seconds(training.trial, device)
+    step = mean(steps)
+    return Measured(start=max(once - step, 0), own=step, kept=training.bytes, memory=peak_memory(device))
 
 
 def measure_real_side(

@@ -41,7 +41,14 @@ from .machine import (
     release_memory,
     size,
 )
-from .measuring import Measured, measure_finish, measure_real_side, measure_steps, measure_training
+from .measuring import (
+    Measured,
+    measure_finish,
+    measure_own_training,
+    measure_real_side,
+    measure_steps,
+    measure_training,
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class Work:
         batch: images in the largest batch.
         images: in the set.
         image: bytes of one, as float32.
+        own_steps: of training what the method trains for itself.
     """
 
     train_steps: int
@@ -68,6 +76,7 @@ class Work:
     batch: int
     images: int
     image: int
+    own_steps: int = 0
 
     @staticmethod
     def of(
@@ -79,6 +88,7 @@ class Work:
         *,
         real: bool = False,
         save_every: int = 0,
+        own_steps: int = 0,
     ) -> "Work":
         """Count what one process has to do.
 
@@ -99,6 +109,7 @@ class Work:
             batch=max(sizes, default=0),
             images=images,
             image=4 * data.channels * data.size**2,
+            own_steps=own_steps,
         )
 
 
@@ -172,9 +183,11 @@ def estimate(measured: Measured, work: Work) -> Plan:
     distilling = rounds * (m.setup + w.steps * m.first) + (w.batches - rounds) * (w.steps * m.step + m.between)
     distilling += w.batches * w.saves * m.save
     cached, each = "in the cache", f"{w.steps:,} steps of {duration(m.step)}"
+    own = [("own training", w.own_steps * m.own, f"{w.own_steps:,} steps of {duration(m.own)}")] * (w.own_steps > 0)
     phases = (
         ("start", m.start, "imports, data, the first use of everything"),
         ("teacher", teaching, f"{w.train_steps:,} steps of {duration(m.train)}" if w.train_steps else cached),
+        *own,
         (
             "real side",
             w.real_images * m.real,
@@ -273,15 +286,17 @@ def measure(
         teacher = Teacher(network) if network else NOBODY
         method.check_teacher(data, teacher)
         with frozen(teacher.model):
-            found, work["real"] = _measure_descent(method, data, teacher, run)
-        done += found
+            found, before = _measure_descent(method, data, teacher, run)
+        done, work = done + found, work | before
     done += measure_finish(data)
     done += Measured(memory=peak_memory(data.device), device="" if done.device else describe(data.device))
     return done, Work.of(data, training=training if to_train else None, **work)
 
 
-def _measure_descent(method: Descending, data: ImageData, teacher: Teacher, run: Run) -> tuple[Measured, bool]:
-    """Measure the real side, if it is to be taken, and the steps; say whether it is."""
+def _measure_descent(
+    method: Descending, data: ImageData, teacher: Teacher, run: Run
+) -> tuple[Measured, dict[str, Any]]:
+    """Measure the steps, and the real side and own training if they are to be done; say how much of both is."""
     done, signal, real = Measured(), method.real_signal, False
     if signal:
         of = signal, data, teacher.model
@@ -292,8 +307,11 @@ def _measure_descent(method: Descending, data: ImageData, teacher: Teacher, run:
             done, statistics = measured
         run = replace(run, statistics=statistics)
     if method.descent(data).steps:
-        done += _measure_steps(method, data, teacher, run)
-    return done, real
+        done += _measure_steps(method.rehearsed(data), data, teacher, run)
+    own = method.own_training(data)
+    if own.steps:
+        done += _fitting("a step of its own training", lambda: measure_own_training(own, data.device))
+    return done, {"real": real, "own_steps": own.steps}
 
 
 def _measure_steps(method: Descending, data: ImageData, teacher: Teacher, run: Run) -> Measured:
