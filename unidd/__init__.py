@@ -51,6 +51,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
     methods               a file each, found by name; `unidd methods` lists them; what they share
         _descending       methods that descend on images
         _drawing          methods that look through networks drawn anew
+        _lamb             the optimiser of FRePo
+        _krr              methods of kernel ridge regression
     bench                 measuring
         closure           hash of the code a result depends on
         records           records of runs as JSON, and their provenance
