@@ -368,7 +368,7 @@ def test_a_preset_is_in_the_help_and_sets_what_was_published(unidd, method):
 
 
 def test_a_preset_comes_before_the_budget_and_after_what_is_told():
-    asked = dict(method="dc", preset="ipc10", budget="smoke", ipc=10)
+    asked = {"method": "dc", "preset": "ipc10", "budget": "smoke", "ipc": 10}
     assert (Cell.of(**asked).method.steps, Cell.of(**asked).method.net_width) == (10_000, 128)
     assert Cell.of(**asked, settings={"steps": 5}).method.steps == 5
 

@@ -55,6 +55,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         _recovering       methods that descend on the statistics of a teacher's batch norms
         _patches          real patches that a teacher finds easy
         _unrolling        derivatives of where descent on synthetic images leads
+        _lamb             the optimiser of FRePo
+        _krr              methods of kernel ridge regression
     bench                 measuring
         closure           hash of the code a result depends on
         records           records of runs as JSON, and their provenance

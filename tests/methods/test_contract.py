@@ -210,10 +210,10 @@ def test_its_own_loss_falls(cls):
     method = small(cls, steps=60, **far)
     before, after = (Position(data, method.start(data, asked), method.descent(data)) for _ in range(2))
     assert sum(1 for _ in steps(method.objective(data, teacher, asked), after)) == 60
-    objective = method.objective(data, teacher, asked)
-    objective.begin(before.batches[0])
 
     def loss(pixels) -> float:
+        objective = method.objective(data, teacher, asked)  # one that has learnt nothing of the other images
+        objective.begin(before.batches[0])
         x, generator = data.normalise(pixels).requires_grad_(), torch.Generator().manual_seed(7)
         return sum(float(objective.step(x, 0, generator).loss) for _ in range(16)) / 16
 

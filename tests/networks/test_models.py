@@ -47,6 +47,38 @@ def test_images_of_28_pixels_are_padded_to_32_as_published():
     torch.testing.assert_close(ours(x), of_32(nn.functional.pad(x, (2, 2, 2, 2))))
 
 
+@pytest.mark.parametrize(("channels", "size", "map"), [(3, 32, 4), (1, 28, 4), (1, 8, 1), (3, 64, 4)])
+def test_the_doubling_convnet_is_the_published_one(channels, size, map):
+    depth = 4 if size == 64 else 3
+    model = build(small(name="convnet-doubling"), channels, size, 5)
+    kinds = [type(layer) for layer in model.features]
+    block = [nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.AvgPool2d]
+    assert kinds == block[1:] + block * (depth - 1), "no norm before the first convolution"
+    convolutions = [layer for layer in model.features if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [8 << i for i in range(depth)]
+    assert model.features(noise(2, channels, size, size)).shape[1:] == (8 << (depth - 1), map, map)
+    assert model(noise(2, channels, size, size)).shape == (2, 5)
+    assert not any(layer.bias.any() for layer in (*convolutions, model.head))
+
+
+def test_the_doubling_convnet_starts_and_keeps_statistics_as_published():
+    model = build(small(name="convnet-doubling", width=32), 3, 32, 5)
+    for layer in (model.features[4], model.head):
+        assert layer.weight.var().item() * layer.weight[0].numel() == pytest.approx(1, rel=0.1)
+        assert layer.weight.abs().max() * layer.weight[0].numel() ** 0.5 < 2.28, "no tails"
+    x = noise(4, 3, 32, 32)
+    model.train()(x)
+    batch = model.features[:3](x).mean((0, 2, 3))
+    torch.testing.assert_close(model.features[3].running_mean, 0.9 * batch)
+
+
+@pytest.mark.parametrize("wrong", [{"norm": "layer"}, {"pooling": "sum"}, {"depth": 4}, {"width": 0}])
+def test_a_convnet_that_cannot_be_is_refused(wrong):
+    for name in ("convnet", "convnet-doubling"):
+        with pytest.raises(ValueError, match=r"norm must be|does not fit"):
+            build(small(name=name, **wrong), 3, 8, 5)
+
+
 def test_instance_norm_does_not_mix_images_and_batch_norm_does():
     x = noise(4, 3, 8, 8)
     for norm, mixes in (("instance", False), ("batch", True), ("none", False)):

@@ -64,17 +64,17 @@ class Budget:
 
 
 _LARGE = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized"}
-_TRAJECTORIES = {
-    "smoke": {"experts": 1, "max_start_epoch": 2, "expert_epochs": 2, "syn_steps": 2, "lr_lr": 1e-7},
-    "embedded": {"experts": 2, "max_start_epoch": 4, "expert_epochs": 2, "syn_steps": 10, "lr_lr": 1e-6},
+_SMOKE = {
+    **{"steps": 2, "net_width": 8, "pool": 2},
+    **{"experts": 1, "max_start_epoch": 2, "expert_epochs": 2, "syn_steps": 2, "lr_lr": 1e-7},
+}
+_EMBEDDED = {
+    **{"steps": 100, "net_width": 32},
+    **{"experts": 2, "max_start_epoch": 4, "expert_epochs": 2, "syn_steps": 10, "lr_lr": 1e-6},
 }
 BUDGETS = {
-    "smoke": Budget(
-        width=8, teacher=1, student=2, full=1, method={"steps": 2, "net_width": 8} | _TRAJECTORIES["smoke"]
-    ),
-    "embedded": Budget(
-        width=32, teacher=10, student=200, full=10, method={"steps": 100, "net_width": 32} | _TRAJECTORIES["embedded"]
-    ),
+    "smoke": Budget(width=8, teacher=1, student=2, full=1, method=_SMOKE),
+    "embedded": Budget(width=32, teacher=10, student=200, full=10, method=_EMBEDDED),
     "paper": Budget(width=128, teacher=200, student=1000, full=200),
     "large": Budget(width=128, teacher=100, student=300, full=100, batch=100, training=_LARGE, method={"group": 200}),
 }

@@ -20,7 +20,7 @@ from .exchange_folder import check_new, from_imagefolder, image_files, to_imagef
 from .exchange_names import folder_names, same
 from .exchange_parquet import from_huggingface, parquet_files, to_huggingface
 from .exchange_read import SPACES, Stored, read
-from .synthetic import CARD, SyntheticSet, made_from, soft_kind
+from .synthetic import CARD, SyntheticSet, made_from, said_kind, soft_kind
 
 __all__ = [
     "from_files",
@@ -337,8 +337,10 @@ def _classes(
     if labels.ndim == 2:
         labels, soft = labels.argmax(1), labels
     if soft is not None:
-        learnt = stored.format in ("FRePo", "KIP")  # centred at the start, and then learnt: they add up to nearly 0
-        told["soft labels"] = "centred" if learnt else _kind(soft)
+        said = said_kind(stored.card["config"]) if stored.card else None
+        if stored.format in ("FRePo", "KIP"):
+            said = "centred"  # at the start, and then learnt: they add up to nearly 0
+        told["soft labels"] = said or _kind(soft)
     count = soft.shape[1] if soft is not None else int(labels.max()) + 1
     names, index = _index(stored, names, order, count, told)
     if labels.min() < 0 or count > len(index) or (soft is not None and not count == len(index) == len(names)):

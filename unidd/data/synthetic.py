@@ -24,6 +24,7 @@ from .exchange_names import same
 from .folders import chosen, few
 from .grids import grid
 
+KINDS = ("logits", "probabilities", "centred")  # of soft labels
 CARD = ("class_names", "mean", "std", "config", "teacher", "history", "versions")
 
 
@@ -264,6 +265,12 @@ def _columns(soft: Tensor, numbers: list[int]) -> Tensor:
 def made_from(data: ImageData) -> dict:
     """Return what a card says under config["data"]: the data set's name, and its fingerprint to know it again by."""
     return {"name": data.name, "fingerprint": data.fingerprint}
+
+
+def said_kind(config: dict) -> str | None:
+    """Return what a card says the soft labels are, where they were learnt or else imported; None if it does not."""
+    said = (config.get(part, {}).get("soft labels") for part in ("learnt", "import"))
+    return next((kind for kind in said if kind in KINDS), None)
 
 
 def soft_kind(soft: Tensor) -> str:

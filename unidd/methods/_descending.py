@@ -114,9 +114,10 @@ class Descending(Method):
             carry_out(objective, position, run, about, self.name)
         learnt = objective.learnt()
         soft = learnt.pop("soft", None)
+        labels = start.labels[start.numbers] if soft is None else soft.argmax(1)
         return SyntheticSet(
             position.images,
-            start.labels[start.numbers].cpu(),
+            labels.cpu(),
             data.class_names,
             data.mean,
             data.std,

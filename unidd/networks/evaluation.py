@@ -17,13 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from ..data.datasets import ImageData
-from ..data.synthetic import SyntheticSet, soft_kind
+from ..data.synthetic import KINDS, SyntheticSet, said_kind, soft_kind
 from .models import ModelConfig, build, real_batch
 from .training import TrainConfig, accuracy, divergence, train
 
 REGIMES = ("hard", "fixed-soft", "online-soft")  # label regimes
 RECORDED = ("hard", "online-soft")  # those of a record, unless others are asked for
-KINDS = ("logits", "probabilities", "centred")  # of soft labels
 _STUDENT = 1000  # students never start from a teacher's initial weights, whatever its seed
 
 
@@ -68,11 +67,7 @@ def needs_teacher(synthetic: SyntheticSet, regimes: Collection[str]) -> bool:
 
 def stored_kind(synthetic: SyntheticSet) -> str | None:
     """Return what a set's stored soft labels are, as its card or else their numbers say; None without any."""
-    if synthetic.soft is None:
-        return None
-    cards = (synthetic.config.get(part, {}) for part in ("learnt", "import"))
-    said = [kind for card in cards if (kind := card.get("soft labels")) in KINDS]
-    return said[0] if said else soft_kind(synthetic.soft)
+    return None if synthetic.soft is None else said_kind(synthetic.config) or soft_kind(synthetic.soft)
 
 
 def fixed_labels(synthetic: SyntheticSet, data: ImageData, teacher: nn.Module | None = None) -> SoftLabels:

@@ -16,8 +16,9 @@ class ModelConfig:
     """What to build; the data decide channels, image size and number of classes.
 
     Args:
-        name: "convnet", "resnet18" (3×3 stride-1 stem and no max-pool up to 64 pixels), or any torchvision model.
-        width: channels of every ConvNet layer.
+        name: "convnet", "convnet-doubling" (FRePo's), "resnet18" (3×3 stride-1 stem and no max-pool up to 64 pixels),
+            or any torchvision model.
+        width: channels of every ConvNet layer; of the first one, if they double.
         depth: ConvNet blocks; None takes 3 for images up to 32 pixels, 4 up to 64, and one more per doubling.
         norm: "batch", "instance" or "none" (ConvNet).
         pooling: "avg" or "max" (ConvNet).
@@ -31,7 +32,7 @@ class ModelConfig:
 
     def __str__(self) -> str:
         about = f" of width {self.width} and depth {self.depth}, {self.norm} norm, {self.pooling} pooling"
-        return self.name + about * (self.name == "convnet" and self.depth is not None)
+        return self.name + about * (self.name in _CONVNETS and self.depth is not None)
 
 
 _NORMS = {
@@ -56,10 +57,7 @@ class ConvNet(nn.Module):
 
     def __init__(self, channels: int, size: int, classes: int, width=128, depth=3, norm="batch", pooling="avg"):
         super().__init__()
-        if norm not in _NORMS or pooling not in _POOLINGS:
-            raise ValueError(f"norm must be one of {', '.join(_NORMS)} and pooling one of {', '.join(_POOLINGS)}")
-        if width < 1 or depth < 1 or size >> depth < 1:
-            raise ValueError(f"a ConvNet of width {width} and depth {depth} does not fit {size}×{size} images")
+        _check_convnet(size, width, depth, norm, pooling)
         border = 2 if size == 28 else 0
         size, layers = size + 2 * border, []
         for block in range(depth):
@@ -74,6 +72,51 @@ class ConvNet(nn.Module):
         return self.head(self.features(x).flatten(1))
 
 
+class DoublingConvNet(nn.Module):
+    """`depth` blocks of 3×3 convolution, ReLU and 2×2 pooling, each twice as wide; a norm before all but the first.
+
+    Input (B, channels, size, size), output (B, classes). Images of one channel are padded by 3 pixels, so that 28×28
+    are as large as 32×32. Weights start truncated normal of variance 1 over the inputs, biases at 0, and the running
+    statistics of batch norm are nine parts of ten those of the last batch.
+
+    Raises:
+        ValueError: unknown norm or pooling, or more blocks than the image can be halved.
+    Source: Zhou, Nezhadarya & Ba (2022), the released code.
+    """
+
+    def __init__(self, channels: int, size: int, classes: int, width=128, depth=3, norm="batch", pooling="avg"):
+        super().__init__()
+        size += 4 * (channels == 1)
+        _check_convnet(size, width, depth, norm, pooling)
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=3 if channels == 1 else 1)]
+        for _ in range(1, depth):
+            layers += [nn.ReLU(inplace=True), _POOLINGS[pooling](2), _NORMS[norm](width)]
+            layers += [nn.Conv2d(width, 2 * width, 3, padding=1)]
+            width *= 2
+        self.features = nn.Sequential(*layers, nn.ReLU(inplace=True), _POOLINGS[pooling](2))
+        self.head = nn.Linear(width * (size >> depth) ** 2, classes)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.9
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                deviation = module.weight[0].numel() ** -0.5 / 0.8796256610342398  # of a normal cut off at ±2
+                nn.init.trunc_normal_(module.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+                module.bias = nn.Parameter(torch.zeros(len(module.weight)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).flatten(1))
+
+
+_CONVNETS = {"convnet": ConvNet, "convnet-doubling": DoublingConvNet}
+
+
+def _check_convnet(size: int, width: int, depth: int, norm: str, pooling: str) -> None:
+    if norm not in _NORMS or pooling not in _POOLINGS:
+        raise ValueError(f"norm must be one of {', '.join(_NORMS)} and pooling one of {', '.join(_POOLINGS)}")
+    if width < 1 or depth < 1 or size >> depth < 1:
+        raise ValueError(f"a ConvNet of width {width} and depth {depth} does not fit {size}×{size} images")
+
+
 def build(config: ModelConfig, channels: int, size: int, classes: int, seed: int = 0) -> nn.Module:
     """Return a freshly initialised network; the same seed gives the same weights, whatever else used random numbers.
 
@@ -85,12 +128,13 @@ def build(config: ModelConfig, channels: int, size: int, classes: int, seed: int
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
-        if config.name == "convnet":
+        if config.name in _CONVNETS:
             depth = max(3, (size - 1).bit_length() - 2) if config.depth is None else config.depth
-            model = ConvNet(channels, size, classes, config.width, depth, config.norm, config.pooling)
+            settings = config.width, depth, config.norm, config.pooling
+            model = _CONVNETS[config.name](channels, size, classes, *settings)
         else:
             model = _torchvision(config.name, channels, size, classes)
-        instance = config.name == "convnet" and config.norm == "instance"
+        instance = config.name in _CONVNETS and config.norm == "instance"
         return model if instance else model.to(memory_format=torch.channels_last)
 
 
@@ -98,7 +142,9 @@ def _torchvision(name: str, channels: int, size: int, classes: int) -> nn.Module
     import torchvision.models
 
     if name not in torchvision.models.list_models(torchvision.models):
-        raise ValueError(f"unknown model {name!r}: choose convnet, resnet18 or another torchvision model")
+        raise ValueError(
+            f"unknown model {name!r}: choose convnet, convnet-doubling, resnet18 or another torchvision model"
+        )
     alone = {"aux_logits": False, "init_weights": True} if name in _SEVERAL_OUTPUTS else {}
     model = torchvision.models.get_model(name, num_classes=classes, **alone)
     stem = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
