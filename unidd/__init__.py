@@ -51,6 +51,10 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
     methods               a file each, found by name; `unidd methods` lists them; what they share
         _descending       methods that descend on images
         _drawing          methods that look through networks drawn anew
+        _scores           what a network, or its training, says of each image
+        _rules            which of a class's images are chosen, by their features or scores
+        _choosing         methods that choose real images
+        _proxies          networks trained to see how each image is learnt
     bench                 measuring
         closure           hash of the code a result depends on
         records           records of runs as JSON, and their provenance

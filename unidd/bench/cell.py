@@ -64,9 +64,11 @@ class Budget:
 
 
 _LARGE = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized"}
+_SMOKE = {"steps": 2, "net_width": 8, "proxy_epochs": 2, "proxy_seeds": 2}
+_EMBEDDED = {"steps": 100, "net_width": 32, "proxy_epochs": 10, "proxy_seeds": 2}
 BUDGETS = {
-    "smoke": Budget(width=8, teacher=1, student=2, full=1, method={"steps": 2, "net_width": 8}),
-    "embedded": Budget(width=32, teacher=10, student=200, full=10, method={"steps": 100, "net_width": 32}),
+    "smoke": Budget(width=8, teacher=1, student=2, full=1, method=_SMOKE),
+    "embedded": Budget(width=32, teacher=10, student=200, full=10, method=_EMBEDDED),
     "paper": Budget(width=128, teacher=200, student=1000, full=200),
     "large": Budget(width=128, teacher=100, student=300, full=100, batch=100, training=_LARGE, method={"group": 200}),
 }
