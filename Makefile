@@ -54,18 +54,19 @@ batch: setup ## run the jobs of SUITE that are not done yet; records go to _runs
 	$(BIN)/snakemake --snakefile workflow/Snakefile --config suite=$(SUITE) --cores $(CORES) \
 	  --rerun-triggers params --rerun-incomplete --keep-going --nolock --quiet host reason $(SNAKEMAKE_OPTIONS)
 
-book: setup ## build the book afresh, every notebook executed, warnings as errors
+book: setup ## build the book afresh, every notebook executed as where only the wheel is, warnings as errors
 	rm -rf _build/html _build/.doctrees $(BOOK)
-	$(quiet) OMP_NUM_THREADS=1 $(BIN)/jupyter-book build . -W -n --keep-going
+	$(BIN)/python workflow/elsewhere.py _build/elsewhere
+	$(quiet) OMP_NUM_THREADS=1 JUPYTER_PATH=$(CURDIR)/_build/elsewhere $(BIN)/jupyter-book build . -W -n --keep-going
 	@touch $(BOOK)
 
 $(BOOK): $(SOURCES)
 	$(MAKE) book
 
-test: setup chromium lint $(BOOK) ## lint, all tests and doctests; every notebook from the wheel, then every page
+test: setup chromium lint $(BOOK) ## lint, all tests and doctests, then every page
 	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) -m "not browser" tests unidd
-	$(quiet) $(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m browser tests/browser/test_pages.py
-	$(quiet) $(BIN)/python -m pytest -m browser tests/browser --ignore tests/browser/test_pages.py
+	$(quiet) $(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "browser and not quiet" tests/browser tests/test_notebooks.py
+	$(quiet) $(BIN)/python -m pytest -m quiet tests/browser
 
 chromium:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

@@ -17,8 +17,8 @@
 # `digits` are 8×8 grey images of handwriting that scikit-learn ships. The method `head` makes as many images per class
 # as `ipc` says, here one. It starts from ten real digits and changes their pixels, so that a linear learner learns from
 # them nearly what it would learn from all: the {term}`head` that ridge regression finds from the ten approaches the one
-# from all. The learner does not see pixels but 256 random ReLU features of them, $\max(0, xW)$ with a random $W$, less
-# the real images' mean ({ref}`centred <def-correlations>`).
+# from all. The learner does not see pixels but 256 random ReLU features of them, $\max(0, xR)$ with a random $R$, less
+# their mean over the real images ({ref}`centred <def-correlations>`).
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -195,7 +195,7 @@ print(f"logistic regression on the PNG files: {theirs:.1f} % of the test images"
 # ## The second act: photographs, and a deep network
 #
 # `photos` are 32×32 patches of ten photographs that scikit-image ships, one class a photograph. Training and test
-# patches come from disjoint regions, so a student cannot win by remembering pixels.
+# patches come from disjoint regions, so a network cannot win by remembering pixels.
 
 # %%
 photos = unidd.load("photos")
@@ -217,9 +217,10 @@ teacher = unidd.teach(photos)
 print(f"teacher: {teacher.accuracy:.1f} % of the test images right")
 
 # %% [markdown]
-# {term}`CFM`, the method of {cite}`bo2026unidd`, makes a set {term}`round` by round, one image a class in each. Its
-# filter is ridge, $1/(\lambda + \beta)$, and β falls from round to round. At one image per class there is one round, so
-# β stays where it is, and CFM is {term}`HFM`. So ask for five:
+# {term}`CFM`, the method of {cite}`bo2026unidd`, makes a set {term}`round` by round, one image a class in each. It
+# compares real and synthetic features through a ridge filter, $1/(\lambda + \beta)$, on the eigenvalues λ of their
+# covariance: the small ones count most, the more so the smaller β, and β falls from round to round. One image a class
+# would be one round, at one β ({term}`HFM`). So ask for five:
 
 # %%
 ipc = 5
@@ -228,8 +229,8 @@ begun = unidd.SyntheticSet.from_real(photos, ipc, seed=0)
 
 # %% tags=["hide-input"]
 betas = [entry["beta"] for entry in distilled.history]
-cat = [photos.class_names.index(name) for name in ("chelsea", "coffee")]
-shown = torch.isin(distilled.labels, torch.tensor(cat))
+two = [photos.class_names.index(name) for name in ("chelsea", "coffee")]
+shown = torch.isin(distilled.labels, torch.tensor(two))
 rows = torch.cat([torch.zeros(int(shown.sum())), torch.ones(int(shown.sum()))]).long()
 moved = (distilled.images - begun.images)[shown].abs().mean((1, 2, 3)).view(ipc, 2)
 Captioned(
@@ -242,9 +243,9 @@ Captioned(
     ),
     f"Two classes in turn, round by round. β falls from {betas[0]:.2g} to "
     f"{betas[-1]:.2g} over {ipc} rounds, and the filter becomes steeper: the later an "
-    "image, the more the smallest eigenvalues count in it. Compare the first pair with "
-    f"the last: its pixels moved by {moved[0].mean():.2f} of their range on average, "
-    f"those of the last by {moved[-1].mean():.2f}.",
+    "image, the more the smallest eigenvalues count in it. On average the pixels of the "
+    f"first pair moved by {moved[0].mean():.2f} of their range, those of the last by "
+    f"{moved[-1].mean():.2f}.",
     "fig-first-cfm",
 )
 
@@ -273,8 +274,8 @@ Markdown(
 
 # %% [markdown]
 # This is no slip of the Quickstart: with deep networks, random real images are hard to beat when both sides are trained
-# alike. [Results](12_results) repeats the comparison over methods and seeds, with
-# intervals, and says what holds. The chapters between say why: what a filter sees of a layer, and what it misses.
+# alike. [Results](12_results) repeats the comparison over methods and seeds, with intervals, and says what holds. The
+# chapters between say what a filter sees of a layer, and what it misses.
 #
 # ## From the shell
 #

@@ -16,9 +16,10 @@
 #
 # ## A photograph in 64 directions
 #
-# The photographs of `photos` are cut into grey patches of 8×8 pixels. Any patch is a sum of 64 fixed patterns, which
-# come from one matrix, $\Psi$, and are ordered by its eigenvalues, the largest first. Choose which of them to keep. The
-# *class signal* is what sets the means of the ten classes apart; {ref}`more of it below <where-is-the-class>`.
+# The photographs of `photos` are cut into grey patches of 8×8 pixels. Any patch is the mean patch and a weighted sum of
+# 64 fixed patterns, its *directions*: the eigenvectors of one matrix, $\Psi$, that of the largest eigenvalue first.
+# Choose which of them to keep. The *class signal* is what sets the means of the ten classes apart; {ref}`more of it
+# below <where-is-the-class>`.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -80,18 +81,20 @@ Captioned(
 # A subscript $s$ marks the synthetic side, of $m$ rows. The formula is the same everywhere. What differs is $X$, and
 # every chapter says near its top which it takes:
 #
-# - **centred**: the mean of the rows is subtracted first, so that $\Psi$ is their covariance. So it is wherever spectra
-#   are looked at, where digits are distilled, and in CFM. Each side has its own mean; the digits of the
-#   [first page](../book/index) have one, that of the real images, for both.
-# - **as it is**: nothing is subtracted, where a linear head without a bias is trained on $X$.
+# - **centred**: the mean of the rows is subtracted first, so that $\Psi$ is their covariance. So it is on this page and
+#   the next, where digits are distilled, and in CFM. Each side has its own mean; where digits are distilled, both have
+#   that of the real images.
+# - **as it is**: nothing is subtracted, in the chapters on [methods](04_methods), [bounds](05_bounds) and
+#   [other kernels](06_kernels), where a linear head without a bias is trained on $X$.
 #
-# $Y$ is one-hot, up to a constant, unless the page says otherwise. CFM is the exception: as published, $Y$ is a column
-# of ones. Then $\Phi$ is the mean feature, and knows no label. Of centred rows that would be 0, so CFM takes $\Phi$ of
-# $X$ as it is. Its signal `class` takes one-hot labels instead, and `mix` the teacher's probabilities.
+# $Y$ is one-hot (less $1/c$ where digits are distilled), unless the page says otherwise. CFM is the exception: as
+# published, $Y$ is a column of ones. Then $\Phi$ is the mean feature, and knows no label. Of centred rows that would be
+# 0, so CFM takes $\Phi$ of $X$ as it is. Its option `signal` takes one-hot labels instead (`class`), or the teacher's
+# probabilities (`mix`).
 # ```
 #
-# $\Psi$ says which features rise and fall together. $\Phi$ says what the rows of a class have beyond the mean of all.
-# From scratch it is a few lines, here for the digits, whose rows have 8×8 pixels too:
+# $\Psi$ says which features rise and fall together. $\Phi$, of centred rows, says what those of a class have beyond the
+# mean of all. From scratch it is a few lines, here for the digits, whose rows have 8×8 pixels too:
 
 # %%
 pixels = digits.train.images.flatten(1).double() / 255
@@ -139,14 +142,14 @@ Captioned(
 #
 # Photographs are roughly *stationary*: how two pixels correlate depends on their distance, not on their place. Were
 # patches to wrap around at their borders, $\Psi$ would be circulant. In one dimension, with $d$ pixels in a row, this
-# means $\Psi_{ij} = c_{i - j}$, and a wave $e_k = (\mathrm e^{2\pi \mathrm i k j / d})_j$ is an eigenvector,
+# means $\Psi_{ij} = a_{i - j}$, and a wave $e_k = (\mathrm e^{2\pi \mathrm i k j / d})_j$ is an eigenvector,
 #
-# $$ \Psi e_k = \hat c_k\, e_k , \qquad \hat c_k = \sum_j c_j\, \mathrm e^{-2\pi \mathrm i k j / d} , $$ (eq-fourier)
+# $$ \Psi e_k = \hat a_k\, e_k , \qquad \hat a_k = \sum_j a_j\, \mathrm e^{-2\pi \mathrm i k j / d} , $$ (eq-fourier)
 #
-# so the eigenvalue is the power of the photographs at that frequency. And photographs have most power at low
-# frequencies: neighbours look alike. Real patches do not wrap around, so their eigenvectors are only nearly waves. To
-# give an eigenvector $u$ a frequency, take its Fourier transform $\mathcal F u$ as a patch, and of that the centroid of
-# its power, over frequencies $k$ in cycles a pixel:
+# so the eigenvalue is the Fourier transform of a covariance: the power of the photographs at that frequency. And
+# photographs have most power at low frequencies: neighbours look alike. Real patches do not wrap around, so their
+# eigenvectors are only nearly waves. To give an eigenvector $u$ a frequency, look at it as a patch and take the
+# centroid of the power of its Fourier transform $\mathcal F u$, over frequencies $k$ in cycles a pixel:
 #
 # $$ \rho(u) = \frac{\sum_k |k|\, |\mathcal F u(k)|^2}{\sum_k |\mathcal F u(k)|^2} . $$ (eq-centroid)
 
@@ -245,8 +248,9 @@ Captioned(
 # (where-is-the-class)=
 # ## Where is the class?
 #
-# For centred rows and one-hot $Y$, $\Phi$ holds what sets the means of the classes apart, and no more: it is their
-# *class signal*. The share of direction $u_i$ in it is
+# For centred rows and one-hot $Y$, column $k$ of $\Phi$ is $\tfrac{n_k}{n}(\mu_k - \mu)$, by which the mean of the
+# $n_k$ rows of class $k$ differs from that of all. So $\Phi$ holds what sets the means of the classes apart, and no
+# more: it is their *class signal*. The share of direction $u_i$ in it is
 #
 # $$
 # p_i = \frac{\lVert u_i^\top \Phi \rVert^2}{\lVert \Phi \rVert_F^2} , \qquad \sum_i p_i = 1 .
@@ -351,9 +355,9 @@ def span(network, when):
 cases = [(n, w) for n in ("ConvNet", "ResNet-18") for w in ("before", "after")]
 Captioned(
     pd.DataFrame({f"{n}, {w}": span(n, w) for n, w in cases}).T,
-    "Most eigenvalues are below 0.1. In the middle layer (median) the largest is "
-    "thousands of times the smallest, its condition, or more: who divides by λ divides "
-    "by nearly 0. Dead channels, counted over all layers, never vary.",
+    "Most eigenvalues are below 0.1. The largest are thousands of times the smallest, "
+    "or more (their condition; the median over the layers): who divides by λ divides by "
+    "nearly 0. Dead channels, counted over all layers, never vary.",
     "tab-layers",
 )
 
@@ -383,8 +387,8 @@ for network in ("ConvNet", "ResNet-18"):
 Markdown("\n".join(["In trained networks:", "", *sentences, "", f"({made}.)"]))
 
 # %% [markdown]
-# One number, many filters: this is the case for a β *relative* to each layer's mean eigenvalue, which
-# `unidd.core.schedules.relative_beta` gives, beside the paper's absolute one.
+# One number, and another filter in each layer. This speaks for a β *relative* to each layer's mean eigenvalue, which
+# `unidd.core.schedules.relative_beta` gives; that of {cite}`bo2026unidd` is absolute.
 #
 # ## Exercises
 #

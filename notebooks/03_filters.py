@@ -10,7 +10,7 @@
 # # A zoo of filters
 #
 # **The question.** What does a distillation method look at in the real data, and what does it overlook? Every method
-# in this book looks at features through the eigenvalues of their {term}`correlation matrix <FFC>`,
+# that matches looks at features through the eigenvalues of their {term}`correlation matrix <FFC>`,
 #
 # $$
 # \begin{gathered}
@@ -29,9 +29,9 @@
 #
 # ## Choose a filter
 #
-# The grey hill is the density of a layer's eigenvalues, and each tick below it is one of them. Coloured bars show which
-# of them a filter *passes*: weighs at least half as much as the one it weighs most. The first "layer" is the 8×8
-# patches of a photograph. For it, the photograph is shown as each filter leaves it: every patch $x$ becomes $f(\Psi)x$,
+# The grey hill is the density of a layer's eigenvalues, and each tick below it is one of them. A filter *passes* those
+# to which it gives at least half its largest weight; coloured bars show which. The first "layer" is the 8×8 patches of
+# a photograph. For it, the photograph is shown as each filter leaves it: every patch $x$ becomes $f(\Psi)x$,
 # overlapping patches are averaged, and the contrast is brought back to the photograph's own. The other layers are the
 # inputs of the convolutions of a trained network, the {term}`teacher` on `photos`; they have no picture.
 
@@ -110,7 +110,7 @@ Captioned(
     pd.DataFrame([describe(lam) for lam in spectra.values()], index=list(spectra)),
     "A few directions hold most of the variance, and many hold next to none. "
     f"({len(X)} patches of one photograph; a teacher of {len(images):,} images, which "
-    f"knows {teacher.accuracy:.1f} % of the test images.)",
+    f"gets {teacher.accuracy:.1f} % of the test images right.)",
     "tab-spectra",
 )
 
@@ -124,8 +124,8 @@ Captioned(
 #
 # $$ f_{\text{all}}(\lambda) = 1, \qquad f_{\text{lin}}(\lambda) = \lambda . $$ (eq-low)
 #
-# Trajectory matching (MTT) {cite}`cazenavette2022mtt` follows $t$ steps of gradient descent with rate $\alpha$. On a
-# linear head these steps leave $r_t$ of the initial weights, and have learnt $s_t$:
+# Trajectory matching (MTT) {cite}`cazenavette2022mtt` follows $t$ steps of gradient descent with rate $\alpha$. Of a
+# linear head with initial weights $W_0$ these steps leave $r_t(\Psi)W_0$, and have learnt $s_t(\Psi)\Phi$:
 #
 # $$
 # \begin{gathered}
@@ -144,8 +144,8 @@ Captioned(
 #
 # $$ f_{[a,b)}(\lambda) = \begin{cases} 1 & a \le \lambda < b, \\ 0 & \text{otherwise.} \end{cases} $$ (eq-bandpass)
 #
-# {doc}`04_methods` derives where each comes from. Only the shape of a filter matters, so each is drawn relative to
-# its own maximum, over the spectrum of the last convolution.
+# The [next chapter](04_methods) derives where each comes from. Only the shape of a filter matters, so each is drawn
+# relative to its own maximum, over the spectrum of the last convolution.
 
 # %%
 layer = list(eigenvalues)[-1]
@@ -174,10 +174,10 @@ Captioned(
 # %% [markdown]
 # ## From scratch: what a filter does to digits
 #
-# The digits of the [first page](../book/index) show that $f$ is no matter of taste. $f(\Psi)\Phi$ is a linear head: it
-# turns the features of an image into a score for each class. Here are the heads of five filters, from all real digits,
-# with β the mean eigenvalue of their pixels and descent of 20 steps at the rate $1/\lambda_{\max}$. (Residual is left
-# out: it says what remains of a start, not of $\Phi$.)
+# On the digits of the [first page](../book/index) one sees what $f$ decides. $f(\Psi)\Phi$ is a linear head: it turns
+# the features of an image into a score for each class. Here are the heads of five filters, from all real digits, with β
+# the mean eigenvalue of their pixels, descent of 20 steps at the rate $1/\lambda_{\max}$, and the band from β/10 to β.
+# (Residual is left out: it says what remains of a start, not of $\Phi$.)
 
 # %%
 digits = unidd.load("digits")
@@ -228,21 +228,22 @@ for name, f in six.items():
     print(f"{name:10s} relative difference {float(difference):.0e}")
 
 # %% [markdown]
-# Why do ridge and Landweber look alike? For a small $\lambda$, equation {eq}`eq-descent` gives $s_t \approx \alpha t$,
-# and equation {eq}`eq-ridge` gives $1/\beta$. So $t$ steps are like $\beta = 1/(\alpha t)$.
+# Why do ridge and Landweber look alike? For a large $\lambda$ both are near $1/\lambda$. For a small one, equation
+# {eq}`eq-descent` gives $s_t \approx \alpha t$, and equation {eq}`eq-ridge` gives $1/\beta$. So $t$ steps are like
+# $\beta = 1/(\alpha t)$.
 #
 # ## The pass band
 #
-# A filter *passes* an eigenvalue if it weighs it at least half as much as the one it weighs most; these are its
-# {term}`pass band`. Ridge weighs the smallest eigenvalue $\lambda_d$ most, and passes all from there to just above β:
+# The eigenvalues that a filter passes are its {term}`pass band`. Ridge weighs the smallest eigenvalue $\lambda_d$ most,
+# and passes all from there to just above β:
 #
 # $$ f_\beta(\lambda) \ge \tfrac12 f_\beta(\lambda_d) \iff \lambda \le \beta + 2\lambda_d . $$ (eq-pass)
 #
 # One absolute β therefore means something else in every layer. Here is β = 0.1, which {cite}`bo2026unidd` uses on
-# CIFAR, and then a β that is *relative*: a fraction ρ of the layer's mean eigenvalue, which needs no eigenvectors,
-# only a trace,
+# CIFAR, and then a β that is *relative*: κ times the layer's mean eigenvalue, which needs no eigenvectors, only a
+# trace,
 #
-# $$ \beta = \rho\,\bar\lambda = \rho\, \tfrac1d \operatorname{tr} \Psi . $$ (eq-relative)
+# $$ \beta = \kappa\,\bar\lambda = \kappa\, \tfrac1d \operatorname{tr} \Psi . $$ (eq-relative)
 
 
 # %% tags=["hide-input"]
@@ -282,7 +283,7 @@ Captioned(
 #
 # $$
 # \beta f_\beta(\lambda) = \frac{\beta}{\lambda + \beta}
-# = \frac{1}{1 + \lambda/(\rho\bar\lambda)} \in [0, 1]
+# = \frac{1}{1 + \lambda/(\kappa\bar\lambda)} \in [0, 1]
 # $$ (eq-normalised)
 #
 # does not change at all. `beta * Ridge(beta)` is this filter. What it takes away from a direction is what ridge
@@ -424,4 +425,5 @@ Captioned(
 # %% [markdown]
 # The code of this page: `unidd/core/filters.py` (the filters), `unidd/core/schedules.py` (β),
 # `unidd/book/pictures.py` (patches), `unidd/book/widgets.py` with the folder `unidd/book/explorers` (the explorer); its
-# tests: `tests/core/test_theory_filters.py`, `tests/core/test_filters.py`, `tests/browser/test_explorer.py`.
+# tests: `tests/core/test_theory_filters.py`, `tests/core/test_filters.py`, `tests/browser/test_explorer.py`. Next:
+# [every method is a filter](04_methods).

@@ -21,7 +21,7 @@
 # $$ (eq-unidd)
 #
 # With $g = I$ the loss is a *filter term*, with $g = \Phi$ a *signal term*; a method has one of them or both. This page
-# finds $f$ and $g$ by equalities alone. Where only an inequality leads there, {doc}`05_bounds` goes on.
+# finds $f$ and $g$ by equalities alone. Where only an inequality leads there, the [next one](05_bounds) goes on.
 #
 # **Which $X$.** Everywhere on this page $\Psi = \tfrac1n X^\top X$ and $\Phi = \tfrac1n X^\top Y$ are of features
 # *as they are*, not centred, since the heads below have no bias
@@ -70,8 +70,8 @@ print(f"X {tuple(X.shape)}, X_s {tuple(X_s.shape)}: ten random real digits a cla
 # $1/(\alpha t)$, where α is the step size of the descent.
 #
 # **Guess before you move $t$:** how far apart can Landweber and ridge come at any one eigenvalue? A tenth, a factor of
-# two, or ever further as $t$ grows? (At λ = 0, on the left, both weigh $1/\beta = \alpha t$, so that their heights in
-# the figure compare.) {ref}`The answer <early-stopping>` is proved below.
+# two, or ever further as $t$ grows? (Towards λ = 0, on the left, both weigh $1/\beta = \alpha t$, so that their heights
+# in the figure compare.) {ref}`The answer <early-stopping>` is proved below.
 
 # %% tags=["hide-input"]
 Captioned(
@@ -87,11 +87,11 @@ Captioned(
 )
 
 # %% [markdown]
-# What difference does a filter make to what a method sees? Each method looks at some difference $D$, of shape
-# $(d, c)$, between the two sides; here the synthetic side is one draw of ten real digits a class. The figure shows how
-# $\lVert D\rVert_F^2$ is spread over the eigenvectors $u_i$ of $\Psi$, from the
-# {term}`lowest frequency <frequency>` (largest λ) to the highest. (DC compares gradients, here at a head that has taken
-# 100 steps of descent; MTT heads, here after 50 steps on real digits and 20 on synthetic ones.)
+# What difference does a filter make to what a method sees? Each method compares two matrices of shape $(d, c)$, one a
+# side; here the synthetic side is one draw of ten real digits a class. The figure shows how the squared norm of their
+# difference is spread over the eigenvectors $u_i$ of $\Psi$, from the {term}`lowest frequency <frequency>` (largest λ)
+# to the highest. Nothing is centred here, so the first of them is nearly the mean digit. (DC compares gradients, at a
+# head that has taken 100 steps of descent; MTT heads, after 50 steps on real digits and 20 on synthetic ones.)
 
 # %% tags=["hide-input"]
 W = objectives.trajectory(real, W_0, alpha, 100)
@@ -113,8 +113,9 @@ figure = chapter.lines(
 )
 Captioned(
     figure,
-    f"Half of what DC sees lies in {half['DC']} of {d} directions, of what DM sees in "
-    f"{half['DM']}, MTT {half['MTT']}, KRR {half['KRR']}. "
+    f"Half of what DC sees lies in {half['DC']} of {d} directions (the first is nearly "
+    f"the mean digit), of what DM sees in {half['DM']}, MTT {half['MTT']}, "
+    f"KRR {half['KRR']}. "
     "The data are the same four times; the filter is not.",
     "fig-methods-seen",
 )
@@ -302,8 +303,9 @@ check("distance of the heads", distance, (Ridge(beta).apply(*real) - W_s).norm()
 # \end{aligned}
 # $$ (eq-krr-weighted)
 #
-# It is equation {eq}`eq-unidd` with a weight $\Psi$: an error along $u_i$ counts $\lambda_i$ times. The filter that
-# solves for the heads is high-pass; the weight of the loss that compares them is low-pass, and undoes part of it.
+# With $W_s$ solved at β = 0 too, it is equation {eq}`eq-unidd` with a weight $\Psi$: an error along $u_i$ counts
+# $\lambda_i$ times. (Exercise 2 has β > 0.) The filter that solves for the heads is high-pass; the weight of the loss
+# that compares them is low-pass, and undoes part of it.
 
 # %%
 W_star = torch.linalg.lstsq(X, Y, driver="gelsd").solution  # Ψ has eigenvalues 0
@@ -377,7 +379,8 @@ print(f"the diagonal sees {before:.0%} of ‖Ψ − Ψ_s‖, after a rotation {a
 # %% [markdown]
 # ## The family
 #
-# For the two rows that say "at most", {doc}`05_bounds` has the derivation.
+# For the two rows that say "at most", the [next page](05_bounds) has the derivation; [CFM](08_cfm) has a page of its
+# own.
 #
 # ```{table} What each method compares, and how its own distance relates to UniDD's terms; "at most" is a bound.
 # :name: tab-methods-family
@@ -389,6 +392,7 @@ print(f"the diagonal sees {before:.0%} of ‖Ψ − Ψ_s‖, after a rotation {a
 # | MTT | $(1 - \alpha\lambda)^t$ | $s_t(\lambda)$ | at most the sum of terms |
 # | KRR | – | $1/(\lambda + \beta)$ | equal, for the heads; weighted by $\Psi$, for the loss |
 # | BN statistics | $\lambda$, diagonal only | $1$ on the mean ($Y = \mathbf 1$) | equal, on the diagonal |
+# | CFM | $1/(\lambda + \beta)$ | $1/(\lambda + \beta)$ ($Y = \mathbf 1$) | the terms themselves, beside cross-entropy |
 # ```
 #
 # ## Exercises

@@ -32,9 +32,9 @@
 # $$ (eq-dc)
 #
 # A bound adds the *lengths* of the two, whatever their directions. But a head that has learnt has $\Psi W \approx \Phi$
-# on the real side, and more or less $\Psi_s W \approx \Phi_s$ on the other. Then $A + B$ is small though neither part
-# is: they point against each other. $A$ and $B$ are matrices; the plane that holds both, with their true lengths and
-# angle, can be drawn. The synthetic side is ten random real digits a class.
+# on the real side, and more or less $\Psi_s W \approx \Phi_s$ on the other. Then the two parts point against each
+# other, and much of them cancels in $A + B$. $A$ and $B$ are matrices; the plane that holds both, with their true
+# lengths and angle, can be drawn. The synthetic side is ten random real digits a class.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -162,7 +162,8 @@ print(f"true {truth:.3f} ≤ bound {bound:.3f}: norm {norm:.2f}, triangle {trian
 # %%
 check("gap of the gradients", objectives.dc(real, synthetic, W_0), truth)
 check("bound", objectives.dc_bound(real, synthetic, W_0), bound)
-print(objectives.looseness(objectives.dc_terms(real, synthetic, W_0), bound))
+loose = objectives.looseness(objectives.dc_terms(real, synthetic, W_0), bound)
+print(f"norm {loose.norm:.2f}, triangle {loose.triangle:.2f}")
 
 # %% [markdown]
 # ## MTT: high-pass, as a bound
@@ -205,7 +206,8 @@ print(f"true {truth:.3f} ≤ bound {bound:.3f}: {bound / truth:.2f} times the tr
 run = (real, synthetic, W_0, alpha, p, q)
 check("distance of the heads", objectives.mtt(*run), truth)
 check("bound", objectives.mtt_bound(*run), bound)
-print(objectives.looseness(objectives.mtt_terms(*run), bound))
+loose = objectives.looseness(objectives.mtt_terms(*run), bound)
+print(f"norm {loose.norm:.2f}, triangle {loose.triangle:.2f}")
 
 # %% [markdown]
 # ## How loose, while a network trains
@@ -227,7 +229,7 @@ assert (cells[["dc.ratio", "mtt.ratio"]] >= 1).all().all()
 made, settings = studies[0]["provenance"], studies[0]["settings"]
 worst = min(s["network_accuracy"] for s in studies)
 print(f"{len(studies)} seeds, each with a network of its own,")
-print(f"which knows {worst:.1f} % of the test images, or more")
+print(f"which gets at least {worst:.1f} % of the test images right")
 print(f"p = {settings['expert']}, q = {settings['student']}")
 print(f"measured on {made['date']}, {made['device']}")
 
@@ -320,10 +322,10 @@ Markdown(
 # ## What follows
 #
 # The bounds hold, and are mild for a head that knows nothing. For a head that has learnt they say little about the
-# gap they bound: a set with a smaller bound need not have a smaller gap. DC starts again from many random heads, where
-# its bound is tightest; MTT starts from experts that have trained for a while, where its own is loose. It is better to
-# read UniDD's terms as objectives of their own, stricter ones that suit *every* head, than as stand-ins for DC and
-# MTT.
+# gap they bound: a set with a smaller bound need not have a smaller gap. DC starts again and again from random heads,
+# where its bound is tightest, and trains them on; MTT starts from experts that have trained for a while, where its own
+# is loose. It is better to read UniDD's terms as objectives of their own, stricter ones that suit *every* head, than as
+# stand-ins for DC and MTT.
 #
 # ## Exercise
 #

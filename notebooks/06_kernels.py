@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Beyond linear kernels
 #
-# {doc}`04_methods` works with a linear head on features. KIP and FRePo, its ridge filters, are *kernel* methods, and
-# their kernels need not be linear. What stays true of the theory, and what does not?
+# The chapter on [methods](04_methods) works with a linear head on features. KIP and FRePo, the ridge filters there, are
+# *kernel* methods, and their kernels need not be linear. What stays true of the theory, and what does not?
 #
 # Nothing in it asks where $X$ comes from. Put any *fixed* feature map $\varphi$ in front, $X \mapsto \varphi(X)$,
 # and every equation stands, with the kernel
@@ -169,9 +169,9 @@ Captioned(
 # (kernel-pictures)=
 # ## What does not stay: the pictures
 #
-# For a linear kernel on pixels, an eigenvector *is* a picture ({doc}`02_spectrum`). Under another $\varphi$, an
-# eigenvector $u$ is a function $h(x) = u^\top\varphi(x)$ of an image. The nearest thing to its picture is the gradient
-# $\nabla h(x)$: how each pixel moves $h$. For a linear kernel it is $u$ at every $x$. For another it changes with $x$.
+# For a linear kernel on pixels, an eigenvector *is* a picture, as [seen before](02_spectrum). Under another $\varphi$,
+# an eigenvector $u$ is a function $h(x) = u^\top\varphi(x)$ of an image. The nearest thing to its picture is the
+# gradient $\nabla h(x)$: how each pixel moves $h$. For a linear kernel it is $u$ at every $x$, for another not.
 # How much, one number tells: the share of the gradients' energy (their squared entries) that lies along their main
 # direction, over many $x$. It is 1 if *one picture* stands for the direction. (The mean digit is subtracted from $x$
 # first, and the mean of $\varphi(X)$ from $\varphi(X)$.)
@@ -211,8 +211,8 @@ Captioned(
 # %% [markdown]
 # How general is that? A study takes 6×6 patches of `photos` and the first 30 directions of each kernel (RBF by 1,024
 # Fourier features, as above). Beside *one picture* it measures *roughness*: the energy of neighbouring pixels'
-# differences over the energy of pixels. Does that still rise as the eigenvalue falls, that is, with the rank of the
-# direction? Spearman's rank correlation of the two says so, in the last column. A dated record, made by
+# differences over the energy of pixels. Does roughness still rise with the rank of the direction, that is, as the
+# eigenvalue falls? The last column has Spearman's correlation of the two. A dated record, made by
 # `python benchmarks/kernel_pictures.py`:
 
 # %% tags=["hide-input"]
@@ -259,7 +259,7 @@ Markdown(
 # %% [markdown]
 # So *small eigenvalue = fine structure* is a statement about linear features of pixels. Behind a non-linear map it is a
 # tendency: a direction has not one picture but another for every image. What filters write into real images is
-# measured, not inferred, in {doc}`07_images`.
+# measured, not inferred, in the [next chapter](07_images).
 #
 # ## Exercise
 #
@@ -271,7 +271,7 @@ Markdown(
 # The primal solves a $(D, D)$ system, the dual an $(m, m)$ one, each in about the cube of its size. So the dual is
 # cheaper when $m < D$: here 100 against 2,145 for the polynomial. An infinitely wide network has $D = \infty$, so KIP
 # has only the dual. In CFM the rows are positions of feature maps, thousands of them, and $D$ is the number of
-# channels: it takes the primal, but where a wide layer has few rows (see the {doc}`appendix <engine>`).
+# channels: it takes the primal, except where a wide layer has few rows (see the {doc}`appendix <engine>`).
 # ```
 #
 # ## Code

@@ -81,7 +81,7 @@ Captioned(
 
 # %% [markdown]
 # Press *Play*, or move the slider; in JupyterLab `player.round` moves it too. The shade is the
-# {term}`pass band <ridge filter>` of ridge: by equation {eq}`eq-pass`, the directions it passes at least half as
+# {term}`pass band` of ridge: by equation {eq}`eq-pass`, the directions it passes at least half as
 # strongly as the one it passes best.
 #
 # 1. **Watch the shade shrink.** In round 0 most directions of the last layer pass. At the end few are left, those of
@@ -373,6 +373,8 @@ Captioned(
 # %% [markdown]
 # ## The algorithm, beside the engine
 #
+# Algorithm 1 of {cite}`bo2026unidd`, line by line; where no code is named, it is a line of the loop.
+#
 # | | Algorithm 1 | code |
 # |---|---|---|
 # | 1 | $\Psi, \Phi \leftarrow$ statistics of real images | `realside.real_side` |
@@ -443,7 +445,7 @@ print(f"mean difference of a pixel {difference:.0e}; the steps moved it by {move
 # | rolls images by 0 to 4 pixels | by −4 to 4 |
 # | has two filters only, $\lambda$ and $1/(\lambda + \beta)$ | any of {doc}`03_filters` |
 # | solves the constant real side again in every step | diagonalised once: the same numbers in less time |
-# | fails with a singular matrix at β = 0 or a dead channel | finite, see the {doc}`appendix <engine>` |
+# | fails with a singular matrix at β = 0 or a dead channel | finite ({doc}`appendix <engine>`); β = 0 is refused |
 # | no seeds, no resume, CUDA only, one GPU | seeded, resumed, any device, several |
 #
 # ## Exercises

@@ -13,7 +13,7 @@
 # digits of the [first page](../book/index) are the easy case, a linear learner. This page has the hard one: `photos`
 # and a convolutional network, trained from scratch.
 #
-# Nothing is computed here. Every number is read from a result record, and there are two sorts: the *published* ones,
+# Nothing is trained here. Every number follows from result records, and there are two sorts: the *published* ones,
 # which came with the package, and those of *this machine*, which `make reproduce` makes before it builds this page.
 
 # %% tags=["setup", "remove-cell"]
@@ -68,9 +68,10 @@ Markdown(
 # - What counts is the student's accuracy on the test images at its last epoch, under a {term}`label regime`: the class
 #   of an image (*hard*), or the teacher's answer to every augmented view of it (*online soft*).
 # - `random` is what is to be beaten: real images, drawn blindly. `classification` matches nothing, and shows what
-#   matching adds. LFM, HFM and CFM match the inputs of every convolution ($\Psi$ of centred features, as {ref}`defined
-#   <def-correlations>`) through the linear filter, through ridge at one β, and through ridge whose β falls from
-#   {term}`round` to round. At one image a class there is one round, and CFM is HFM: the same images twice.
+#   matching adds; `full` is all real images, the ceiling. LFM, HFM and CFM match the inputs of every convolution
+#   ($\Psi$ of centred features, as {ref}`defined <def-correlations>`) through the linear filter, through ridge at one
+#   β, and through ridge whose β falls from {term}`round` to round. At one image a class ({term}`IPC` 1) there is one
+#   round, and CFM is HFM: the same images twice.
 # - The {term}`budget` is small, a hundred steps a round on a narrow network, so that a laptop can repeat all of it. The
 #   numbers say how the methods compare *here*, and nothing about the published tables.
 #
@@ -83,7 +84,7 @@ Markdown(
 decided = table[table.ior_low.gt(0) | table.ior_high.lt(0)] if n >= tables.ENOUGH else table[:0]
 better = decided[decided.ior > 0]
 winners = [f"{row.method} ({row.regime.replace('-', ' ')} labels, IPC {row.ipc:.0f})" for row in better.itertuples()]
-display(Markdown(f"By this rule: **{', '.join(winners)}**." if winners else "By this rule, **no method is shown to.**"))
+display(Markdown(f"By this rule: **{', '.join(winners) or 'no method is shown to beat them'}**."))
 Captioned(
     tables.overview(table).rename(columns=lambda name: name.removeprefix("online ")),
     f"▲ marks a method that beats random real images ({len(better)} of {table.ior.count()} comparisons), ▼ one that "
@@ -169,8 +170,9 @@ seen
 # %% [markdown]
 # ## On this machine
 #
-# `make reproduce` runs the same cells over three repetitions, in a few minutes. Another machine rounds otherwise, so
-# that even equal seeds train other teachers and end in other numbers: compare the spread, not the digit.
+# `make reproduce` runs the same cells over three repetitions, in a few minutes; `make batch SUITE=photos` runs the
+# published ones again. Another machine rounds otherwise, so that even equal seeds train other teachers and end in other
+# numbers: compare the spread, not the digit.
 
 # %% tags=["remove-input"]
 own = records.load_records(records.own())
@@ -199,8 +201,8 @@ for suite, rows in tables.table([r for r in own if r.suite != "embedded"]).group
 # %% [markdown]
 # ## All numbers
 #
-# {term}`HLR` is what is missing to training on all images, of hard labels alone: lower is better. {term}`IOR` is the
-# gain over random real images under the same labels, with its 95 % interval.
+# {term}`HLR` is how far a set falls short of training on all images, both with hard labels: lower is better.
+# {term}`IOR` is the gain over random real images under the same labels, with its 95 % interval.
 
 # %% tags=["remove-input"]
 Captioned(

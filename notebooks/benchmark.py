@@ -11,12 +11,12 @@
 #
 # `make reproduce` runs this notebook once for each {term}`cell`: one method at one number of images per class
 # ({term}`IPC`), over several seeds. Each seed is a whole {term}`repetition`: another teacher, other starting images,
-# another distillation, another student. Nothing is shared, since the accuracy moves with each of the four.
+# another distillation, another student. Repetitions share nothing, since the accuracy moves with each of the four.
 #
-# Here it runs one repetition, to be quick. Run it yourself with other parameters:
+# Here it runs one repetition, to be quick. Run it yourself with other parameters, in a clone after `make setup`:
 #
 # ```bash
-# papermill notebooks/benchmark.ipynb out.ipynb -p method lfm -p ipc 10 -y "seeds: [0, 1, 2, 3, 4]"
+# .venv/bin/papermill notebooks/benchmark.ipynb out.ipynb -p method lfm -p ipc 10 -y "seeds: [0, 1, 2, 3, 4]"
 # ```
 #
 # A parameter that does not exist is an error, and so is a value that it cannot have.
@@ -53,10 +53,10 @@ cell
 # %% [markdown]
 # ## Distill, train students, test
 #
-# A teacher is trained once for a data set, a {term}`budget` and a seed, and found again by the hash of the three; so
-# the cells of a suite compare methods under the same teachers. Students see hard labels, or the teacher's soft labels:
-# one stored with each image (fixed soft), or of every augmented view (online soft). What counts is the accuracy at the
-# *last* epoch: the test images choose nothing.
+# A teacher is trained once for a data set, an architecture, a {term}`budget` and a seed, and found again by the hash of
+# the four; so the cells of a suite compare methods under the same teachers. Students see hard labels, or the teacher's
+# soft labels: one stored with each image (fixed soft), or of every augmented view (online soft). What counts is the
+# accuracy at the *last* epoch: the test images choose nothing.
 
 # %% tags=["hide-input"]
 import tempfile
@@ -106,8 +106,8 @@ Captioned(
 # %% [markdown]
 # ## The record
 #
-# Numbers in this book come from records such as this one, and from nowhere else. It names each repetition's teacher, by
-# the hash of its weights, and where all of it was computed.
+# The numbers of the [results](12_results) come from records such as this one, and from nowhere else. It names each
+# repetition's teacher, by the hash of its weights, and where all of it was computed.
 
 # %%
 if out:

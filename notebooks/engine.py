@@ -327,7 +327,8 @@ Captioned(
 # \end{gathered}
 # $$ (eq-ridge-gradient)
 #
-# **The pixels get it on the way back.** A layer with $n$ rows $x_k$ of mean $\mu$ and targets $y_k$ feels
+# **The pixels get it on the way back.** In round $b$, from 1, a layer with $n$ rows $x_k$ of mean $\mu$ and targets
+# $y_k$ feels
 #
 # $$
 # \begin{aligned}
@@ -341,7 +342,7 @@ Captioned(
 #
 # **Few rows, many channels.** Ten images give the last layers of a ResNet 160 rows of 512 channels. Then most of
 # $\Psi_s$ is known before the step. Let $K$ be the inverse $P$ without this round's rows, and $Z$ these rows, centred
-# and divided by $\sqrt{bn}$. Then Woodbury's identity needs the $(n, n)$ Gram matrix only,
+# and divided by $\sqrt{bn}$. Then Woodbury's identity needs the $(n, n)$ Gram matrix only (the *identity form*),
 #
 # $$
 # \begin{gathered}

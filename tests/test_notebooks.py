@@ -25,19 +25,10 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 sys.path.insert(0, str(ROOT / "workflow"))
+import elsewhere  # noqa: E402
 import execute_notebooks  # noqa: E402
 import first_cell  # noqa: E402
 
-# For processes of tests, as sitecustomize.py: any machine but this one is out of reach.
-ALONE = """
-import socket
-_connect = socket.socket.connect
-def connect(self, address):
-    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1"):
-        raise OSError("no network here")
-    return _connect(self, address)
-socket.socket.connect = connect
-"""
 URL = "https://example.org/a/project.git"
 
 
@@ -107,26 +98,13 @@ def test_no_chapter_looks_for_files_around_the_working_folder(path):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """A wheel of the tree as it is, built in a copy."""
-    folder = tmp_path_factory.mktemp("wheel")
-    listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True)
-    for name in listed.splitlines():
-        source, target = ROOT / name, folder / "tree" / name
-        if source.is_symlink() or source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(source.readlink()) if source.is_symlink() else target.write_bytes(source.read_bytes())
-    build = "from setuptools.build_meta import build_wheel; print(build_wheel('..'))"
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    subprocess.run([sys.executable, "-c", build], cwd=folder / "tree", env=clean, check=True, capture_output=True)
-    return next(folder.glob("*.whl"))
+    return elsewhere.wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
     """The environment of processes that find the package where the wheel was unpacked, and reach no other machine."""
-    site = tmp_path_factory.mktemp("site")
-    zipfile.ZipFile(wheel).extractall(site)
-    (site / "sitecustomize.py").write_text(ALONE)
+    site = elsewhere.put(wheel, tmp_path_factory.mktemp("elsewhere"))
     # Teachers are those that `make` keeps: one that is there already is not trained again.
     return os.environ | {"PYTHONPATH": str(site), "UNIDD_CACHE": str(ROOT / "_cache"), "TQDM_DISABLE": "1"}
 
@@ -162,9 +140,9 @@ def test_an_installed_package_finds_its_records_from_any_folder(installed, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_chapter_runs_where_only_the_wheel_is(path, installed, tmp_path):
-    """`pytest --nbval-lax` in an empty folder, with no network: no cell fails; what it leaves there is nobody's."""
+def test_a_chapter_runs_where_only_the_wheel_is(installed, tmp_path):
+    """`pytest --nbval-lax` in an empty folder, with no network: no cell fails. `make book` runs all chapters so."""
+    path = ROOT / "notebooks" / "03_filters.ipynb"
     notebook = nbformat.read(path, as_version=4)
     check = f"import unidd; assert unidd.__file__.startswith({installed['PYTHONPATH']!r})"
     notebook.cells.insert(0, nbformat.v4.new_code_cell(check))
@@ -173,6 +151,19 @@ def test_a_chapter_runs_where_only_the_wheel_is(path, installed, tmp_path):
     command = [sys.executable, "-m", "pytest", *options, path.name]
     done = subprocess.run(command, cwd=tmp_path, env=installed, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.browser
+def test_every_chapter_of_the_built_book_ran_where_only_the_wheel_is():
+    """Each kernel of the build was that of `workflow/elsewhere.py`, and began in an empty folder of its own."""
+    home = ROOT / "_build" / "elsewhere"
+    ran = [json.loads(line) for line in (home / "runs.jsonl").read_text().splitlines()]
+    assert [found for _, found in ran] == [[]] * len(NOTEBOOKS)
+    assert len({folder for folder, _ in ran}) == len(NOTEBOOKS)
+    environment = json.loads((home / "kernels" / "python3" / "kernel.json").read_text())["env"]
+    ask = [sys.executable, "-c", "import unidd; print(unidd.__file__)"]
+    found = subprocess.check_output(ask, env=os.environ | environment, text=True, cwd=home)
+    assert Path(found.strip()) == home / "site" / "unidd" / "__init__.py"
 
 
 @pytest.mark.slow

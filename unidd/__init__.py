@@ -51,6 +51,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
     methods               a file each, found by name; `unidd methods` lists them; what they share
         _descending       methods that descend on images
         _drawing          methods that look through networks drawn anew
+        _recovering       methods that descend on the statistics of a teacher's batch norms
+        _patches          real patches that a teacher finds easy
         _scores           what a network, or its training, says of each image
         _rules            which of a class's images are chosen, by their features or scores
         _choosing         methods that choose real images

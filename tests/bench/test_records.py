@@ -98,3 +98,5 @@ def test_own_records_are_in_the_repository_or_else_in_the_working_folder(tmp_pat
     assert records.own() == ROOT / "_runs"
     monkeypatch.setattr(records, "_PACKAGE", tmp_path / "site" / "unidd")
     assert records.own() == tmp_path / "_runs"
+    monkeypatch.setenv("UNIDD_RUNS", str(tmp_path / "elsewhere"))
+    assert records.own() == tmp_path / "elsewhere"

@@ -1,12 +1,18 @@
 """Pages from docstrings, links between chapters and code, and links to where the project is published."""
 
 import ast
+import importlib
+import inspect
 import json
 import re
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from sphinx.ext.napoleon import Config
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 import unidd
 from unidd.book import address, reference
@@ -119,6 +125,25 @@ def test_a_docstring_says_the_same_in_restructuredtext():
         ">>> a * b | c_",
         "`d`",
     ]
+
+
+def test_attributes_that_share_an_entry_are_told_apart_and_arguments_left_alone():
+    lines = ["Do.", "", "Args:", "    a, b: one.", "Attributes:", "    c, d: two", "        lines.", "    e: alone."]
+    apart = ["    c: two", "        lines.", "    d: two", "        lines."]
+    assert reference.one_by_one(lines) == [*lines[:5], *apart, *lines[7:]]
+    config: Any = Config(napoleon_use_ivar=True)
+    shown = str(GoogleDocstring(reference.one_by_one(lines), config, what="class"))
+    assert [name for name in "cde" if f":ivar {name}: " in shown] == ["c", "d", "e"]
+
+
+def test_no_property_begins_with_what_napoleon_takes_for_a_type():
+    found = []
+    for module in (module for modules in reference.rooms().values() for module in modules):
+        for thing in map(vars(importlib.import_module(f"unidd.{module}")).get, reference.public(module)):
+            of_it = vars(thing).items() if inspect.isclass(thing) else ()
+            properties = [(name, it) for name, it in of_it if isinstance(it, property | cached_property)]
+            found += [name for name, it in properties if ": " in (it.__doc__ or "").partition("\n")[0]]
+    assert not found
 
 
 def test_chapters_that_docstrings_name_are_there():

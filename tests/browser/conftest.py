@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from pathlib import Path
 
 import pytest
 from visits import BOOK, Visit, pages, served
@@ -16,6 +17,13 @@ def pytest_generate_tests(metafunc):
         # on several cores, all that looks at a page does so in one process, which loads it once
         found = [pytest.param(page, marks=pytest.mark.xdist_group(page)) for page in pages() or ["index.html"]]
         metafunc.parametrize("page", found, scope="module")
+
+
+def pytest_collection_modifyitems(items):
+    """On several cores, the tests of a file that are of no page run in one process: they share what they look at."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")

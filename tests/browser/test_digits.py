@@ -94,6 +94,7 @@ def test_twenty_steps_are_those_of_the_package(toy, oracles, kind, name):
     assert 100 * found["other"] == pytest.approx(oracle.nearest_accuracy(x, LABELS))
 
 
+@pytest.mark.quiet
 def test_ten_images_serve_as_well_as_all_and_quickly(toy, digits, oracles):
     """As it opens: pixels, ridge. At least 92 %, 20 steps a second, and what the table says is what is computed."""
     seconds = play(toy)

@@ -303,11 +303,13 @@ run();
 MOST, DIGITS = 20, 60
 
 
+@pytest.mark.quiet
 def test_every_explorer_answers_in_the_next_frame(page_of_all, seen):
     for explorer in page_of_all:
         assert cost(seen.driver, explorer) < MOST
 
 
+@pytest.mark.quiet
 def test_every_explorer_of_the_book_answers_in_the_next_frame(visit, explorer_page):
     page = visit(explorer_page)
     explorers = page.driver.find_elements(By.CSS_SELECTOR, ".ux")

@@ -40,6 +40,13 @@ def test_the_convnet_is_what_the_configuration_says(norm, pooling, depth):
     assert model.head.in_features == 8 * (20 >> depth) ** 2
 
 
+def test_images_of_28_pixels_are_padded_to_32_as_published():
+    x = noise(2, 1, 28, 28)
+    ours, of_32 = (build(small(norm="instance"), 1, size, 7) for size in (28, 32))
+    of_32.load_state_dict(ours.state_dict())
+    torch.testing.assert_close(ours(x), of_32(nn.functional.pad(x, (2, 2, 2, 2))))
+
+
 def test_instance_norm_does_not_mix_images_and_batch_norm_does():
     x = noise(4, 3, 8, 8)
     for norm, mixes in (("instance", False), ("batch", True), ("none", False)):

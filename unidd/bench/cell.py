@@ -88,7 +88,7 @@ def budgeted(cls: type[Method], budget: str, **settings: Any) -> Method:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is measured: the parameters of one record.
+    """The parameters of one cell of a table: a method, its data set, its seeds and its budget.
 
     Args:
         method: with its hyper-parameters.
@@ -188,7 +188,7 @@ class Cell:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether somebody teaches: the method or the students look at a trained network."""
+        """Whether the method or the students look at a trained network."""
         return self.method.needs_teacher or set(self.regimes) != {"hard"}
 
     @property

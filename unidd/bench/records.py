@@ -5,6 +5,7 @@ same form and are read together. The package ships the published ones: `unidd/re
 """
 
 import json
+import os
 import platform
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -85,7 +86,12 @@ def published(*parts: str) -> Path:
 
 
 def own() -> Path:
-    """Return where the records of this machine are: `_runs` of the repository; without one, of the working folder."""
+    """Return where the records of this machine are: `_runs` of the repository; without one, of the working folder.
+
+    The environment variable UNIDD_RUNS names another folder.
+    """
+    if told := os.environ.get("UNIDD_RUNS"):
+        return Path(told)
     repository = _PACKAGE.parent
     return (repository if (repository / "_toc.yml").exists() else Path.cwd()) / "_runs"
 

@@ -73,8 +73,8 @@ def accuracies(
         seeds: a student each; random real images are chosen anew with each.
         model, budget: of the students.
     Returns:
-        {"full": […], "regimes": {regime: {"set", "random", "set plain", "random plain": […]}}}; "plain" is without
-        augmentation.
+        `{"full": […], "regimes": {regime: {"set": […], "random": […], "set plain": […], "random plain": […]}}}`, where
+        "plain" is without augmentation.
     """
     task: dict[str, Any] = {"regimes": REGIMES, "model": model, "budget": budget, "teacher": teacher}
     found: dict[str, dict[str, list[float]]] = {regime: {} for regime in REGIMES}

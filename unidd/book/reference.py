@@ -24,6 +24,8 @@ _MODULE = re.compile(r"^( {4}| {8})(\w+) {2,}(\S.*)$", re.MULTILINE)
 _CODE = re.compile(r"(``[^`]+``|`[^`]+`)")
 _ANNOTATED = re.compile(r"[~\w.]*\bAnnotated\[")
 _EMPHASIS = re.compile(r"(?<![\w*])\*[^\s*][^*]*\*(?![\w*])")
+_ATTRIBUTES = re.compile(r"^Attributes:\n(?: {4}.*(?:\n|\Z))+", re.MULTILINE)
+_SHARED = re.compile(r"^( {4})(\w+(?:, \w+)+)(:.*(?:\n {5,}.*)*)", re.MULTILINE)
 
 
 @cache
@@ -194,6 +196,19 @@ def as_rst(lines: list[str], names: dict[str, str]) -> list[str]:
     return found
 
 
+def one_by_one(lines: list[str]) -> list[str]:
+    """Return a docstring's lines, attributes that share an entry each with its own, as napoleon does with arguments.
+
+    >>> one_by_one(["Attributes:", "    mean, std: of a channel."])
+    ['Attributes:', '    mean: of a channel.', '    std: of a channel.']
+    """
+
+    def each(entry: re.Match) -> str:
+        return "\n".join(f"{entry[1]}{name}{entry[3]}" for name in entry[2].split(", "))
+
+    return _ATTRIBUTES.sub(lambda section: _SHARED.sub(each, section[0]), "\n".join(lines)).split("\n")
+
+
 def _inline(line: str, names: dict[str, str]) -> str:
     parts = _CODE.split(line)
     for i, part in enumerate(parts):
@@ -211,8 +226,10 @@ def _escaped(text: str) -> str:
 
 
 def rewrite(app, what, name, thing, options, lines: list[str]) -> None:
-    """Sphinx's autodoc-process-docstring, before napoleon reads the sections."""
-    lines[:] = as_rst(lines, titles(Path(app.srcdir), frozenset(app.env.found_docs)))
+    """Sphinx's autodoc-process-docstring, before napoleon reads the sections; the fields of a tuple say nothing."""
+    if lines and lines[0].startswith("Alias for field number "):
+        lines.clear()
+    lines[:] = as_rst(one_by_one(lines), titles(Path(app.srcdir), frozenset(app.env.found_docs)))
 
 
 def shorten(app, what, name, thing, options, signature: str | None, returned: str | None):

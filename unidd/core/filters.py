@@ -1,7 +1,7 @@
 """Spectral filters f(λ) on the eigenvalues of the feature–feature correlation (FFC) matrix.
 
-Every dataset-distillation method compares f(Ψ)Φ of real and synthetic data; the methods differ in f. Here λ are
-eigenvalues of the FFC Ψ: a *large* λ is a *low* frequency, so f(λ) = λ is low-pass and 1/(λ + β) is high-pass.
+On fixed features, distillation methods compare f(Ψ), f(Ψ)Φ or both of real and synthetic data; they differ in f. Here
+λ are eigenvalues of the FFC Ψ: a *large* λ is a *low* frequency, so f(λ) = λ is low-pass and 1/(λ + β) is high-pass.
 
 `response(λ)` is the scalar function, `matrix(Ψ)` is f(Ψ) = U f(Λ) Uᵀ, and `apply(Ψ, B)` is f(Ψ)B. All three are
 differentiable, keep dtype and device, and accept leading batch dimensions. A new filter needs `response` alone: the

@@ -38,7 +38,7 @@ def signal_loss(filter: Filter, ffc: Tensor, flc: Tensor, ffc_synthetic: Tensor,
 
 
 def dm(real: Side, synthetic: Side) -> Tensor:
-    """Return Distribution matching: ‖Φ − Φ_s‖_F, the signal term with f = 1."""
+    """Return the distance of distribution matching, ‖Φ − Φ_s‖_F, the signal term with f = 1."""
     return _norm(real.flc - synthetic.flc)
 
 
@@ -48,7 +48,7 @@ def dc_terms(real: Side, synthetic: Side, weights: Tensor) -> tuple[Tensor, Tens
 
 
 def dc(real: Side, synthetic: Side, weights: Tensor) -> Tensor:
-    """Return Gradient matching at head W (d, c): ‖(ΨW − Φ) − (Ψ_sW − Φ_s)‖_F."""
+    """Return the distance of gradient matching at head W (d, c), ‖(ΨW − Φ) − (Ψ_sW − Φ_s)‖_F."""
     left, right = dc_terms(real, synthetic, weights)
     return _norm(left + right)
 
@@ -72,7 +72,7 @@ def mtt_terms(
 
 
 def mtt(real: Side, synthetic: Side, weights: Tensor, rate: float, expert: int, student: int) -> Tensor:
-    """Return Trajectory matching: ‖W_p − W_q‖_F after p expert steps on real and q student steps on synthetic data."""
+    """Return the distance of trajectory matching, ‖W_p − W_q‖_F after p steps on real and q on synthetic data."""
     return _norm(trajectory(real, weights, rate, expert) - trajectory(synthetic, weights, rate, student))
 
 
@@ -91,7 +91,7 @@ class Looseness(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Bound over true value: the product of the factors."""
+        """Bound over true value, the product of the factors."""
         return self.norm * self.triangle
 
 
@@ -102,15 +102,15 @@ def looseness(terms: tuple[Tensor, Tensor], bound: Tensor) -> Looseness:
         terms: A and B (d, c), from `dc_terms` or `mtt_terms`; A + B is not 0.
         bound: from `dc_bound` or `mtt_bound`.
     Returns:
-        norm: bound / (‖A‖_F + ‖B‖_F), what ‖MW‖_F ≤ ‖W‖₂ ‖M‖_F gives away;
-        triangle: (‖A‖_F + ‖B‖_F) / ‖A + B‖_F, what the triangle inequality does.
+        `norm`, bound / (‖A‖_F + ‖B‖_F), is what ‖MW‖_F ≤ ‖W‖₂ ‖M‖_F gives away; `triangle`, (‖A‖_F + ‖B‖_F) /
+        ‖A + B‖_F, is what the triangle inequality does.
     """
     apart, together = _norm(terms[0]) + _norm(terms[1]), _norm(terms[0] + terms[1])
     return Looseness(float(bound / apart), float(apart / together))
 
 
 def krr(real: Side, synthetic: Side, beta: float) -> Tensor:
-    """Distance of the kernel-ridge heads, ‖(Ψ + βI)⁻¹Φ − (Ψ_s + βI)⁻¹Φ_s‖_F: the signal term with f = 1/(λ + β)."""
+    """Return ‖(Ψ + βI)⁻¹Φ − (Ψ_s + βI)⁻¹Φ_s‖_F of kernel-ridge heads, the signal term with f = 1/(λ + β)."""
     return signal_loss(Ridge(beta), *real, *synthetic)
 
 

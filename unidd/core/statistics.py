@@ -35,7 +35,7 @@ def rows(features: Tensor) -> Tensor:
 
 
 def covariance(x: Tensor) -> Tensor:
-    """Return the "stabilised" FFC Ψ of rows (n, d), which is their covariance, centred and divided by n: (d, d)."""
+    """Return the FFC Ψ of rows (n, d), centred first: their covariance, divided by n, (d, d)."""
     centred = x - x.mean(0)
     return centred.T @ centred / len(x)
 

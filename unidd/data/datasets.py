@@ -181,7 +181,7 @@ class ImageData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over images and labels of both splits: the same data, whatever their name, have the same."""
+        """sha256 over images and labels of both splits, whatever the data are called."""
         about = f"{self.class_names!r}{self.normalisation or ''}"
         parts = (self.train.images, self.train.labels, self.test.images, self.test.labels)
         return store.fingerprint(about, parts)

@@ -171,7 +171,7 @@ class SyntheticSet:
 
     @cached_property
     def sha256(self) -> str:
-        """The sha256 of `images.safetensors` as `save` writes it: of pixels, labels and soft labels."""
+        """The sha256 of `images.safetensors` as `save` writes it, with pixels, labels and soft labels."""
         return hashlib.sha256(self._payload()).hexdigest()
 
     def _payload(self) -> bytes:

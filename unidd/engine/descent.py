@@ -90,6 +90,19 @@ class Start:
         numbers = choose(data, ipc, seed)
         return Start._in_rounds(data.train.images, data.train.labels, numbers, data.classes, group)
 
+    def shown(self, images: Tensor) -> "Start":
+        """Return the start with other images (n, C, H, W), pixels in [0, 1], in the order of the finished set."""
+        numbers = torch.arange(len(self.numbers), device=images.device)
+        return replace(self, images=images, labels=self.labels[self.numbers], numbers=numbers)
+
+    def noise(self, data: ImageData, seed: int) -> "Start":
+        """Return the start with normal network input, clipped to valid pixels; a set that was given stays."""
+        if self.given:
+            return self
+        shape = len(self.numbers), *self.images.shape[1:]
+        normal = torch.randn(shape, generator=Generator().manual_seed(seed)).to(data.device)
+        return self.shown(data.denormalise(normal).clamp(0, 1))
+
     @staticmethod
     def _in_rounds(images: Tensor, labels: Tensor, numbers: Tensor, classes: int, group: int) -> "Start":
         group, of = group or classes, labels[numbers]
@@ -189,7 +202,7 @@ class Step:
 
     @property
     def loss(self) -> Tensor:
-        """The loss, this process's part of it: the weighted sum of the terms."""
+        """The loss, or this process's part of it, as the weighted sum of the terms."""
         return torch.stack([self.weights.get(name, 1.0) * term.detach() for name, term in self.terms.items()]).sum()
 
     def values(self, ranks: Ranks) -> dict[str, float]:
@@ -213,6 +226,7 @@ class Objective(ABC):
         """Return the loss and its gradient at the network input x (n, C, H, W), in step t = 0, 1, … of the batch.
 
         Args:
+            x: asks for a gradient; it may be changed in place first, as by a method that blends something in.
             generator: the only source of random numbers.
         Raises:
             torch.linalg.LinAlgError: there is no finite loss.
@@ -237,7 +251,7 @@ class Objective(ABC):
         """Go on from there."""
 
 
-def cosine(t: int, steps: int) -> float:
+def cosine(t: float, steps: float) -> float:
     """Return the part of the learning rate in step t: 1 at the beginning, 0 at the end."""
     return (1 + math.cos(math.pi * t / steps)) / 2
 

@@ -68,7 +68,7 @@ class Method(ABC):
         has_ipc: whether a number of images per class is asked for.
         seeded: whether the seed decides anything; if not, data and teacher do alone.
         needs_teacher: whether it looks at the data through a trained network.
-        presets: name of a data set → hyper-parameters that were published for it, where they differ from the defaults.
+        presets: name, such as that of a data set → hyper-parameters published for it that differ from the defaults.
     Raises:
         ValueError: a hyper-parameter has a wrong type or is out of range; the message names it.
     """
@@ -104,7 +104,7 @@ class Method(ABC):
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
-        """Return the method as published for a data set, but for some changes.
+        """Return the method as published under a name of `presets`, but for some changes.
 
         Raises:
             ValueError: there is no such preset.

@@ -33,6 +33,10 @@ class Descending(Method):
         """Return what they start from: by default the set that the run was given, or random real images."""
         return Start.of(data, run)
 
+    def prepared(self, start: Start, data: ImageData, teacher: Teacher, run: Run) -> Start:
+        """Return the start with images that only the teacher can tell; by default it is complete without."""
+        return start
+
     def check(self, data: ImageData, run: Run) -> None:
         start = self.start(data, run)
         if run.start is not None and not start.given:
@@ -76,7 +80,7 @@ class Descending(Method):
         with frozen(teacher.model), run.checkpoint or nullcontext() as checkpoint:
             if checkpoint:
                 checkpoint.check(about)
-            start = self.start(data, run)
+            start = self.prepared(self.start(data, run), data, teacher, run)
             position = Position(data, start, self.descent(data), run.seed, run.ranks)
             objective = self.objective(data, teacher, run)
             trim_memory()  # of the pass over the real images

@@ -24,7 +24,8 @@ class Drawing(Descending):
         lr: of SGD with momentum ½, on normalised pixels; it stays constant.
         batch: real images of a class in a step.
         strategy: operations of the Siamese augmentation, see `unidd.data.siamese`; "" for none.
-        net_width, norm: of the ConvNets.
+        net_width: channels of every layer of the ConvNets.
+        norm: of the ConvNets.
     """
 
     steps: Count = 1000

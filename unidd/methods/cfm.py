@@ -166,7 +166,7 @@ class HFM(CFM):
 
 @dataclass(frozen=True)
 class LFM(CFM):
-    """Low-frequency matching: f(λ) = λ, the filter of distribution and gradient matching."""
+    """Low-frequency matching: f(λ) = λ, the filter of gradient matching."""
 
     filter: Literal["ridge", "linear", "all-pass", "landweber", "residual", "none"] = "linear"
     acts_as: ClassVar[str] = "λ, low-pass"

@@ -32,7 +32,8 @@ class DC(Drawing):
     Args:
         outer: updates of the images for each network.
         inner: epochs the network is trained on them between two updates.
-        inner_lr, inner_batch: of that training, by plain SGD.
+        inner_lr: rate of that training, by plain SGD.
+        inner_batch: images of a step of it.
         init: what the images start from: "noise", clipped to valid pixels, or "real" images.
     """
 
@@ -56,12 +57,7 @@ class DC(Drawing):
 
     def start(self, data: ImageData, run: Run) -> Start:
         start = super().start(data, run)
-        if self.init == "real" or start.given:
-            return start
-        shape = len(start.numbers), *start.images.shape[1:]
-        noise = torch.randn(shape, generator=Generator().manual_seed(run.seed)).to(data.device)
-        pixels, labels = data.denormalise(noise).clamp(0, 1), start.labels[start.numbers]
-        return Start(pixels, labels, torch.arange(len(labels)), start.sizes)
+        return start.noise(data, run.seed) if self.init == "noise" else start
 
     def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "GradientMatching":
         return GradientMatching(self, data, run)

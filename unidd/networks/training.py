@@ -243,10 +243,9 @@ def train(
         for _ in range(config.epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
             for index in order.tensor_split(batches):
-                inputs = prepare(images[index]) if prepare else images[index]
                 optimizer.zero_grad()
-                _loss(model, inputs, labels[index], config, teacher, criterion, generator).backward()
-                del inputs
+                taken = images[index]
+                _loss(model, taken, labels[index], config, teacher, criterion, prepare, generator).backward()
                 optimizer.step()
                 schedule.step()
             if each_epoch:
@@ -261,7 +260,8 @@ def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), config.lr, momentum=0.9, weight_decay=config.weight_decay)
 
 
-def _loss(model, images, labels, config: TrainConfig, teacher, criterion, generator) -> Tensor:
+def _loss(model, images, labels, config: TrainConfig, teacher, criterion, prepare, generator) -> Tensor:
+    images = prepare(images) if prepare else images  # none of its copies outlives the next, nor the forward pass
     if config.crop == "pad":
         images = augment.random_crop(images, generator, images.shape[-1] // 8)
     elif config.crop == "resized":

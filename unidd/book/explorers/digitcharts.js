@@ -91,7 +91,7 @@ function drawSpectrum(drawing, { real, synthetic, response }, look, width) {
     ...rungs(axis.decades(), [box.across]),
     line(STYLE.real, curve(real)),
     line(look, curve(synthetic)),
-    ...ends(box.bottom + 20, box.across, "← coarse", "direction", "fine →"),
+    ...ends(box.bottom + 20, box.across, "← large λ", "direction", "small λ →"),
   ]);
   const ratio = sum(synthetic.slice(0, shown)) / sum(real.slice(0, shown));
   drawing.setAttribute("aria-label", `Power along the ${shown} largest eigenvectors of the real Ψ: `

@@ -14,7 +14,7 @@ const SETTINGS = ["features", "filter", "beta", "steps", "start"];
 const JUMP = 30; // steps at once, for who prefers less motion
 const FEATURES = [["pixels", "pixels"], ["relu", "256 random ReLU features"]];
 const ZOO = [["allpass", "all-pass, f = 1 (DM)"], ["linear", "linear, f = λ (DC)"],
-  ["ridge", "ridge, f = 1/(λ+β) (CFM)"], ["krr", "ridge, its loss on the real (KIP)"],
+  ["ridge", "ridge, f = 1/(λ+β) (CFM)"], ["krr", "ridge, scored on the real digits (KIP)"],
   ["landweber", "t steps of descent (MTT)"]];
 const GUESSES = [["as much", "about as much"], ["less", "less"], ["lose", "nothing, or it loses"]];
 
