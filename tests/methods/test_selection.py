@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from unidd.bench.cell import BUDGETS, budgeted
+from unidd.bench.cell import budgeted
 from unidd.core.filters import AllPass, Linear, Ridge
 from unidd.core.objectives import Side, filter_loss, signal_loss
 from unidd.data.datasets import ImageData
@@ -509,11 +509,12 @@ def test_a_card_says_all_and_who_taught(name):
     assert places(made.labels).max() == 0
 
 
-@pytest.mark.parametrize("budget", ["smoke", "embedded"])
-def test_a_budget_makes_proxies_small(budget):
-    method, of = budgeted(EL2N, budget), BUDGETS[budget]
-    assert (method.proxy_epochs, method.net_width) == (of.teacher + (budget == "smoke"), of.width)
-    assert method.proxy_seeds < EL2N().proxy_seeds
+@pytest.mark.parametrize(
+    ("budget", "small"), [("smoke", (8, 2, 2)), ("embedded", (32, 10, 2)), ("paper", (128, 20, 10))]
+)
+def test_a_budget_makes_proxies_small(budget, small):
+    method = budgeted(EL2N, budget)
+    assert (method.net_width, method.proxy_epochs, method.proxy_seeds) == small
 
 
 def test_an_unknown_proxy_is_an_error_before_any_training():
