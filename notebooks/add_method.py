@@ -108,7 +108,8 @@ for method in ("mean_matching", "random"):
 #
 # One that does not descend derives from `unidd.methods.Method` and has `distill(data, teacher, run)` alone, which
 # returns a `SyntheticSet`: see {py:mod}`unidd.methods.random`, which is short. `needs_teacher` and `has_ipc` say
-# whether it takes a teacher and an {term}`IPC`; `role` says what it is in a table: a method, a baseline or a ceiling.
+# whether it takes a teacher and an {term}`IPC`, `seeded` whether the seed decides anything; `role` says what it is in a
+# table: a method, a coreset, a baseline or a ceiling.
 #
 # ## The contract
 #

@@ -57,6 +57,10 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         _unrolling        derivatives of where descent on synthetic images leads
         _lamb             the optimiser of FRePo
         _krr              methods of kernel ridge regression
+        _scores           what a network, or its training, says of each image
+        _rules            which of a class's images are chosen, by their features or scores
+        _choosing         methods that choose real images
+        _proxies          networks trained to see how each image is learnt
     bench                 measuring
         closure           hash of the code a result depends on
         records           records of runs as JSON, and their provenance

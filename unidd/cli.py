@@ -480,9 +480,10 @@ def teach(
 
 
 def catalogue() -> None:
-    """List the methods: what each is, and the filter UniDD says it is."""
+    """List the methods: what each is, the filter UniDD says it is, and its role, if real images are chosen."""
     for cls in methods.found():
-        print(f"{cls.path():<16} {cls.summary()}\n{'':<16} filter: {cls.acts_as}; labels: {cls.labels}")
+        role = "" if cls.role == "method" else f"; {cls.role}"
+        print(f"{cls.path():<16} {cls.summary()}\n{'':<16} filter: {cls.acts_as}; labels: {cls.labels}{role}")
 
 
 def receive_teacher(

@@ -156,6 +156,20 @@ def test_all_three_relations_to_random_in_words():
     ]
 
 
+def test_coresets_are_measured_against_random_and_are_no_baseline():
+    """Whatever their names, which come before random's, and after."""
+    names = {"ccs": 1.0, "spectralherding": 2.0}
+    cells = [five(name, [gain + step / 10 for step in FIVE], role="coreset") for name, gain in names.items()]
+    for records in ([*cells, *CELLS], [*CELLS, *cells]):
+        frame = table(records)
+        assert list(frame.method) == ["random", "ccs", "spectralherding", "cfm", "hfm", "lfm"]
+        assert row(records, "ccs")["ior"] == pytest.approx(1.2)
+        assert row(records, "lfm")["ior"] == pytest.approx(4.0)
+        (sentence,) = verdicts(frame)
+        assert "a random choice of real images reaches 50.0" in sentence
+        assert "lfm (+4.0 [+3.0, +5.0]), spectralherding (+2.2 [+2.0, +2.4]) and ccs (+1.2 [+1.0, +1.4])" in sentence
+
+
 def test_relations_to_another_method_leave_random_out():
     (sentence,) = verdicts(table(CELLS), baseline="cfm", words="CFM")
     assert sentence == (

@@ -65,11 +65,11 @@ class Budget:
 
 _LARGE = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized"}
 _SMOKE = {
-    **{"steps": 2, "net_width": 8, "pool": 2},
+    **{"steps": 2, "net_width": 8, "pool": 2, "proxy_epochs": 2, "proxy_seeds": 2},
     **{"experts": 1, "max_start_epoch": 2, "expert_epochs": 2, "syn_steps": 2, "lr_lr": 1e-7},
 }
 _EMBEDDED = {
-    **{"steps": 100, "net_width": 32},
+    **{"steps": 100, "net_width": 32, "proxy_epochs": 10, "proxy_seeds": 2},
     **{"experts": 2, "max_start_epoch": 4, "expert_epochs": 2, "syn_steps": 10, "lr_lr": 1e-6},
 }
 BUDGETS = {

@@ -24,7 +24,7 @@ class Record:
     """One cell that was run: a method at one IPC, evaluated under one or more label regimes.
 
     Attributes:
-        role: of the method: "method", "baseline" or "ceiling".
+        role: of the method: "method", "coreset", "baseline" or "ceiling".
         accuracy: label regime → test accuracy in % at the last epoch, one entry a seed, in seed order.
         config: all that was asked for: parameters of the cell, hyper-parameters of method and student.
         teachers: their cards, one a seed, in seed order; empty if nobody taught.

@@ -11,7 +11,7 @@ from .records import Record
 
 ENOUGH = 5  # repetitions that a verdict in words needs
 _KEYS = ["suite", "dataset", "model", "regime", "ipc"]
-_PLACE = {"baseline": 0, "method": 1, "ceiling": 2}
+_PLACE = {"baseline": 0, "coreset": 1, "method": 2, "ceiling": 3}
 _NAN = float("nan")
 
 
@@ -35,7 +35,7 @@ def table(records: list[Record]) -> pd.DataFrame:
     """Return a row for each (suite, data set, model, label regime, IPC, method): mean ± std over n seeds, HLR and IOR.
 
     Columns: suite, dataset, model, regime, ipc, method, role, mean, std, n, hlr, ior, ior_low, ior_high, values, seeds.
-    Accuracies in %; `values` has one a seed. Baselines come first, then methods by name.
+    Accuracies in %; `values` has one a seed. Baselines come first, then coresets and methods, by name.
 
     hlr: full-data accuracy (hard labels) − hard-label accuracy; lower is better; hard-label rows only.
     ior: accuracy − that of random real images under the same regime, paired by seed, and the ends of its 95 % interval.
@@ -53,7 +53,8 @@ def table(records: list[Record]) -> pd.DataFrame:
             line |= {"mean": mean(values), "std": _std(values), "n": len(values)}
             if full and record.role != "ceiling" and regime == "hard":
                 line["hlr"] = mean(full.accuracy["hard"]) - mean(values)
-            if random and record.role == "method" and random.seeds == record.seeds and regime in random.accuracy:
+            measured = record.role in ("method", "coreset")
+            if random and measured and random.seeds == record.seeds and regime in random.accuracy:
                 found = paired(values, random.accuracy[regime])
                 line |= dict(zip(("ior", "ior_low", "ior_high"), found, strict=True))
             lines.append(line)

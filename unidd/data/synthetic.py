@@ -103,9 +103,16 @@ class SyntheticSet:
         Raises:
             ValueError: ipc is below 1 or above the size of a class.
         """
-        split = data.train.take(choose(data, ipc, seed))
-        images = split.images.float().div_(255)
-        return SyntheticSet(images, split.labels, data.class_names, data.mean, data.std, config or {})
+        return SyntheticSet.taken(data, choose(data, ipc, seed), config)
+
+    @staticmethod
+    def taken(
+        data: ImageData, numbers: Tensor, config: dict | None = None, teacher: dict | None = None
+    ) -> "SyntheticSet":
+        """Take the training images of these numbers (n,), in their order; `teacher` is the card of one that chose."""
+        split = data.train.take(numbers)
+        about = data.class_names, data.mean, data.std, config or {}, teacher or {}
+        return SyntheticSet(split.images.float().div_(255), split.labels, *about)
 
     @property
     def counts(self) -> list[int]:
@@ -226,19 +233,33 @@ def choose(data: ImageData, ipc: int | Sequence[int], seed: int = 0) -> Tensor:
     Raises:
         ValueError: ipc is below 1 or above the size of a class.
     """
+    generator = torch.Generator().manual_seed(seed)
+    chosen = []
+    for k, count in enumerate(counts_of(data, ipc)):
+        index = (data.train.labels == k).nonzero().flatten().cpu()
+        chosen.append(index[torch.randperm(len(index), generator=generator)[:count]].tolist())
+    return in_rounds(chosen).to(data.device)
+
+
+def in_rounds(chosen: Sequence[Sequence[int]]) -> Tensor:
+    """Return images in rounds, of the numbers chosen of each class: all first ones, class by class, all second ones, ….
+
+    >>> in_rounds([[7, 8], [5], [3, 1]])
+    tensor([7, 5, 3, 8, 1])
+    """
+    rounds = (inside[b] for b in range(max(map(len, chosen))) for inside in chosen if b < len(inside))
+    return torch.tensor(list(rounds))
+
+
+def counts_of(data: ImageData, ipc: int | Sequence[int]) -> list[int]:
+    """Return how many images of each class `choose` takes, with its errors."""
     there = torch.bincount(data.train.labels).tolist()
     asked, least = ([ipc] * data.classes, 1) if isinstance(ipc, int) else (list(ipc), 0)
     counts = [min(pair) for pair in zip(asked, there, strict=True)] if data.small == "cap" else asked
     if min(asked) < least or max(asked) < 1 or any(k > n for k, n in zip(counts, there, strict=True)):
         cap = "; --small cap (small='cap' in Python) takes all that a smaller class has" if min(asked) >= least else ""
         raise ValueError(f"ipc must be 1 … {min(there)}, the size of the smallest class of {data.name}, not {ipc}{cap}")
-    generator = torch.Generator().manual_seed(seed)
-    chosen: list[list[int]] = []
-    for k, count in enumerate(counts):
-        index = (data.train.labels == k).nonzero().flatten().cpu()
-        chosen.append(index[torch.randperm(len(index), generator=generator)[:count]].tolist())
-    rounds = (inside[b] for b in range(max(counts)) for inside in chosen if b < len(inside))
-    return torch.tensor(list(rounds), device=data.device)
+    return counts
 
 
 def places(labels: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..networks.training import Teacher
     from ._descending import Descending as Descending
 
-Role = Literal["method", "baseline", "ceiling"]
+Role = Literal["method", "coreset", "baseline", "ceiling"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,10 @@ class Method(ABC):
         source: the paper.
         acts_as: the filter that UniDD says it is.
         labels: what labels it stores.
-        role: "method"; "baseline", a choice of real images to beat; or "ceiling", all real images.
+        role: "method"; "coreset", real images chosen by a rule; "baseline", a choice of real images to beat, of which a
+            table has one; or "ceiling", all real images.
         has_ipc: whether a number of images per class is asked for.
+        seeded: whether the seed decides anything; if not, data and teacher do alone.
         needs_teacher: whether it looks at the data through a trained network.
         presets: name, such as that of a data set → hyper-parameters published for it that differ from the defaults.
     Raises:
@@ -76,6 +78,7 @@ class Method(ABC):
     labels: ClassVar[str] = "hard"
     role: ClassVar[Role] = "method"
     has_ipc: ClassVar[bool] = True
+    seeded: ClassVar[bool] = True
     needs_teacher: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 

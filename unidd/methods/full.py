@@ -23,6 +23,7 @@ class Full(Method):
     acts_as: ClassVar[str] = "all-pass: its correlations are the real ones"
     role: ClassVar[Role] = "ceiling"
     has_ipc: ClassVar[bool] = False
+    seeded: ClassVar[bool] = False
     needs_teacher: ClassVar[bool] = False
 
     def distill(self, data: ImageData, teacher: "Teacher", run: "Run") -> SyntheticSet:

@@ -214,6 +214,7 @@ def train(
     teacher: nn.Module | None = None,
     prepare: Callable[[Tensor], Tensor] | None = None,
     criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    each_epoch: Callable[[], object] | None = None,
     progress: str | None = None,
 ) -> nn.Module:
     """Train `model` in place and return it in eval mode.
@@ -225,6 +226,7 @@ def train(
         teacher: if given, its soft labels on the augmented images are learnt, else `labels`.
         prepare: makes a batch of images the network's input, such as `ImageData.normalise`; None: they are.
         criterion: the loss of the network's output (b, classes) and the labels of a batch; CutMix mixes the losses.
+        each_epoch: called after every epoch, the model in training mode.
         progress: title of a progress bar; None shows none.
     Source: UniDD, appendix (student: KL to the teacher's online soft labels).
     """
@@ -246,6 +248,8 @@ def train(
                 _loss(model, taken, labels[index], config, teacher, criterion, prepare, generator).backward()
                 optimizer.step()
                 schedule.step()
+            if each_epoch:
+                each_epoch()
             bar.update()
     return model.eval()
 
