@@ -265,6 +265,13 @@ def test_several_processes_are_refused():
             find(name)().check(toys.data(), Run(ranks=Ranks(0, 2)))
 
 
+def test_a_single_class_is_refused():
+    split = toys.data().train.take(torch.arange(0, 20, 4))
+    for name in ("frepo", "kip"):
+        with pytest.raises(ValueError, match=f"{name}.*at least two"):
+            find(name)().check(ImageData("ants", split, split, ("ant",)), Run(ipc=1))
+
+
 # ------------------------------------------------------------------------------------------- what becomes of labels
 
 

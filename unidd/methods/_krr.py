@@ -53,6 +53,8 @@ class KernelRidge(Descending):
     def check(self, data: ImageData, run: Run) -> None:
         if run.ranks.world > 1:
             raise ValueError(f"the method {self.name!r} solves for all images together: run it in one process")
+        if data.classes < 2:
+            raise ValueError(f"the method {self.name!r} tells classes apart: take classes of {data.name}, at least two")
         super().check(data, run)
 
 

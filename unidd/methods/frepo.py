@@ -27,15 +27,16 @@ class FRePo(KernelRidge):
 
     Images and labels descend by LAMB, whose rate falls to a tenth by a cosine. Labels start as one-hot less 1/c over
     √(c/10), and a margin term keeps the largest 1/c above the second. Networks are the published ones,
-    "convnet-doubling", seen with the running statistics of their norm. Unlike the published code, colours are
-    standardised and not whitened, and pixels stay valid. The published students have no norm.
+    "convnet-doubling", seen with their norm's running statistics. Unlike there, colours are standardised and not
+    whitened, and pixels stay valid. The published students have no norm.
 
     Args:
         batch: real images of a step, at random, not augmented.
         use_flip: whether mirrored prototypes enter the kernel too; None: if images have colour.
         pool: networks; their ages are spread evenly at the start.
         max_age: steps of a network, after which it is drawn anew.
-        net_lr, net_batch: of its steps, by Adam, on at most so many prototypes.
+        net_lr: of its steps, by Adam.
+        net_batch: prototypes of such a step; if there are no more, all.
         norm: of the networks.
     """
 
@@ -94,17 +95,15 @@ class FeatureRegression(Prototypes):
             self.pool[self.used] = self.older(self.pool[self.used], x.detach(), generator)
         self.used = int(torch.randint(method.pool, (), generator=generator))
         network = self.pool[self.used].network.eval()
-        chosen = torch.randperm(len(train), generator=generator)[: method.batch]  # on the CPU, which any tensor takes
+        chosen = torch.randperm(len(train), generator=generator)[: method.batch]  # any device takes it
         with torch.no_grad():
             parts = self.data.normalise(train.images[chosen]).to(x.dtype).split(real_batch(self.data.size, x.device))
             real = torch.cat([features(network, part) for part in parts])
         seen, labels = [x, x.flip(-1)] if method.use_flip else [x], [self.soft] * (2 if method.use_flip else 1)
         own = features(network, torch.cat(seen))
         found = predict(real @ own.T, own @ own.T, torch.cat(labels), self.ridge)
-        return {
-            "ridge": half_square(found - self.targets(train.labels[chosen])),
-            "margin": margin(self.soft),
-        }
+        gaps = found - self.targets(train.labels[chosen])
+        return {"ridge": half_square(gaps), "margin": margin(self.soft)}
 
     def drawn(self, generator: Generator, age: int = 0) -> Member:
         """Return a network with new weights, said to be of some age."""
