@@ -64,7 +64,7 @@ $(BOOK): $(SOURCES)
 	$(MAKE) book
 
 test: setup chromium lint $(BOOK) ## lint, all tests and doctests, then every page
-	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) -m "not browser" tests unidd
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not browser" tests unidd
 	$(quiet) $(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "browser and not quiet" tests/browser tests/test_notebooks.py
 	$(quiet) $(BIN)/python -m pytest -m quiet tests/browser
 

@@ -317,10 +317,14 @@ def told(text: str) -> str:
     return " ".join(re.sub("[│|]", " ", text).split())
 
 
-HELPED = [(command, method) for command in ("distill", "plan") for method in METHODS] + [
+HELPED = [
+    *(("distill", method) for method in METHODS),
+    ("plan", "cfm"),
+    ("plan", "full"),
     ("evaluate", ""),
     ("teach", ""),
 ]
+BUDGETED = [*((method, "embedded") for method in METHODS), *((m, b) for m in ("cfm", "mtt") for b in BUDGETS)]
 
 
 @pytest.mark.parametrize(("command", "method"), HELPED)
@@ -344,8 +348,7 @@ def test_help_names_every_option_and_says_what_it_does(unidd, command, method):
         assert " ".join(described[name].split()) in told(out), name
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "budget"), BUDGETED)
 def test_help_of_a_method_shows_the_default_of_every_option_and_its_source(unidd, method, budget):
     cls = find(method)
     _, out, _ = unidd("distill", method, "--budget", budget, "--help")

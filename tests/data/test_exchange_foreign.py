@@ -579,10 +579,11 @@ def test_tensors_that_someone_edited(tmp_path, data, to):
         assert back.config["import"]["changed"] == "the tensors are not those that were exported"
 
 
+@pytest.mark.parametrize("rate", [{"import": {"learning_rate": 0.25}}, {"learnt": {"lr": 0.25}}], ids=str)
 @pytest.mark.parametrize("soft", [None, torch.rand(8, 4)])
 @pytest.mark.parametrize("to", [to_vico, to_ddranking])
-def test_out_and_back_in(tmp_path, to, soft):
-    original = make(soft=soft, config={"method": "x", "import": {"learning_rate": 0.25}})
+def test_out_and_back_in(tmp_path, to, soft, rate):
+    original = make(soft=soft, config={"method": "x", **rate})
     order = original.labels.argsort(stable=True)
     path = to(original, tmp_path / "out")
     found = from_files(path, mean=original.mean, std=original.std, class_names=original.class_names, space="normalised")

@@ -20,7 +20,7 @@ from .exchange_folder import check_new, from_imagefolder, image_files, to_imagef
 from .exchange_names import folder_names, same
 from .exchange_parquet import from_huggingface, parquet_files, to_huggingface
 from .exchange_read import SPACES, Stored, read
-from .synthetic import CARD, SyntheticSet, made_from, said_kind, soft_kind
+from .synthetic import CARD, SyntheticSet, made_from, said_kind, said_rate, soft_kind
 
 __all__ = [
     "from_files",
@@ -63,7 +63,7 @@ def to_ddranking(synthetic: SyntheticSet, folder: str | Path) -> Path:
         torch.save(images, temporary / "images.pt")
         labels = labels if soft is None else soft
         torch.save(labels, temporary / "labels.pt")
-        if rate := synthetic.config.get("import", {}).get("learning_rate"):
+        if rate := said_rate(synthetic.config):
             torch.save(torch.tensor(rate), temporary / "lr.pt")
         (temporary / "card.json").write_text(_card(synthetic, images, labels) + "\n")
         if folder.exists():
@@ -219,7 +219,7 @@ def _rate(stored: Stored, asked: float | None, told: dict) -> None:
         raise ValueError(f"the learning rate must be a number above 0, not {asked}")
     if asked is not None and stored.rate is not None and abs(asked - stored.rate) > 1e-3 * stored.rate:
         raise ValueError(f"the learning rate beside the images is {stored.rate:.4g}, not {asked}: leave the option out")
-    card = (stored.card or {}).get("config", {}).get("import", {}).get("learning_rate")
+    card = said_rate((stored.card or {}).get("config", {}))
     for rate, whence in ((stored.rate, "its file"), (asked, "asked for"), (card, "its card")):
         if rate is not None:
             told |= {"learning_rate": rate, "learning_rate from": whence}

@@ -294,6 +294,11 @@ def said_kind(config: dict) -> str | None:
     return next((kind for kind in said if kind in KINDS), None)
 
 
+def said_rate(config: dict) -> float | None:
+    """Return the learning rate that a card says was learnt with the images, here or before they were imported."""
+    return config.get("learnt", {}).get("lr") or config.get("import", {}).get("learning_rate")
+
+
 def soft_kind(soft: Tensor) -> str:
     """Return what soft labels (n, classes) are, by their numbers: "probabilities", "centred" or "logits".
 
