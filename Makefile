@@ -102,10 +102,10 @@ mutants: setup ## which changes to core and the augmentation no test notices: ho
 	$(quiet) OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children $(CORES) $(MUTANTS)
 	$(BIN)/mutmut results
 
-notebooks: setup ## update the .ipynb from their .py and execute them
+notebooks: setup ## update the .ipynb from their .py and execute them, as if nothing had been run here
 	$(BIN)/python workflow/first_cell.py
 	$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
-	$(quiet) $(BIN)/python workflow/execute_notebooks.py $(NOTEBOOKS:.py=.ipynb)
+	$(quiet) UNIDD_RUNS=$(CURDIR)/_build/none $(BIN)/python workflow/execute_notebooks.py $(NOTEBOOKS:.py=.ipynb)
 
 bench: setup ## time a step beside a plain pass and a plain implementation, on a quiet machine
 	$(quiet) $(BIN)/python benchmarks/step_cost.py $(BENCH)

@@ -39,6 +39,7 @@ from IPython.display import Markdown
 
 import unidd
 from unidd.bench.records import published
+from unidd.bench.words import signed
 from unidd.book import plots
 from unidd.book.captions import Captioned
 from unidd.book.pictures import photograph
@@ -187,8 +188,7 @@ traces = [
     )
     for i, (name, (values, rho)) in enumerate(sets.items())
 ]
-words = " and ".join(f"{rank:.2f} for the {name}" for name, rank in ranks.items())
-words = words.replace("-", "−")
+words = " and ".join(f"{signed(rank, 2)} for the {n}" for n, rank in ranks.items())
 Captioned(
     plots.figure(
         traces,

@@ -52,6 +52,7 @@ import torch
 from IPython.display import Markdown
 
 from unidd.bench.records import published
+from unidd.bench.words import signed
 from unidd.book import chapter, plots
 from unidd.book.captions import Captioned
 from unidd.book.chapter import Line, check
@@ -303,7 +304,7 @@ def change(column, digits):
     at = by_seed.xs("random", level="synthetic")[column].unstack("head_steps")
     low, high = chapter.interval(list(at[1000] - at[0]))
     verb = "grows" if low > 0 else "falls" if high < 0 else "shows no clear change"
-    ends = f"{low:+.{digits}f} to {high:+.{digits}f}".replace("-", "−")
+    ends = f"{signed(low, digits)} to {signed(high, digits)}"
     means = f"from {at[0].mean():.{digits}f} to {at[1000].mean():.{digits}f}"
     return f"{verb} {means} ({ends})"
 

@@ -50,6 +50,7 @@ from IPython.display import Markdown
 from sklearn.kernel_ridge import KernelRidge
 
 from unidd.bench.records import published
+from unidd.bench.words import signed
 from unidd.book import chapter, plots
 from unidd.book.captions import Captioned
 from unidd.book.chapter import Line, check
@@ -245,7 +246,7 @@ def below_linear(number):
     values = [group["roughness, 30th"].to_numpy() for _, group in pictures]
     low, high = chapter.interval(list(values[0] - values[number]))
     verb = "smoother" if low > 0 else "rougher" if high < 0 else "not clearly different"
-    return f"{verb} ({low:+.2f} to {high:+.2f})".replace("-", "−")
+    return f"{verb} ({signed(low, 2)} to {signed(high, 2)})"
 
 
 Markdown(

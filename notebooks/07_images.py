@@ -40,6 +40,7 @@ from IPython.display import Markdown
 
 import unidd
 from unidd.bench.records import published
+from unidd.bench.words import signed
 from unidd.book import chapter, plots
 from unidd.book.captions import Captioned
 from unidd.book.linear import Digits
@@ -228,7 +229,7 @@ zero = {"color": plots.TEXT, "dash": "dot", "width": 1.5}
 chart.add_shape(type="line", x0=0, x1=0, y0=-0.5, y1=3.5, line=zero)
 HIGH, LOW = "ridge, β = 0.01", "linear"
 lead = [100 * (x[HIGH] - x[LOW]).mean() for x in settings.values()]
-points = [f"{gain:+.1f}".replace("-", "−") for gain in lead]
+points = [signed(gain) for gain in lead]
 Captioned(
     chart,
     f"Fine detail added to the images at the start, with 95 % intervals. From {LOW} "
@@ -280,8 +281,7 @@ def compare(found, high, low):
     verdict = "more" if gain > 0 else "less"
     verdict = verdict if abs(gain) > width else "no clear difference"
     verdict = verdict if count >= 5 else "no verdict"
-    gained = f"{gain:+.1f}".replace("-", "−")
-    return verdict, f"{verdict} ({gained} ± {width:.1f} points, n = {count})"
+    return verdict, f"{verdict} ({signed(gain)} ± {width:.1f} points, n = {count})"
 
 
 verdicts = {words: compare(found, HIGH, LOW) for words, found in settings.items()}

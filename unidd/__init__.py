@@ -63,6 +63,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         _proxies          networks trained to see how each image is learnt
     bench                 measuring
         closure           hash of the code a result depends on
+        words             numbers as they stand in a sentence or a table
         records           records of runs as JSON, and their provenance
         tables            tables of records, and sentences that follow from them
         cell              one cell of a table

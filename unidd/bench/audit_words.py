@@ -5,6 +5,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from .machine import size
+from .words import signed
 
 _SPACES = {"pixels": "In pixels", "features": "In the teacher's features"}
 
@@ -204,15 +205,6 @@ def _accuracy(found: dict) -> list[str]:
         f"With hard labels the full data reach {accuracy(measured['full'])}, {hlr:.1f} points above the set."
     )
     return sentences
-
-
-def signed(points: float, digits: int = 1) -> str:
-    """Return a difference with its sign, a minus and no hyphen.
-
-    >>> signed(2.34), signed(-0.5), signed(-0.5, 3)
-    ('+2.3', '−0.5', '−0.500')
-    """
-    return f"{points:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _beyond(gain: float, spread: float) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from .records import Record
+from .words import signed
 
 ENOUGH = 5  # repetitions that a verdict in words needs
 _KEYS = ["suite", "dataset", "model", "regime", "ipc"]
@@ -71,15 +72,11 @@ def _number(value: float, spread: float = _NAN) -> str:
     return "–" if pd.isna(value) else f"{value:.1f}" + ("" if pd.isna(spread) else f" ± {spread:.1f}")
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
-
-
 def _interval(middle: float, low: float, high: float) -> str:
     """Return a difference and its 95 % interval in words, such as "+1.0 [−3.3, +5.3]"."""
     if pd.isna(middle):
         return "–"
-    return _signed(middle) + ("" if pd.isna(low) else f" [{_signed(low)}, {_signed(high)}]")
+    return signed(middle) + ("" if pd.isna(low) else f" [{signed(low)}, {signed(high)}]")
 
 
 def pretty(frame: pd.DataFrame) -> pd.DataFrame:

@@ -32,11 +32,15 @@ _SAME = {
     "full": "all-pass",
     "dm": "all-pass",
     "dc": "linear",
+    "dsa": "linear",
     "lfm": "linear",
     "krr": "ridge",
+    "kip": "ridge",
+    "frepo": "ridge",
     "head": "ridge",
     "cfm": "ridge",
     "mtt": "landweber",
+    "tesla": "landweber",
 }
 
 

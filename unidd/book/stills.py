@@ -364,7 +364,7 @@ def _digits(state: dict) -> Figure:
     }
     drawing = _empty(420)
     upper, lower = _halves(drawing, 1, 1)
-    strips = {f"step {t}": 1 - torch.cat([*x.view(-1, 8, 8)], 1) for t, x in seen.items() if t in (0, max(seen))}
+    strips = {f"step {t}": torch.cat([*x.view(-1, 8, 8)], 1) for t, x in seen.items() if t in (0, max(seen))}
     _row(upper, strips, upright=True)
     axes = lower.subplots()
     for i, (name, values) in enumerate(scores.items()):

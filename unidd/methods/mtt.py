@@ -80,7 +80,7 @@ class MTT(Drawing):
 
     @property
     def epochs(self) -> int:
-        """That each expert is trained for: as many as are looked at."""
+        """The epochs each expert is trained for, as many as are looked at."""
         return self.max_start_epoch + self.expert_epochs - 1 if self.steps else 0
 
     def check(self, data: ImageData, run: Run) -> None:

@@ -45,7 +45,7 @@ export function tenImages(n) {
   const node = captioned(h("div", { class: "ux-ten" }, ...canvases), caption);
   const show = (x, t) => {
     contexts.forEach((context, k) => {
-      for (let i = 0; i < 64; i++) image.data.fill(255 * (1 - x[k * 64 + i]), 4 * i, 4 * i + 3);
+      for (let i = 0; i < 64; i++) image.data.fill(255 * x[k * 64 + i], 4 * i, 4 * i + 3);
       context.putImageData(image, 0, 0);
     });
     caption.textContent = t ? `the ten images after ${t} steps` : "the ten images at the start: real digits";
