@@ -1,7 +1,8 @@
 """From a suite file to jobs, every one checked before the first starts.
 
 A suite file gives what all jobs share (`dataset`, `model`, `seeds`, `budget`, … : parameters of the notebook)
-and two lists, `methods` × `ipcs`. A method that takes all images has no IPC and is one job.
+and two lists, `methods` × `ipcs`. A method that takes all images has no IPC and is one job. An entry such as
+`frepo: {lr: 0.01}` is a method with hyper-parameters of its own.
 """
 
 import hashlib
@@ -75,21 +76,32 @@ def load(path: Path) -> Suite:
     methods, ipcs = (content.pop(key) for key in LISTS)
     shared = {"suite": path.stem, **content}
     jobs, code, seeds = {}, {}, ()
-    for method in methods:
+    for entry in methods:
         try:
+            method, own = _entry(entry)
             has_ipc = find(method).has_ipc
             for ipc in ipcs if has_ipc else [None]:
                 name = f"{method}-ipc{ipc}" if has_ipc else method
-                jobs[name] = {**shared, "method": method, "ipc": ipc}
+                jobs[name] = {**shared, "method": method, "ipc": ipc, **own}
                 cell = Cell.of(**jobs[name])
                 build(cell.network(), channels=3, size=64, classes=2)  # a model's name is looked up when it is built
                 code[name], seeds = cell.code, cell.seeds
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {method}: {error}") from None
+            raise ValueError(f"{path}: {entry}: {error}") from None
     if not jobs:
         raise ValueError(f"{path}: the suite has no job")
     check_names(notebook, {"out": "", **shared})
     return Suite(shared, jobs, notebook, code, source_fingerprint(shared.get("dataset", "photos")), seeds)
+
+
+def _entry(entry: object) -> tuple[str, dict]:
+    """A method's name, and the parameters that are its own."""
+    if isinstance(entry, str):
+        return entry, {}
+    if not (isinstance(entry, dict) and len(entry) == 1 and isinstance(next(iter(entry.values())), dict)):
+        raise ValueError("a method is a name, or a name with its hyper-parameters, as in {frepo: {lr: 0.01}}")
+    name, settings = next(iter(entry.items()))
+    return name, {"settings": settings}
 
 
 def cells_hash(notebook: Path) -> str:

@@ -21,6 +21,7 @@ import yaml
 from PIL import Image
 from toys import needs
 
+from unidd import methods
 from unidd.bench import records
 from unidd.bench.cell import Cell
 from unidd.bench.records import load_record
@@ -135,6 +136,23 @@ def test_suites_name_known_values(path, tmp_path, monkeypatch):
     assert jobs.load(path).jobs
 
 
+def test_a_method_of_a_suite_may_have_hyper_parameters_of_its_own(folder):
+    write_suite(folder, methods=["random", {"cfm": {"lr": 0.5}}])
+    found = jobs.load(folder / "tiny.yaml").jobs
+    assert [Cell.of(**job).method.lr for name, job in found.items() if name.startswith("cfm")] == [0.5]
+
+
+@needs("random", "full")
+@pytest.mark.parametrize("name", ["methods", "digits"])
+def test_the_long_suites_have_every_method(name):
+    """Head matching is for features that are images; of larger ones it has no published use."""
+    suite = jobs.load(jobs.suite_path(name))
+    every = {cls.path() for cls in methods.found()} - ({"head"} if name == "methods" else set())
+    assert {job["method"] for job in suite.jobs.values()} == every
+    assert len(suite.seeds) >= ENOUGH
+    assert all(len(Cell.of(**job).regimes) == 3 for job in suite.jobs.values() if job["method"] != "full")
+
+
 def test_a_suite_says_what_to_take_of_a_folder(tmp_path):
     for name, count in (("cat", 5), ("dog", 2), ("owl", 5)):
         (tmp_path / "pets" / name).mkdir(parents=True)
@@ -167,6 +185,9 @@ def test_dry_run_lists_the_jobs_and_runs_none(folder):
         ({"methods": ["sorcery"]}, "unknown method 'sorcery'"),
         ({"dataset": "nowhere"}, "unknown data set 'nowhere'"),
         ({"model": "gnome"}, "unknown model 'gnome'"),
+        ({"methods": [{"cfm": {"lr": 0.1}, "lfm": {}}]}, "a method is a name, or"),
+        ({"methods": [{"cfm": 3}]}, "a method is a name, or"),
+        ({"methods": [{"cfm": {"speed": 3}}]}, "unknown parameter speed"),
         ({"ipcs": [0]}, "ipc must be at least 1"),
         ({"ipsc": [1]}, "unknown parameter ipsc"),
         ({"seeds": 3}, "tiny.yaml"),
