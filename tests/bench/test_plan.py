@@ -282,19 +282,22 @@ def test_what_a_method_trains_for_itself_is_planned(digits, tmp_path, monkeypatc
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path))
     cell = Cell.of(dataset="digits", method="mtt", budget="smoke")
     measured, work = measure(cell, cell.run(0), digits)
-    assert (work.train_steps, work.own_steps) == (0, 6), "an epoch; two are done and kept, to measure steps"
-    assert min(measured.own, measured.kept, measured.step) > 0
+    epoch = (("experts", 6, "steps"),)
+    assert (work.train_steps, work.parts) == (0, epoch), "an epoch; two are done and kept, to measure steps"
+    assert min(*measured.parts, measured.kept, measured.step) > 0
     cell.method.experts_of(digits).train(3)
     measured, work = measure(cell, cell.run(0), digits)
-    assert (measured.own, measured.kept, work.own_steps) == (0, 0, 0)
+    assert (measured.parts, measured.kept, work.parts) == ((), 0, ())
 
 
-def test_own_training_is_a_phase_where_there_is_any():
+def test_a_part_of_the_method_is_a_phase_where_there_is_any():
     work = Work(0, 0, 0, batches=1, steps=5, saves=0, batch=10, images=30, image=100)
-    measured = Measured(own=3, step=13, first=13)
-    found = estimate(measured, dataclasses.replace(work, own_steps=7))
-    assert ("own training", 21) in [phase[:2] for phase in found.phases]
-    assert found.seconds == estimate(measured, work).seconds + 21
+    measured = Measured(step=13, first=13, memory=1000)
+    parts = dataclasses.replace(measured, parts=(3.0, 0.5))
+    found = estimate(parts, dataclasses.replace(work, parts=(("experts", 7, "steps"), ("a look", 4, "images")), held=5))
+    assert [phase[:2] for phase in found.phases][2:4] == [("experts", 21), ("a look", 2)]
+    without = estimate(measured, work)
+    assert (found.seconds, found.memory) == (without.seconds + 23, without.memory + 5)
 
 
 def test_the_whole_set_is_counted_where_no_ipc_is_asked_for(digits):

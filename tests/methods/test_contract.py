@@ -3,7 +3,8 @@
 import copy
 import dataclasses
 import typing
-from contextlib import suppress
+from collections import Counter
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,18 @@ import toys
 from seeds import assert_only_the_seed_decides
 
 from unidd import methods
-from unidd.bench.cell import budgeted
+from unidd.bench import planning
+from unidd.bench.cell import Cell, budgeted
+from unidd.bench.measuring import Measured
 from unidd.data.datasets import ImageData
 from unidd.data.synthetic import SyntheticSet
+from unidd.engine import realside
 from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.descent import Position, steps
 from unidd.engine.run import Run
 from unidd.methods import Descending, Method, Range
+from unidd.networks import training
+from unidd.networks.trajectories import Experts
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "book" / "examples"
 
@@ -230,3 +236,84 @@ def test_a_loss_that_is_not_finite_is_one_clear_error(cls, tmp_path):
         small(cls).distill(toys.data(), teacher, Run(ipc=1, checkpoint=Checkpoint(tmp_path / "run")))
     with suppress(FileNotFoundError):
         assert not list((tmp_path / "run").rglob("state.pt")), "no state of it is kept"
+
+
+class Counting:
+    """Counts what a run does where it does it: steps of descent and of training, and images that a network sees beside.
+
+    A look at whether a network fits is no part of it, nor what an objective does at first, which is measured whole.
+    """
+
+    def __init__(self, cls: type[Method], patch: pytest.MonkeyPatch):
+        self.counts, self.within, self.depth = Counter(), 0, 0
+        patch.setattr(training, "_loss", self.told("trained", training._loss))
+        patch.setattr(Experts, "_step", self.told("trained", Experts._step))
+        patch.setattr(training.Teacher, "check", self.told("checked", training.Teacher.check))
+        patch.setattr(realside, "check_network", self.told("checked", realside.check_network))
+        if issubclass(cls, Descending):
+            original = cls.objective
+
+            def objective(method, *args):
+                make = original if method.real_signal else self.told("set up", original)
+                made = make(method, *args)
+                made.step, made.begin = self.told("steps", made.step), self.told("begun", made.begin)
+                return made
+
+            patch.setattr(cls, "objective", objective)
+
+    def told(self, name: str, function):
+        """Return the function, whose calls are counted; what networks see within them is not."""
+
+        def called(*args, **options):
+            self.counts[name] += 1
+            self.within += 1
+            try:
+                return function(*args, **options)
+            finally:
+                self.within -= 1
+
+        return called
+
+    def enter(self, module, inputs):
+        if not self.depth and not self.within:
+            self.counts["seen"] += len(inputs[0])
+        self.depth += 1
+
+    def leave(self, module, inputs, output):
+        self.depth -= 1
+
+    @contextmanager
+    def watching(self):
+        hooks = torch.nn.modules.module
+        handles = [
+            hooks.register_module_forward_pre_hook(self.enter),
+            hooks.register_module_forward_hook(self.leave, always_call=True),
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+@every
+def test_what_is_planned_is_what_a_run_does(cls, monkeypatch):
+    for name, found in {
+        "measure_steps": Measured(),
+        "measure_real_side": (Measured(), {}),
+        "measure_part": Measured(parts=(0.0,)),
+        "measure_finish": Measured(),
+        "release_memory": None,
+    }.items():
+        monkeypatch.setattr(planning, name, lambda *_, found=found: found)
+    cell = Cell(small(cls), ipc=2 if cls.has_ipc else None, budget="smoke")
+    _, work = planning.measure(cell, cell.run(0), toys.data(), brought=toys.teacher())
+    counting = Counting(cls, monkeypatch)
+    with counting.watching():
+        made = cell.method.distill(toys.data(), toys.teacher(), cell.run(0))
+    planned = Counter(steps=work.batches * work.steps, seen=work.real_images)
+    for _, count, unit in work.parts:
+        planned[{"steps": "trained", "images": "seen", "crops": "seen", "classes": "classes"}[unit]] += count
+    assert planned.pop("classes", toys.CLASSES) == toys.CLASSES
+    assert planned == Counter({name: counting.counts[name] for name in ("steps", "trained", "seen")})
+    assert work.images == len(made)

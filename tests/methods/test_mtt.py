@@ -16,10 +16,11 @@ from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.descent import Position, steps
 from unidd.engine.parallel import Ranks
 from unidd.engine.run import Run
-from unidd.methods import find
+from unidd.methods import Part, find
 from unidd.methods._unrolling import recomputed, unrolled
 from unidd.methods.mtt import MTT, TESLA
 from unidd.networks.models import ModelConfig, build
+from unidd.networks.training import NOBODY
 from unidd.networks.trajectories import Experts
 
 SMALL: dict = {
@@ -104,7 +105,7 @@ def seeded() -> torch.Generator:
 
 
 @both
-@pytest.mark.parametrize("changes", [{}, {"batch_syn": 3}, {"strategy": ""}, {"syn_steps": 1}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"batch_syn": 3}, {"strategy": "none"}, {"syn_steps": 1}], ids=str)
 def test_loss_and_gradients_are_those_of_the_naive_unroll(cls, data, changes):
     method, objective, x = begun(cls, data, **changes)
     found = objective.step(x.clone(), 0, seeded())
@@ -283,19 +284,24 @@ def test_what_is_planned_is_what_is_trained(data, monkeypatch):
     taken, step = [], Experts._step
     monkeypatch.setattr(Experts, "_step", lambda self, *what: (taken.append(1), step(self, *what))[1])
     method = MTT(**SMALL | {"steps": 1})
-    work = method.own_training(data)
-    assert work.steps == 2 * 3 * 2, "two experts, three epochs, two steps"
+
+    def planned(method: MTT) -> Part:
+        (part,) = method.parts(data, NOBODY, Run())
+        return part
+
+    work = planned(method)
+    assert work.count == 2 * 3 * 2, "two experts, three epochs, two steps"
     work.trial()
     rehearsed = method.rehearsed(data)
     assert rehearsed == dataclasses.replace(method, experts=1, max_start_epoch=1)
     assert len(taken) == 1 + 2 * 2, "an expert as far as a student goes"
-    assert method.own_training(data).steps == 12 - 4
-    assert rehearsed.own_training(data).steps == 0
-    assert MTT(**SMALL | {"steps": 0}).own_training(data).steps == 0
+    assert planned(method).count == 12 - 4
+    assert planned(rehearsed).count == 0
+    assert planned(MTT(**SMALL | {"steps": 0})).count == 0
     method.distill(data, toys.teacher(), Run())
     assert len(taken) == 1 + 12
-    assert method.own_training(data).steps == 0
-    assert work.bytes == 2 * 3 * 4 * len(method.experts_of(data).parameters(0, 0))
+    assert planned(method).count == 0
+    assert work.kept == 2 * 3 * 4 * len(method.experts_of(data).parameters(0, 0))
 
 
 @both

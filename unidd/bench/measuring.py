@@ -21,10 +21,9 @@ from ..engine.checkpoint import Checkpoint
 from ..engine.descent import Objective, Position, steps
 from ..engine.realside import Layers
 from ..engine.run import Run
-from ..methods import Descending
-from ..methods._descending import OwnTraining
+from ..methods import Descending, Part
 from ..networks.models import real_batch, tapped_layers
-from ..networks.training import Teacher, TrainConfig, accuracy, train
+from ..networks.training import Teacher, TrainConfig, accuracy, trial
 from .machine import describe, peak_memory, wait
 
 _PATIENCE = 10.0  # seconds for the steps of distillation, and half of it for those of each other part
@@ -38,7 +37,7 @@ class Measured:
     Attributes:
         start: once: imports, the data, the first use of everything.
         train: a step of the teacher's training.
-        own: a step of training what the method trains for itself.
+        parts: what each of the method's parts takes for one of what it counts, see `unidd.methods.Part`.
         test: a test image through the teacher.
         real: an image in the pass over the real data.
         setup: from the statistics to the first step: the eigendecompositions.
@@ -55,7 +54,6 @@ class Measured:
 
     start: float = 0.0
     train: float = 0.0
-    own: float = 0.0
     test: float = 0.0
     real: float = 0.0
     setup: float = 0.0
@@ -69,6 +67,7 @@ class Measured:
     kept: int = 0
     device: str = ""
     steps: int = 0
+    parts: tuple[float, ...] = ()
 
     def __add__(self, other: "Measured") -> "Measured":
         """Add up parts measured one by one; the peak is that of both."""
@@ -78,11 +77,7 @@ class Measured:
 
 def measure_training(network: nn.Module, data: ImageData, config: TrainConfig) -> Measured:
     """Time some steps of training; they change the network too little to matter."""
-    images, labels = data.train.images, data.train.labels
-    size = math.ceil(len(images) / math.ceil(len(images) / config.batch))
-    config = replace(config, epochs=1, batch=size, lr=1e-6)
-    batch = images[:size], labels[:size]
-    once, *steps = _seconds(lambda: train(network, *batch, config, prepare=data.normalise), data.device)
+    once, *steps = _seconds(lambda: trial(network, data, config), data.device)
     seen = replace(data, test=data.test.take(torch.arange(min(500, len(data.test)), device=data.device)))
     tests = _seconds(lambda: accuracy(network, seen), data.device)
     kept = sum(tensor.nbytes for tensor in network.state_dict().values())
@@ -96,11 +91,11 @@ def measure_training(network: nn.Module, data: ImageData, config: TrainConfig) -
     )
 
 
-def measure_own_training(training: OwnTraining, device: torch.device) -> Measured:
-    """Time some steps of what a method trains for itself."""
-    once, *steps = _seconds(training.trial, device)
-    step = mean(steps)
-    return Measured(start=max(once - step, 0), own=step, kept=training.bytes, memory=peak_memory(device))
+def measure_part(part: Part, device: torch.device) -> Measured:
+    """Time some trials of what a method does beside its descent."""
+    once, *trials = _seconds(part.trial, device)
+    found = mean(trials)
+    return Measured(start=max(once - found, 0), parts=(found / part.each,), kept=part.kept, memory=peak_memory(device))
 
 
 def measure_real_side(

@@ -5,15 +5,15 @@ measurement by the work there is, in closed form, and so also for a machine that
 """
 
 import importlib
-import math
 import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..engine.descent import Descent, Start
 from ..engine.realside import kept_statistics
 from ..engine.run import Run
 from ..files import nearest
-from ..methods import Descending
+from ..methods import Descending, Part
 from ..networks.models import build
 from ..networks.training import NOBODY, Teacher, TrainConfig, teacher_folder
 from .cell import Cell
@@ -44,7 +44,7 @@ from .machine import (
 from .measuring import (
     Measured,
     measure_finish,
-    measure_own_training,
+    measure_part,
     measure_real_side,
     measure_steps,
     measure_training,
@@ -64,7 +64,8 @@ class Work:
         batch: images in the largest batch.
         images: in the set.
         image: bytes of one, as float32.
-        own_steps: of training what the method trains for itself.
+        parts: what the method does beside its descent: name, how many, of what.
+        held: bytes of main memory that these take and their trials do not.
     """
 
     train_steps: int
@@ -76,7 +77,8 @@ class Work:
     batch: int
     images: int
     image: int
-    own_steps: int = 0
+    parts: tuple[tuple[str, int, str], ...] = ()
+    held: int = 0
 
     @staticmethod
     def of(
@@ -88,7 +90,7 @@ class Work:
         *,
         real: bool = False,
         save_every: int = 0,
-        own_steps: int = 0,
+        parts: Sequence[Part] = (),
     ) -> "Work":
         """Count what one process has to do.
 
@@ -97,10 +99,11 @@ class Work:
             training: of the teacher; None if none is to be trained.
             descent, start: of the images; None for a method that only chooses.
             real: whether the pass over the real data is still to come.
+            parts: of the method.
         """
         sizes, steps = (start.sizes, descent.steps) if descent and start and descent.steps else ((), 0)
         return Work(
-            train_steps=training.epochs * math.ceil(len(data.train) / training.batch) if training else 0,
+            train_steps=training.steps(len(data.train)) if training else 0,
             test_images=len(data.test) if training else 0,
             real_images=len(data.train) if real else 0,
             batches=len(sizes),
@@ -109,7 +112,8 @@ class Work:
             batch=max(sizes, default=0),
             images=images,
             image=4 * data.channels * data.size**2,
-            own_steps=own_steps,
+            parts=tuple((part.name, part.count, part.unit) for part in parts),
+            held=sum(part.held for part in parts),
         )
 
 
@@ -148,10 +152,12 @@ class Plan:
             ("memory", size(self.memory) if self.memory else "unknown", available),
             ("disk", size(self.disk), free),
         ]
-        assumed = (
-            f"Measured from {self.steps} steps on {self.device}. Assumes that nothing else computes there meanwhile, "
-            "and that later rounds cost what the second does."
-        )
+        assumed = f"Measured on {self.device}. Assumes that nothing else computes there meanwhile."
+        if self.steps:
+            assumed = (
+                f"Measured from {self.steps} steps on {self.device}. Assumes that nothing else computes there "
+                "meanwhile, and that later rounds cost what the second does."
+            )
         return "\n".join([*(f"{name:>12}  {value:>12}  {how}".rstrip() for name, value, how in lines), assumed])
 
     def check(self) -> None:
@@ -182,21 +188,25 @@ def estimate(measured: Measured, work: Work) -> Plan:
     teaching = w.train_steps * m.train + w.test_images * m.test
     distilling = rounds * (m.setup + w.steps * m.first) + (w.batches - rounds) * (w.steps * m.step + m.between)
     distilling += w.batches * w.saves * m.save
-    cached, each = "in the cache", f"{w.steps:,} steps of {duration(m.step)}"
-    own = [("own training", w.own_steps * m.own, f"{w.own_steps:,} steps of {duration(m.own)}")] * (w.own_steps > 0)
+    cached = "in the cache, or not needed"
+    descends = f"{w.batches:,} batches of {w.batch:,} images, {w.steps:,} steps of {duration(m.step)}"
+    beside = [
+        (name, count * each, f"{count:,} {unit}, {duration(each)} each")
+        for (name, count, unit), each in zip(w.parts, m.parts, strict=True)
+    ]
     phases = (
         ("start", m.start, "imports, data, the first use of everything"),
         ("teacher", teaching, f"{w.train_steps:,} steps of {duration(m.train)}" if w.train_steps else cached),
-        *own,
+        *beside,
         (
             "real side",
             w.real_images * m.real,
-            f"{w.real_images:,} images, {duration(m.real)} each" if w.real_images else f"{cached}, or not needed",
+            f"{w.real_images:,} images, {duration(m.real)} each" if w.real_images else cached,
         ),
-        ("distillation", distilling, f"{w.batches:,} batches of {w.batch:,} images, {each}"),
+        ("distillation", distilling, descends if w.batches else "nothing descends"),
         ("writing", m.finish, f"{w.images:,} images"),
     )
-    memory = m.memory + 3 * images if m.memory and not m.device.startswith("cuda") else m.memory
+    memory = m.memory + 3 * images + w.held if m.memory and not m.device.startswith("cuda") else m.memory
     disk = 2 * images + 2 * m.state + m.kept
     return Plan(phases, memory, disk, m.device, m.steps, images=w.images)
 
@@ -281,22 +291,23 @@ def measure(
         network = (brought or cell.teacher(data, run.seed)).model
     chosen = run.start or (choose(data, run.ipc) if method.has_ipc else data.train)
     work: dict[str, Any] = {"images": len(chosen)}
-    if isinstance(method, Descending):
-        work |= {"descent": method.descent(data), "start": method.start(data, run), "save_every": run.save_every}
-        teacher = Teacher(network) if network else NOBODY
-        method.check_teacher(data, teacher)
-        with frozen(teacher.model):
-            found, before = _measure_descent(method, data, teacher, run)
-        done, work = done + found, work | before
+    teacher = Teacher(network) if network else NOBODY
+    with frozen(teacher.model):
+        if isinstance(method, Descending):
+            work |= {"descent": method.descent(data), "start": method.start(data, run), "save_every": run.save_every}
+            method.check_teacher(data, teacher)
+            found, work["real"] = _measure_descent(method, data, teacher, run)
+            done += found
+        work["parts"] = [part for part in method.parts(data, teacher, run) if part.count]
+        for part in work["parts"]:
+            done += _fitting(f"a part of the run, {part.name},", partial(measure_part, part, data.device))
     done += measure_finish(data)
     done += Measured(memory=peak_memory(data.device), device="" if done.device else describe(data.device))
     return done, Work.of(data, training=training if to_train else None, **work)
 
 
-def _measure_descent(
-    method: Descending, data: ImageData, teacher: Teacher, run: Run
-) -> tuple[Measured, dict[str, Any]]:
-    """Measure the steps, and the real side and own training if they are to be done; say how much of both is."""
+def _measure_descent(method: Descending, data: ImageData, teacher: Teacher, run: Run) -> tuple[Measured, bool]:
+    """Measure the steps, and the real side if it is to be taken; say whether it is."""
     done, signal, real = Measured(), method.real_signal, False
     if signal:
         of = signal, data, teacher.model
@@ -308,10 +319,7 @@ def _measure_descent(
         run = replace(run, statistics=statistics)
     if method.descent(data).steps:
         done += _measure_steps(method.rehearsed(data), data, teacher, run)
-    own = method.own_training(data)
-    if own.steps:
-        done += _fitting("a step of its own training", lambda: measure_own_training(own, data.device))
-    return done, {"real": real, "own_steps": own.steps}
+    return done, real
 
 
 def _measure_steps(method: Descending, data: ImageData, teacher: Teacher, run: Run) -> Measured:

@@ -11,7 +11,7 @@ import os
 import sys
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +53,27 @@ Positive = Annotated[float, Range(0, above=True)]
 NotNegative = Annotated[float, Range(0)]
 Count = Annotated[int, Range(0)]
 Fraction = Annotated[float, Range(0, 1, above=True)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a method does beside its descent, as far as it is still to be done, for `unidd plan`.
+
+    Attributes:
+        name: what is done, for people.
+        count, unit: of how many, of what.
+        trial: does `each` of them; nothing of it is kept.
+        kept: bytes that are left in the cache.
+        held: bytes of main memory that the whole takes and a trial does not.
+    """
+
+    name: str
+    count: int
+    unit: str
+    trial: Callable[[], object]
+    each: int = 1
+    kept: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +150,14 @@ class Method(ABC):
             raise ValueError(f"the method {self.name!r} takes real images: leave out the set to start from")
         if self.has_ipc:
             choose(data, run.ipc, run.seed)
+
+    def parts(self, data: ImageData, teacher: "Teacher", run: "Run") -> tuple[Part, ...]:
+        """Return what is to be done beside descending on images and training the teacher; by default nothing.
+
+        Args:
+            teacher: as in `distill`, or an untrained network of its architecture.
+        """
+        return ()
 
     @abstractmethod
     def distill(self, data: ImageData, teacher: "Teacher", run: "Run") -> SyntheticSet:

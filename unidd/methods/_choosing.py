@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import torch
@@ -12,8 +13,9 @@ from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet, counts_of, in_rounds
 from ..engine.run import Run
 from ..networks.training import Teacher
-from . import Method, Role
+from . import Method, Part, Role
 from ._rules import largest
+from ._scores import looks, some
 
 Rule = Callable[[Tensor, int], Tensor]  # numbers of a class's images, and how many to choose → those chosen, in order
 
@@ -25,10 +27,20 @@ class Choosing(Method):
     acts_as: ClassVar[str] = "none: it matches no correlations"
     role: ClassVar[Role] = "coreset"
     seeded: ClassVar[bool] = False
+    copies: ClassVar[int] = 2  # of the features of all images that are held together, as float32
 
     @abstractmethod
     def rule(self, data: ImageData, teacher: Teacher, run: Run) -> Rule:
         """Return what chooses among the images of a class: of their numbers (n_k,), so many, the first-chosen first."""
+
+    def parts(self, data: ImageData, teacher: Teacher, run: Run) -> tuple[Part, ...]:
+        """Return a look at all images, and the choice in as many classes as there are, as large as the largest."""
+        largest = torch.bincount(data.train.labels).argmax()
+        own = (data.train.labels == largest).nonzero().flatten()
+        few = some(data, own)
+        rule, count = cache(lambda: self.rule(few, teacher, run)), max(counts_of(data, run.ipc))
+        choice = Part("choice", data.classes, "classes", lambda: rule()(torch.arange(len(own)), count))
+        return looks(teacher.model, data, copies=self.copies), choice
 
     def distill(self, data: ImageData, teacher: Teacher, run: Run) -> SyntheticSet:
         """Return the images in rounds: the first-chosen of all classes, class by class, then the second, ….

@@ -1,7 +1,6 @@
 """What methods share that descend on images."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Self
@@ -17,21 +16,6 @@ from ..memory import trim_memory
 from ..networks.models import weights_hash
 from ..networks.training import Teacher
 from . import Method
-
-
-@dataclass(frozen=True)
-class OwnTraining:
-    """What a method trains for itself before its images descend, as far as it is still to be done.
-
-    Attributes:
-        steps: of training.
-        trial: takes one of them, which is not kept.
-        bytes: that are left in the cache.
-    """
-
-    steps: int = 0
-    trial: Callable[[], object] = lambda: None
-    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,10 +57,6 @@ class Descending(Method):
     def real_layers(self) -> tuple[str, ...] | None:
         """The layers whose statistics are matched, see `unidd.networks.models.tapped_layers`."""
         return None
-
-    def own_training(self, data: ImageData) -> OwnTraining:
-        """Return what is still to be trained beside a teacher; by default nothing."""
-        return OwnTraining()
 
     def rehearsed(self, data: ImageData) -> Self:
         """Return the method whose steps are measured when a run is planned: each takes what its own do, and what has

@@ -1,6 +1,7 @@
 """Real patches that a teacher finds easy: what RDED stores, and what FADRM starts from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -14,7 +15,7 @@ from ..data.synthetic import choose
 from ..engine.run import Run
 from ..networks.models import real_batch
 from ..networks.training import Teacher
-from . import Method, Range
+from . import Method, Part, Range
 
 _AREA = (0.08, 1.0)  # of a crop: those of torchvision, which the released code leaves as they are
 
@@ -47,6 +48,15 @@ class Patching(Method):
                 f"factor {self.factor} at ipc {run.ipc} takes {need} images of each class, one has {there}"
             )
 
+    def parts(self, data: ImageData, teacher: Teacher, run: Run) -> tuple[Part, ...]:
+        if run.start is not None:
+            return ()
+        counts = torch.bincount(data.train.labels).clamp(max=self.mipc)
+        k, each = int(counts.argmax()), min(int(counts.max()), self._together(data))
+        few = replace(self, mipc=each)
+        trial = partial(few.easiest, data, teacher.model, k, each, Generator().manual_seed(run.seed))
+        return (Part("patches", int(counts.sum()) * self.num_crop, "crops", trial, each * self.num_crop),)
+
     def mosaics(self, data: ImageData, teacher: Teacher, run: Run) -> tuple[Tensor, Tensor]:
         """Return images (n, C, H, W) in [0, 1] and labels (n,) on the CPU, in rounds; the seed decides the crops.
 
@@ -70,7 +80,7 @@ class Patching(Method):
         numbers = (data.train.labels == k).nonzero().flatten().cpu()
         numbers = numbers[torch.randperm(len(numbers), generator=generator)[: self.mipc]].to(data.device)
         patches, losses = [], []
-        for part in numbers.split(max(1, real_batch(data.size, data.device) // self.num_crop)):
+        for part in numbers.split(self._together(data)):
             pixels = data.train.take(part).images.float() / 255
             crops = square_crops(pixels, self.num_crop, data.size // self.factor, generator)
             found = difficulty(network, data, crops.flatten(0, 1), k).view(len(part), -1)
@@ -79,6 +89,10 @@ class Patching(Method):
             patches.append(crops[rows, least].cpu())
             losses.append(found[rows, least].cpu())
         return torch.cat(patches)[torch.cat(losses).argsort(stable=True)[:count]]
+
+    def _together(self, data: ImageData) -> int:
+        """Return of how many images the network sees the crops together."""
+        return max(1, real_batch(data.size, data.device) // self.num_crop)
 
 
 def square_crops(images: Tensor, count: int, side: int, generator: Generator) -> Tensor:

@@ -3,7 +3,7 @@
 A proxy is trained with hard labels on all images, as teachers are. Its seed follows from the run's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
@@ -13,10 +13,10 @@ from torch import Generator, Tensor, nn
 from ..data.datasets import ImageData
 from ..engine.run import Run
 from ..networks.models import ModelConfig, build
-from ..networks.training import TrainConfig, train
-from . import Range
+from ..networks.training import Teacher, TrainConfig, train, trial
+from . import Part, Range
 from ._choosing import Choosing, Scoring
-from ._scores import el2n, own_margin, seen
+from ._scores import el2n, looks, own_margin, seen
 
 Whole = Annotated[int, Range(1)]
 
@@ -86,6 +86,20 @@ class Proxied(Choosing):
     def network(self) -> ModelConfig:
         return ModelConfig(self.proxy, self.net_width)
 
+    def training(self) -> TrainConfig:
+        return TrainConfig(self.proxy_epochs)
+
+    def looked(self) -> tuple[int, int]:
+        """Return how many proxies are trained, and how often one of them looks at all images."""
+        return 1, self.proxy_epochs
+
+    def parts(self, data: ImageData, teacher: Teacher, run: Run) -> tuple[Part, ...]:
+        network = build(self.network(), data.channels, data.size, data.classes).to(data.device)
+        config, (proxies, times), n = self.training(), self.looked(), len(data.train)
+        steps, held = proxies * config.steps(n), 17 * times * n  # bytes of `Dynamics` for an image and an epoch
+        trained = Part("proxies", steps, "steps", lambda: trial(network, data, config), held=held)
+        return trained, looks(network, data, times)
+
     def check(self, data: ImageData, run: Run) -> None:
         super().check(data, run)
         build(self.network(), data.channels, data.size, data.classes)
@@ -94,7 +108,7 @@ class Proxied(Choosing):
         """Return what one proxy answers after each epoch of a whole training."""
         found, (seed,) = Dynamics(), _seeds(run, 1)
         shown = "proxy" if run.progress else None
-        proxy(data, self.network(), TrainConfig(self.proxy_epochs), seed, found.note, shown)
+        proxy(data, self.network(), self.training(), seed, found.note, shown)
         return found
 
 
@@ -109,13 +123,17 @@ class EarlyProxies(Proxied, Scoring):
     proxy_epochs: Whole = 20
     proxy_seeds: Whole = 10
 
-    def early(self, data: ImageData, run: Run) -> list[nn.Module]:
-        """Return the proxies."""
-        config, made = TrainConfig(self.proxy_epochs, period=10.0), []
+    def training(self) -> TrainConfig:
+        return TrainConfig(self.proxy_epochs, period=10.0)
+
+    def looked(self) -> tuple[int, int]:
+        return self.proxy_seeds, self.proxy_seeds
+
+    def early(self, data: ImageData, run: Run) -> Iterator[nn.Module]:
+        """Yield the proxies, one by one."""
         for i, seed in enumerate(_seeds(run, self.proxy_seeds), 1):
             shown = f"proxy {i} of {self.proxy_seeds}" if run.progress else None
-            made.append(proxy(data, self.network(), config, seed, progress=shown))
-        return made
+            yield proxy(data, self.network(), self.training(), seed, progress=shown)
 
 
 def _seeds(run: Run, count: int) -> list[int]:

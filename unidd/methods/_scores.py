@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ..core.frozen import frozen
 from ..core.statistics import FeatureTap
-from ..data.datasets import ImageData
+from ..data.datasets import ImageData, Split
 from ..data.store import release
 from ..networks.models import real_batch
+from . import Part
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,28 @@ def seen(network: nn.Module, data: ImageData) -> Seen:
     if not (whole.logits.isfinite().all() and whole.features.isfinite().all()):
         raise ValueError("the network's answers for the training images are not finite: train it again")
     return whole
+
+
+def looks(network: nn.Module, data: ImageData, count: int = 1, copies: int = 2) -> Part:
+    """Return what calls of `seen` are to a plan.
+
+    Args:
+        count: how many.
+        copies: of the answers for all images that are held together, as float32; `seen` itself makes two.
+    """
+    n = len(data.train)
+    each = min(n, real_batch(data.size, data.device))
+    few, one = (some(data, torch.arange(m, device=data.device)) for m in (each, 1))
+    answer = seen(network, one)
+    held = copies * n * (answer.features.nbytes + answer.logits.nbytes)
+    return Part("scoring", count * n, "images", lambda: seen(network, few), each, held=held)
+
+
+def some(data: ImageData, numbers: Tensor) -> ImageData:
+    """Return some training images (m,) as a data set of one class, which is looked at in place of the whole."""
+    images = data.train.take(numbers).images
+    split = Split(images, torch.zeros(len(images), dtype=torch.long, device=data.device))
+    return ImageData(data.name, split, split, ("some",), (data.mean, data.std))
 
 
 def errors(logits: Tensor, labels: Tensor) -> Tensor:

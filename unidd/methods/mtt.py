@@ -28,8 +28,7 @@ from ..engine.run import Run
 from ..networks.models import ModelConfig
 from ..networks.training import Teacher
 from ..networks.trajectories import ExpertConfig, Experts
-from . import Count, NotNegative, Positive, Range
-from ._descending import OwnTraining
+from . import Count, NotNegative, Part, Positive, Range
 from ._drawing import Drawing
 from ._unrolling import Loss, recomputed, unrolled
 
@@ -97,10 +96,11 @@ class MTT(Drawing):
         experts.train(self.epochs, run.progress)
         return TrajectoryMatching(self, experts)
 
-    def own_training(self, data: ImageData) -> OwnTraining:
+    def parts(self, data: ImageData, teacher: Teacher, run: Run) -> tuple[Part, ...]:
         experts = self.experts_of(data)
         epochs = experts.missing(self.epochs)
-        return OwnTraining(epochs * -(-len(data.train) // self.batch), experts.trial, epochs * experts.bytes)
+        steps = epochs * -(-len(data.train) // self.batch)
+        return (Part("experts", steps, "steps", experts.trial, kept=epochs * experts.bytes),)
 
     def rehearsed(self, data: ImageData) -> Self:
         least = replace(self, experts=1, max_start_epoch=1)

@@ -33,6 +33,7 @@ class Spectral(Choosing):
     beta: Positive = 1.0
 
     source: ClassVar[str] = "UniDD, this project"
+    copies: ClassVar[int] = 6  # three in float64
 
     def side(self, data: ImageData, teacher: Teacher) -> tuple[Tensor, RealSide, Filter]:
         """Return centred features (n, d) in float64 in the basis of the FFC's eigenvectors, the FFC, and f."""

@@ -66,6 +66,10 @@ class TrainConfig:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         check_choices(self, "optimizer", "crop")
 
+    def steps(self, images: int) -> int:
+        """Return how many steps a training on so many images takes."""
+        return self.epochs * -(-images // self.batch)
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -252,6 +256,13 @@ def train(
                 each_epoch()
             bar.update()
     return model.eval()
+
+
+def trial(model: nn.Module, data: ImageData, config: TrainConfig) -> None:
+    """Take one step of a training, at a rate too low to change much, as `unidd plan` measures it."""
+    images, labels = data.train.images, data.train.labels
+    size = -(-len(images) // -(-len(images) // config.batch))  # batches are as large as each other
+    train(model, images[:size], labels[:size], replace(config, epochs=1, lr=1e-6), prepare=data.normalise)
 
 
 def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
