@@ -403,6 +403,9 @@ def test_all_methods_are_listed_with_their_filter(unidd, arguments):
     assert (code, err) == (0, "")
     for cls in found():
         assert f"{cls.path()} {cls.summary()} filter: {cls.acts_as}; labels: {cls.labels}" in told(out)
+    listed = re.findall(r"^([a-z0-9]+) ", out.split("Methods, which make images:")[1], re.MULTILINE)
+    roles = ["method", "coreset", "baseline", "ceiling"]
+    assert listed == [cls.path() for role in roles for cls in found() if cls.role == role]
 
 
 def test_the_installed_command_is_this_one():

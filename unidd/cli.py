@@ -7,7 +7,9 @@ import argparse
 import contextlib
 import inspect
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
@@ -47,7 +49,7 @@ from .engine.checkpoint import Checkpoint
 from .engine.parallel import Ranks
 from .files import atomic, check_writable, save_json
 from .memory import trim_memory
-from .methods import Descending, Method
+from .methods import Descending, Method, Role
 from .networks.evaluation import RECORDED, REGIMES, check_fits, needs_teacher
 from .networks.training import NOBODY, Teacher
 from .networks.weights import read_weights, said_constants
@@ -67,7 +69,7 @@ class Task(Source):
 
     Args:
         ipc: images per class.
-        seed: of the teacher, the starting images and the augmentation.
+        seed: of the teacher, and of all that is drawn: starting images, augmentation, networks.
         start: a set to start from in place of random real images, as distill, import or export left it; ipc is then
             that of the set, or smaller: its first images of each class.
         model: architecture of the teacher: convnet, resnet18, or a torchvision model.
@@ -479,11 +481,23 @@ def teach(
     print(f"teacher {found.hash[:16]}: {model}, {found.accuracy:.1f} % on the {data.name} test images")
 
 
+_ROLES: dict[Role, str] = {
+    "method": "Methods, which make images",
+    "coreset": "Coresets, real images chosen by a rule",
+    "baseline": "Baseline",
+    "ceiling": "Ceiling",
+}
+
+
 def catalogue() -> None:
-    """List the methods: what each is, the filter UniDD says it is, and its role, if real images are chosen."""
-    for cls in methods.found():
-        role = "" if cls.role == "method" else f"; {cls.role}"
-        print(f"{cls.path():<16} {cls.summary()}\n{'':<16} filter: {cls.acts_as}; labels: {cls.labels}{role}")
+    """List the methods, by their role: what each is, the filter UniDD says it is, and the labels it leaves."""
+    width = max(80, shutil.get_terminal_size((120, 24)).columns)
+    for role, title in _ROLES.items():
+        print(f"{title}:\n")
+        for cls in (cls for cls in methods.found() if cls.role == role):
+            lines = f"{cls.path():<16}{cls.summary()}", f"{'':<16}filter: {cls.acts_as}; labels: {cls.labels}"
+            print("\n".join(textwrap.fill(line, width, subsequent_indent=18 * " ") for line in lines))
+        print()
 
 
 def receive_teacher(
@@ -637,7 +651,9 @@ def _plainly(value: Any) -> str:
         return ", ".join(f"{name} {_plainly(part)}" for name, part in value.items())
     if isinstance(value, list):
         return " ".join(map(_plainly, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+    return str(value)
 
 
 _QUIET = "--quiet, with any command, shows no progress bars; they are for terminals alone, and for no log file."

@@ -491,26 +491,24 @@ print(json.dumps([time.perf_counter() - began, peak]))
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read as Linux gives it")
-def test_a_run_takes_about_what_was_planned(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("method", "settings", "phases"),
+    [
+        ("cfm", {"steps": 60}, ["teacher", "real side"]),
+        ("forgetting", {"proxy_epochs": 100}, ["proxies", "scoring"]),
+    ],
+)
+def test_a_run_takes_about_what_was_planned(tmp_path, monkeypatch, method, settings, phases):
     """Bounds for a machine that has other things to do; benchmarks/plan_accuracy.py measures on a quiet one."""
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    found = plan(dataclasses.replace(SMALL, method=CFM(steps=60)), out=tmp_path / "set")
+    found = plan(Cell.of(method, settings, dataset="digits", ipc=2, budget="smoke"), out=tmp_path / "set")
     assert not list(tmp_path.iterdir()), "a plan leaves nothing"
-    for word in (
-        "teacher",
-        "real side",
-        "distillation",
-        "time",
-        "memory",
-        "disk",
-        "available",
-        "free",
-        "Measured from",
-    ):
+    for word in (*phases, "distillation", "time", "memory", "disk", "available", "free", "Measured"):
         assert word in found.text()
-    options = ["--dataset", "digits", "--ipc", "2", "--budget", "smoke", "--steps", "60"]
-    command = [sys.executable, "-m", "unidd", "distill", "cfm", *options, "--out", str(tmp_path / "set")]
+    options = ["--dataset", "digits", "--ipc", "2", "--budget", "smoke", "--out", str(tmp_path / "set")]
+    options += [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "unidd", "distill", method, *options]
     thin = [sys.executable, "-c", THIN, *command]
     done = subprocess.run(thin, capture_output=True, text=True, check=True, env=os.environ)
     seconds, memory = json.loads(done.stdout)

@@ -21,7 +21,7 @@ class Drawing(Descending):
 
     Args:
         steps: updates of the images.
-        lr: of SGD with momentum ½, on normalised pixels; it stays constant.
+        lr: learning rate, of SGD with momentum ½, on normalised pixels; it stays constant.
         batch: real images of a class in a step.
         strategy: operations of the Siamese augmentation, see `unidd.data.siamese`; "none" leaves images as they are.
         net_width: channels of every layer of the ConvNets.

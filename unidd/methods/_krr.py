@@ -30,7 +30,7 @@ class KernelRidge(Descending):
 
     Args:
         steps: updates of the prototypes.
-        lr: on normalised pixels, and on the labels.
+        lr: learning rate, on normalised pixels, and on the labels.
         batch: real images of a step.
         ridge: λ, in units of the mean of K_ss's diagonal.
         net_width: of the ConvNets whose features make a kernel; of the first layer, if they double.

@@ -71,9 +71,9 @@ class Proxied(Choosing):
     """Trains proxies.
 
     Args:
-        proxy: architecture, "convnet" or a torchvision model.
-        net_width: channels, of a ConvNet.
-        proxy_epochs: of a proxy's training.
+        proxy: architecture of the proxies, "convnet" or a torchvision model.
+        net_width: channels of every layer, if they are ConvNets.
+        proxy_epochs: epochs of a proxy's training.
     """
 
     proxy: str = "convnet"
@@ -117,7 +117,7 @@ class EarlyProxies(Proxied, Scoring):
     """Looks at several proxies early in their training: the learning rate falls as if it were ten times as long.
 
     Args:
-        proxy_seeds: proxies, over which scores are averaged.
+        proxy_seeds: how many proxies there are, over which scores are averaged.
     """
 
     proxy_epochs: Whole = 20

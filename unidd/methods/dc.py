@@ -31,9 +31,9 @@ class DC(Drawing):
 
     Args:
         outer: updates of the images for each network.
-        inner: epochs the network is trained on them between two updates.
+        inner: epochs the network is trained on the images between two updates.
         inner_lr: rate of that training, by plain SGD.
-        inner_batch: images of a step of it.
+        inner_batch: synthetic images of a step of that training.
         init: what the images start from: "noise", clipped to valid pixels, or "real" images.
     """
 

@@ -34,8 +34,8 @@ class FADRM(Patching, Recovering):
 
     Args:
         steps: steps of a round, all stages together.
-        stages: of a round.
-        alpha: α, what stays of the images where patches are blended in.
+        stages: parts of a round, between which real patches are blended in.
+        alpha: α, the share of an image that stays as it is where its patch is blended in.
     """
 
     steps: Count = 2000

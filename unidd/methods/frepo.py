@@ -33,9 +33,9 @@ class FRePo(KernelRidge):
     Args:
         batch: real images of a step, at random, not augmented.
         use_flip: whether mirrored prototypes enter the kernel too; None: if images have colour.
-        pool: networks; their ages are spread evenly at the start.
+        pool: how many networks; their ages are spread evenly at the start.
         max_age: steps of a network, after which it is drawn anew.
-        net_lr: of its steps, by Adam.
+        net_lr: rate of these steps, by Adam.
         net_batch: prototypes of such a step; if there are no more, all.
         norm: of the networks.
     """

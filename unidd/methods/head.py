@@ -27,8 +27,8 @@ class Head(Descending):
 
     Args:
         features: "relu", random ReLU features max(0, xW) of the pixels x, or "pixels".
-        width: of the ReLU features.
-        filter: f.
+        width: how many ReLU features.
+        filter: f: "ridge" 1/(λ + β), "linear" λ, or "all-pass" 1.
         beta: β of ridge, in units of the mean eigenvalue.
         steps: steps of a round; 0 leaves the random real images as they are.
         lr: rate of Adam, constant, in pixels from 0 to 1.

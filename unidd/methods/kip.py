@@ -32,8 +32,8 @@ class KIP(KernelRidge):
     Args:
         batch: real images of a step, as many of each class, or all that a class has.
         learn_labels: whether labels are learnt too; else they stay hard.
-        kernel: "fc" or "conv".
-        networks: of "conv"; a kernel is their sum.
+        kernel: "fc", as published, or "conv", of random ConvNets in its place.
+        networks: how many ConvNets "conv" has; their kernels are summed.
     """
 
     steps: Count = 300

@@ -40,9 +40,9 @@ class MTT(Drawing):
     Args:
         batch: real images in a step of an expert's training.
         experts: how many; they are trained for max_start_epoch + expert_epochs − 1 epochs, once for all runs and seeds.
-        expert_lr: rate of their training.
+        expert_lr: rate of the experts' training.
         max_start_epoch: T⁺; the epoch t that a student starts from is drawn from 0 … T⁺ − 1.
-        expert_epochs: M, epochs of the expert from there to where the student shall come.
+        expert_epochs: M, epochs of the expert between where the student starts and where it shall come.
         syn_steps: N, steps of the student.
         batch_syn: synthetic images of a student's step; 0 takes all.
         lr_teacher: the rate β at first.

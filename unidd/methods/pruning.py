@@ -67,8 +67,8 @@ class CCS(Proxied):
     allows it, drawn by chance. The paper applies the rule to all classes together.
 
     Args:
-        mis_ratio: the share that is dropped; the paper's grows the fewer images are kept.
-        strata: at most one for each image asked of a class, since of more the thin ones would give none.
+        mis_ratio: share of a class that is dropped at first; the paper's grows the fewer images are kept.
+        strata: of scores; at most one for each image asked of a class, since of more the thin ones would give none.
         score: "aum", Σ (p_y − max_{k≠y} p_k) over the epochs, or "el2n", Σ ‖p − y‖ over the first ten.
     """
 

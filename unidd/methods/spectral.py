@@ -67,7 +67,7 @@ class SpectralHerding(Spectral):
     none lowers L. With all-pass and no swaps it is herding.
 
     Args:
-        swaps: at most so many of a class. Without any, the first images of a larger set are the smaller set.
+        swaps: of a class, at most. Without any, the first images of a larger set are the smaller set.
     """
 
     swaps: Count = 1000
@@ -95,7 +95,7 @@ class SpectralVolume(Spectral):
     counts. It goes for images unlike the others: of use where these are no mistakes.
 
     Args:
-        epsilon: ε, in units of the mean diagonal of K.
+        epsilon: ε on the diagonal of K, in units of its mean.
     """
 
     epsilon: Positive = 1e-3

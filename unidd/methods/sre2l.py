@@ -44,7 +44,7 @@ class CDA(SRe2L):
     The smallest area of a crop falls from 1 to `scale`, by a cosine.
 
     Args:
-        milestone: part of the steps after which it has arrived; 0 leaves it there from the first step.
+        milestone: part of the steps after which crops are as small as that; at 0 they are from the first step on.
     """
 
     milestone: Annotated[float, Range(0, 1)] = 1.0
