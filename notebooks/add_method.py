@@ -109,13 +109,20 @@ for method in ("mean_matching", "random"):
 # One that does not descend derives from `unidd.methods.Method` and has `distill(data, teacher, run)` alone, which
 # returns a `SyntheticSet`: see {py:mod}`unidd.methods.random`, which is short. `needs_teacher` and `has_ipc` say
 # whether it takes a teacher and an {term}`IPC`, `seeded` whether the seed decides anything; `role` says what it is in a
-# table: a method, a coreset, a baseline or a ceiling.
+# table: a method, a {term}`coreset`, a baseline or a ceiling. A rule that chooses class by class derives from
+# `unidd.methods._choosing.Choosing`, or from `Scoring` beside it if a number for each image decides: see
+# {py:mod}`unidd.methods.selection`.
+#
+# Work that is neither descent nor the teacher's training, such as networks of its own or a look at all real images, is
+# said by `parts(data, teacher, run)`, so that `unidd plan` can count it: each has a name, a number, and a `trial` that
+# does a little of it and is timed. What an objective does when it is made is timed without.
 #
 # ## The contract
 #
 # `tests/methods/test_contract.py` runs over every file of the folder, and over the example above. A method keeps it or
 # is not done: the seed alone decides; killed and resumed, it gives the same bits; pixels stay in [0, 1]; its own loss
-# falls; the teacher is untouched; a bad hyper-parameter is one clear error that names it.
+# falls; the teacher is untouched; a bad hyper-parameter is one clear error that names it; the steps, trainings and
+# looks at real images that `unidd plan` counts are those of a run.
 #
 # ```bash
 # python -m pytest tests/methods/test_contract.py -k mean_matching
