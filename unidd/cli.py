@@ -656,7 +656,7 @@ def _plainly(value: Any) -> str:
     return str(value)
 
 
-_QUIET = "--quiet, with any command, shows no progress bars; they are for terminals alone, and for no log file."
+_QUIET = "Any command takes --quiet: no progress bars, which are for terminals alone and go into no log file."
 OF_A_METHOD: dict[str, Callable[[Method, Task], None]] = {"distill": distill, "plan": forecast}
 
 
@@ -720,8 +720,19 @@ def _of_method(command: str, name: str, *arguments: str) -> None:
 
 def _presets(cls: type[Method]) -> list[str]:
     """The published hyper-parameters in words, where they differ from the defaults."""
-    found = [f"{name}: {_plainly(values) or 'the defaults'}" for name, values in cls.presets.items()]
-    return ["\n".join(["Presets, for --preset:\n", *(f"- {line}" for line in found)])] if found else []
+    found = [f"{name}: {_plainly(values) or 'all as published'}" for name, values in cls.presets.items()]
+    return (
+        [
+            "\n".join(
+                [
+                    "Presets, for --preset; what one does not name is as published, whatever the budget:",
+                    *(f"- {line}" for line in found),
+                ]
+            )
+        ]
+        if found
+        else []
+    )
 
 
 def _budget(arguments: Sequence[str]) -> str:

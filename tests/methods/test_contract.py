@@ -296,6 +296,22 @@ class Counting:
                 handle.remove()
 
 
+COUNTED = {"steps": "trained", "images": "seen", "crops": "seen", "classes": "classes"}
+
+
+@every
+def test_a_trial_does_as_much_as_it_says_and_keeps_nothing(cls, monkeypatch, tmp_path):
+    method, counting = small(cls), Counting(cls, monkeypatch)
+    for part in method.parts(toys.data(), toys.teacher(), Run(ipc=2)):
+        part.trial()  # the first may look at more, once for all
+        before, kept = counting.counts.copy(), set(tmp_path.rglob("*"))
+        with counting.watching():
+            part.trial()
+        done = counting.counts - before
+        assert part.unit == "classes" or done == Counter({COUNTED[part.unit]: part.each})
+        assert set(tmp_path.rglob("*")) == kept
+
+
 @every
 def test_what_is_planned_is_what_a_run_does(cls, monkeypatch):
     for name, found in {
@@ -313,7 +329,7 @@ def test_what_is_planned_is_what_a_run_does(cls, monkeypatch):
         made = cell.method.distill(toys.data(), toys.teacher(), cell.run(0))
     planned = Counter(steps=work.batches * work.steps, seen=work.real_images)
     for _, count, unit in work.parts:
-        planned[{"steps": "trained", "images": "seen", "crops": "seen", "classes": "classes"}[unit]] += count
+        planned[COUNTED[unit]] += count
     assert planned.pop("classes", toys.CLASSES) == toys.CLASSES
     assert planned == Counter({name: counting.counts[name] for name in ("steps", "trained", "seen")})
     assert work.images == len(made)
