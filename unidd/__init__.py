@@ -15,6 +15,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         matching          one batch of images: real side, moving update, loss and image gradient
         objectives        what each method minimises on fixed features, and UniDD's two terms
         spectra           spectra, what filters do to them, power spectra and diversity of images
+        bands             bands of a layer's frequencies: what a set leaves unmatched, and the matching terms of one
     data                  images
         pictures          one picture, read right or refused by name
         remarks           what was done to pictures, counted, and said in one line
@@ -35,12 +36,14 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         exchange_read     what the published methods leave on disk, as it is stored
         exchange          sets in the formats of others
     networks              what looks at images
+        small             VGG-11, MobileNetV2 and a vision transformer for small images
         models            ConvNet, ResNet-18 for small images, torchvision models; which layers are matched
         checks            a look at a network before it teaches
         weights           networks from files of weights, of this package or of others
         training          the one training loop, teachers, and the store of those that were trained
         trajectories      experts trained on the real images, their parameters kept after every epoch
         evaluation        students, and the label regimes
+        protocols         how published methods train and label their students
     engine                how images descend; knows no method
         parallel          several processes, one distillation
         checkpoint        states of runs on disk
@@ -67,7 +70,10 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         records           records of runs as JSON, and their provenance
         tables            tables of records, and sentences that follow from them
         cell              one cell of a table
+        cross             students of several architectures on one set
         likeness          identical pixels and the nearest real image, in one pass over the real ones
+        residuals         what a set leaves unmatched, band by band, as probe networks see it
+        effective         the filter that a method behaves as, from the gradient of its own loss
         scores            accuracies beside random and full real data; HLR, IOR, LRS, ARS
         machine           memory there is and memory taken; times and sizes in words
         measuring         what the parts of a run take here, from a few steps of each
@@ -109,6 +115,7 @@ One vocabulary, in code, book and tests:
     slot          (first, n): a process's part of a batch of n images
     all_sum       a sum over processes, in place
     label regime  hard; fixed soft, a label stored with each image; online soft, the teacher labels every view
+    protocol      how students are trained, and under which label regimes
     cell          a method at one IPC on one data set, over seeds: one record, one line of a table
     budget        how much computing a cell spends
 """

@@ -285,7 +285,7 @@ def test_what_a_method_trains_for_itself_is_planned(digits, tmp_path, monkeypatc
     epoch = (("experts", 6, "steps"),)
     assert (work.train_steps, work.parts) == (0, epoch), "an epoch; two are done and kept, to measure steps"
     assert min(*measured.parts, measured.kept, measured.step) > 0
-    cell.method.experts_of(digits).train(3)
+    cell.method.experts_of(digits, cell.run(0)).train(3)
     measured, work = measure(cell, cell.run(0), digits)
     assert (measured.parts, measured.kept, work.parts) == ((), 0, ())
 

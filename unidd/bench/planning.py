@@ -189,7 +189,8 @@ def estimate(measured: Measured, work: Work) -> Plan:
     distilling = rounds * (m.setup + w.steps * m.first) + (w.batches - rounds) * (w.steps * m.step + m.between)
     distilling += w.batches * w.saves * m.save
     cached = "in the cache, or not needed"
-    descends = f"{w.batches:,} batches of {w.batch:,} images, {w.steps:,} steps of {duration(m.step)}"
+    batches = f"{w.batches:,} batch" + "es" * (w.batches != 1)
+    descends = f"{batches} of {w.batch:,} images, {w.steps:,} steps of {duration(m.step)}"
     beside = [
         (name, count * each, f"{count:,} {unit}, {duration(each)} each")
         for (name, count, unit), each in zip(w.parts, m.parts, strict=True)
@@ -318,7 +319,7 @@ def _measure_descent(method: Descending, data: ImageData, teacher: Teacher, run:
             done, statistics = measured
         run = replace(run, statistics=statistics)
     if method.descent(data).steps:
-        done += _measure_steps(method.rehearsed(data), data, teacher, run)
+        done += _measure_steps(method.rehearsed(data, run), data, teacher, run)
     return done, real
 
 

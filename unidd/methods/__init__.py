@@ -21,6 +21,8 @@ from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet, choose
 
 if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
     from ..engine.run import Run
     from ..networks.training import Teacher
     from ._descending import Descending as Descending
@@ -90,6 +92,7 @@ class Method(ABC):
         seeded: whether the seed decides anything; if not, data and teacher do alone.
         needs_teacher: whether it looks at the data through a trained network.
         presets: name, such as that of a data set → hyper-parameters published for it that differ from the defaults.
+        unbudgeted: hyper-parameters that no budget changes, since one value is published for data of all sizes.
     Raises:
         ValueError: a hyper-parameter has a wrong type or is out of range; the message names it.
     """
@@ -102,6 +105,7 @@ class Method(ABC):
     seeded: ClassVar[bool] = True
     needs_teacher: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    unbudgeted: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
         hints = typing.get_type_hints(type(self), include_extras=True)
@@ -158,6 +162,17 @@ class Method(ABC):
             teacher: as in `distill`, or an untrained network of its architecture.
         """
         return ()
+
+    def view(self, images: "Tensor", generator: "Generator", real: bool = False) -> "Tensor":
+        """Return what the method sees of images in one draw, network input (n, C, H, W); by default they themselves.
+
+        It is for measurements alone: a method whose loss is of augmented images says so here.
+
+        Args:
+            generator: a draw that is the same for real and synthetic images comes of the same state.
+            real: whether they are the real images.
+        """
+        return images
 
     @abstractmethod
     def distill(self, data: ImageData, teacher: "Teacher", run: "Run") -> SyntheticSet:

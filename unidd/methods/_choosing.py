@@ -27,7 +27,6 @@ class Choosing(Method):
     acts_as: ClassVar[str] = "none: it matches no correlations"
     role: ClassVar[Role] = "coreset"
     seeded: ClassVar[bool] = False
-    copies: ClassVar[int] = 2  # of the features of all images that are held together, as float32
 
     @abstractmethod
     def rule(self, data: ImageData, teacher: Teacher, run: Run) -> Rule:
@@ -40,7 +39,7 @@ class Choosing(Method):
         few = some(data, own)
         rule, count = cache(lambda: self.rule(few, teacher, run)), max(counts_of(data, run.ipc))
         choice = Part("choice", data.classes, "classes", lambda: rule()(torch.arange(len(own)), count))
-        return looks(teacher.model, data, copies=self.copies), choice
+        return looks(teacher.model, data), choice
 
     def distill(self, data: ImageData, teacher: Teacher, run: Run) -> SyntheticSet:
         """Return the images in rounds: the first-chosen of all classes, class by class, then the second, ….

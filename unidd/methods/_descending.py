@@ -58,7 +58,7 @@ class Descending(Method):
         """The layers whose statistics are matched, see `unidd.networks.models.tapped_layers`."""
         return None
 
-    def rehearsed(self, data: ImageData) -> Self:
+    def rehearsed(self, data: ImageData, run: Run) -> Self:
         """Return the method whose steps are measured when a run is planned: each takes what its own do, and what has
         to be trained before them is done, and kept.
         """
@@ -71,6 +71,9 @@ class Descending(Method):
 
     def distill(self, data: ImageData, teacher: Teacher, run: Run) -> SyntheticSet:
         """Return ipc × classes images on the CPU, round b = 0 … B − 1 first, class by class within it.
+
+        Where labels are learnt, the hard ones stay those that the images started with, so that each class keeps its
+        images; the card says under "learnt", "moved" of how many another class came to be the largest.
 
         The same seed gives the same bits on a CPU with the same number of threads, however often the run was cut off.
 
@@ -87,14 +90,22 @@ class Descending(Method):
         with frozen(teacher.model), run.checkpoint or nullcontext() as checkpoint:
             if checkpoint:
                 checkpoint.check(about)
-            start = self.prepared(self.start(data, run), data, teacher, run)
-            position = Position(data, start, self.descent(data), run.seed, run.ranks)
-            objective = self.objective(data, teacher, run)
+            position, objective = self.begun(data, teacher, run)
             trim_memory()  # of the pass over the real images
             carry_out(objective, position, run, about, self.name)
-        learnt = objective.learnt()
-        soft = learnt.pop("soft", None)
-        labels = start.labels[start.numbers] if soft is None else soft.argmax(1)
+        return self.finished(position, objective, teacher, run)
+
+    def begun(self, data: ImageData, teacher: Teacher, run: Run) -> tuple[Position, Objective]:
+        """Return where the descent begins, and what descends; the teacher is to be frozen meanwhile."""
+        start = self.prepared(self.start(data, run), data, teacher, run)
+        return Position(data, start, self.descent(data), run.seed, run.ranks), self.objective(data, teacher, run)
+
+    def finished(self, position: Position, objective: Objective, teacher: Teacher, run: Run) -> SyntheticSet:
+        """Return the set where a descent stands, with what the objective has learnt."""
+        data, start, learnt = position.data, position.start, objective.learnt()
+        soft, labels = learnt.pop("soft", None), start.labels[start.numbers]
+        if soft is not None:
+            learnt["moved"] = int((soft.argmax(1) != labels.to(soft.device)).sum())
         return SyntheticSet(
             position.images,
             labels.cpu(),

@@ -4,7 +4,7 @@ A proxy is trained with hard labels on all images, as teachers are. Its seed fol
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from ..data.datasets import ImageData
 from ..engine.run import Run
 from ..networks.models import ModelConfig, build
-from ..networks.training import Teacher, TrainConfig, train, trial
+from ..networks.training import Teacher, TrainConfig, teacher, teacher_folder, train, trial
 from . import Part, Range
 from ._choosing import Choosing, Scoring
 from ._scores import el2n, looks, own_margin, seen
@@ -89,13 +89,13 @@ class Proxied(Choosing):
     def training(self) -> TrainConfig:
         return TrainConfig(self.proxy_epochs)
 
-    def looked(self) -> tuple[int, int]:
-        """Return how many proxies are trained, and how often one of them looks at all images."""
+    def looked(self, data: ImageData, run: Run) -> tuple[int, int]:
+        """Return how many proxies are still to be trained, and how often one of them looks at all images."""
         return 1, self.proxy_epochs
 
     def parts(self, data: ImageData, teacher: Teacher, run: Run) -> tuple[Part, ...]:
         network = build(self.network(), data.channels, data.size, data.classes).to(data.device)
-        config, (proxies, times), n = self.training(), self.looked(), len(data.train)
+        config, (proxies, times), n = self.training(), self.looked(data, run), len(data.train)
         steps, held = proxies * config.steps(n), 17 * times * n  # bytes of `Dynamics` for an image and an epoch
         trained = Part("proxies", steps, "steps", lambda: trial(network, data, config), held=held)
         return trained, looks(network, data, times)
@@ -116,6 +116,8 @@ class Proxied(Choosing):
 class EarlyProxies(Proxied, Scoring):
     """Looks at several proxies early in their training: the learning rate falls as if it were ten times as long.
 
+    They are kept in the store of teachers, where other methods, numbers of images and a run that was cut off find them.
+
     Args:
         proxy_seeds: how many proxies there are, over which scores are averaged.
     """
@@ -126,14 +128,25 @@ class EarlyProxies(Proxied, Scoring):
     def training(self) -> TrainConfig:
         return TrainConfig(self.proxy_epochs, period=10.0)
 
-    def looked(self) -> tuple[int, int]:
-        return self.proxy_seeds, self.proxy_seeds
+    def looked(self, data: ImageData, run: Run) -> tuple[int, int]:
+        task = data, self.network(), self.training()
+        cards = [teacher_folder(*task, seed)[0] / "card.json" for seed in _seeds(run, self.proxy_seeds)]
+        return sum(not card.exists() for card in cards), self.proxy_seeds
+
+    def parts(self, data: ImageData, teacher: Teacher, run: Run) -> tuple[Part, ...]:
+        """Return what is to be done; a proxy that is trained is tested too, as teachers are, and kept."""
+        trained, look = super().parts(data, teacher, run)
+        proxies, times = self.looked(data, run)
+        network = build(self.network(), data.channels, data.size, data.classes)
+        kept = proxies * sum(tensor.nbytes for tensor in network.state_dict().values())
+        count = look.count + proxies * len(data.test)
+        held = 8 * times * len(data.train)  # of scores
+        return replace(trained, kept=kept, held=held), replace(look, count=count)
 
     def early(self, data: ImageData, run: Run) -> Iterator[nn.Module]:
         """Yield the proxies, one by one."""
-        for i, seed in enumerate(_seeds(run, self.proxy_seeds), 1):
-            shown = f"proxy {i} of {self.proxy_seeds}" if run.progress else None
-            yield proxy(data, self.network(), self.training(), seed, progress=shown)
+        for seed in _seeds(run, self.proxy_seeds):
+            yield teacher(data, self.network(), self.training(), seed=seed, progress=run.progress).model
 
 
 def _seeds(run: Run, count: int) -> list[int]:

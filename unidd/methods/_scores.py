@@ -55,18 +55,17 @@ def seen(network: nn.Module, data: ImageData) -> Seen:
     return whole
 
 
-def looks(network: nn.Module, data: ImageData, count: int = 1, copies: int = 2) -> Part:
+def looks(network: nn.Module, data: ImageData, count: int = 1) -> Part:
     """Return what calls of `seen` are to a plan.
 
     Args:
         count: how many.
-        copies: of the answers for all images that are held together, as float32; `seen` itself makes two.
     """
     n = len(data.train)
     each = min(n, real_batch(data.size, data.device))
     few, one = (some(data, torch.arange(m, device=data.device)) for m in (each, 1))
     answer = seen(network, one)
-    held = copies * n * (answer.features.nbytes + answer.logits.nbytes)
+    held = 2 * n * (answer.features.nbytes + answer.logits.nbytes)
     return Part("scoring", count * n, "images", lambda: seen(network, few), each, held=held)
 
 
