@@ -204,6 +204,22 @@ def test_early_proxies_are_trained_once_for_all_methods_and_numbers_of_images(mo
     assert len(set(trained)) == 4, "a repetition has its own"
 
 
+def test_a_plan_counts_the_early_proxies_that_are_still_to_be_trained():
+    data, method = toys.data(), EL2N(net_width=6, proxy_epochs=3, proxy_seeds=2)
+
+    def planned(seed: int) -> list[tuple[int, bool]]:
+        return [(part.count, part.kept > 0) for part in method.parts(data, toys.teacher(), Run(seed=seed))]
+
+    n, tests = len(data.train), len(data.test)
+    whole = [(2 * 3, True), (2 * n + 2 * tests, False)]  # one step an epoch
+    assert planned(6) == whole
+    next(method.early(data, Run(seed=6)))
+    assert planned(6) == [(3, True), (2 * n + tests, False)]
+    GraNd(net_width=6, proxy_epochs=3, proxy_seeds=2).distill(data, toys.teacher(), Run(seed=6))
+    assert planned(6) == [(0, False), (2 * n, False)]
+    assert planned(7) == whole
+
+
 def test_forgetting_takes_what_was_never_learnt_before_what_was_forgotten(monkeypatch):
     data, told = toys.data(), Dynamics()
     own = (data.train.labels == 0).nonzero().flatten()

@@ -120,6 +120,7 @@ def test_several_processes_take_the_statistics_of_all_images():
     method, x = find("sre2l")(r_bn=0.7, shift=2), toys.randn(toys.CLASSES, 3, 8, 8, seed=2)
     whole = begun(method, deep()).step(x.clone().requires_grad_(), 0, torch.Generator().manual_seed(9))
     barrier, parts, found = threading.Barrier(2, timeout=20), [None, None], {}
+    networks = deep(), deep()  # drawn here: all threads share the generator they come of
 
     def work(rank: int, first: int, n: int) -> None:
         def all_sum(tensor: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ def test_several_processes_take_the_statistics_of_all_images():
             barrier.wait()
             return tensor.copy_(total)
 
-        objective = begun(method, deep(), batch(n, first, toys.CLASSES), all_sum)
+        objective = begun(method, networks[rank], batch(n, first, toys.CLASSES), all_sum)
         own = x[first : first + n].clone().requires_grad_()
         found[rank] = objective.step(own, 0, torch.Generator().manual_seed(9))
 
