@@ -149,11 +149,12 @@ def measure(
         `residual`, and `signal_residual` of the class signal and of the mean feature, Φ1. "transfer": the same of
         `transfer` from the start, by view.
     """
-    views: dict[str, list[int | None]] = {"clean": [None]}
+    views: dict[str, list[tuple[View | None, dict[str, Side]]]] = {"clean": [(None, probe.sides)]}
     if method is not None and changes(method, probe.data):
-        views["own"] = [seed + draw for draw in range(draws)]
-    found = {name: _unmatched(synthetic, probe, method, seeds) for name, seeds in views.items()}
-    before = {name: _unmatched(start, probe, method, seeds) for name, seeds in views.items()} if start else {}
+        seeds = [seed + draw for draw in range(draws)]
+        views["own"] = [(viewed(method, draw), probe.real(method, draw)) for draw in seeds]
+    found = {name: _unmatched(synthetic, probe, several) for name, several in views.items()}
+    before = {name: _unmatched(start, probe, several) for name, several in views.items()} if start else {}
     rows = {}
     for layer, bands in probe.bands.items():
         rows[layer] = {"eigenvalues": bands.eigenvalues.tolist()}
@@ -172,16 +173,14 @@ def _lists(values: dict[str, Tensor]) -> dict[str, list[float]]:
 
 
 def _unmatched(
-    made: SyntheticSet, probe: Probe, method: Method | None, seeds: list[int | None]
+    made: SyntheticSet, probe: Probe, draws: list[tuple[View | None, dict[str, Side]]]
 ) -> dict[str, dict[str, Tensor]]:
-    """Residuals of each layer, by kind and band, a mean over draws; a seed that is None leaves images as they are."""
+    """Return residuals of each layer, by kind and band, a mean over draws of a view and the real side in it."""
     sums: dict[str, dict[str, Tensor]] = {}
-    for seed in seeds:
-        view = viewed(method, seed) if method is not None and seed is not None else None
-        real = probe.real(method if view else None, seed or 0)
+    for view, real in draws:
         for layer, side in probe.seen(made.images, made.labels, view).items():
             of = unmatched(probe.bands[layer], real[layer], side)
-            sums[layer] = {k: v / len(seeds) + sums.get(layer, {}).get(k, 0) for k, v in of.items()}
+            sums[layer] = {k: v / len(draws) + sums.get(layer, {}).get(k, 0) for k, v in of.items()}
     return sums
 
 
