@@ -17,18 +17,20 @@ budget than "embedded" it lies in _runs. One thread.
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
+import yaml
+from torch import Generator
 
 from unidd import methods
 from unidd.bench.cell import BUDGETS, budgeted, teach
 from unidd.bench.closure import code_hash
-from unidd.bench.effective import effective, tilt, verdict
+from unidd.bench.effective import draw_seeds, effective, tilt, verdict
 from unidd.bench.records import own, provenance
 from unidd.bench.residuals import Probe, measure, pictured, probes
 from unidd.book.rounding import significant
@@ -38,6 +40,7 @@ from unidd.data.synthetic import SyntheticSet
 from unidd.engine.run import Run
 from unidd.files import json_hash, save_json
 from unidd.methods import Descending, Method
+from unidd.methods._drawing import Drawing
 from unidd.networks.models import build
 from unidd.networks.training import NOBODY
 
@@ -52,7 +55,8 @@ class Study:
         dataset, ipc, budget: what is distilled, to how many images a class, and how long.
         bands: of each layer.
         epochs: of the networks that sets are seen through; 0 is untrained.
-        random: networks with random weights, of the kind that the method itself draws if it draws any.
+        random: whether descents are looked at through networks with random weights too, one a draw: those that the
+            method draws, if it does.
         at: where descents are looked at, from 0 to 1.
         draws: of a method's random numbers.
     """
@@ -62,7 +66,7 @@ class Study:
     budget: str = "embedded"
     bands: int = 4
     epochs: tuple[int, ...] = (0, 1, 10)
-    random: int = 4
+    random: bool = True
     at: tuple[float, ...] = (0.0, 0.5, 1.0)
     draws: int = 8
 
@@ -80,15 +84,15 @@ def _seen_through(study: Study, seed: int) -> dict[int, Probe]:
     return probes(_data(study.dataset), budget.network("convnet"), budget.taught(), **asked)
 
 
-@cache
-def _random(study: Study, seed: int, width: int, norm: str) -> list[Probe]:
-    """Networks with random weights."""
-    data, found = _data(study.dataset), []
-    config = replace(BUDGETS[study.budget].network("convnet"), width=width, norm=norm)
-    for number in range(study.random):
-        network = build(config, data.channels, data.size, data.classes, 1000 * (seed + 1) + number)
-        found.append(Probe.of(network.to(data.device).eval().requires_grad_(False), data, study.bands))
-    return found
+def _random(study: Study, seed: int, method: Method) -> list[Probe]:
+    """Networks with random weights, of each draw of a method that draws them the very one."""
+    data, seeds = _data(study.dataset), draw_seeds(seed, study.draws)
+    if isinstance(method, Drawing):
+        networks = [method.drawn(data, Generator().manual_seed(of)) for of in seeds]
+    else:
+        plain = BUDGETS[study.budget].network("convnet")
+        networks = [build(plain, data.channels, data.size, data.classes, of).to(data.device) for of in seeds]
+    return [Probe.of(network.eval().requires_grad_(False), data, study.bands) for network in networks]
 
 
 def repetition(method: Method, seed: int, study: Study) -> dict[str, Any]:
@@ -96,11 +100,9 @@ def repetition(method: Method, seed: int, study: Study) -> dict[str, Any]:
     data, began = _data(study.dataset), time.perf_counter()
     taught = teach(data, "convnet", study.budget, seed=seed, progress=False)
     run, looks = Run(study.ipc, seed), []
-    network = BUDGETS[study.budget].network("convnet")
     if isinstance(method, Descending):
-        drawn = getattr(method, "net_width", network.width), getattr(method, "norm", network.norm)
         through = {f"epoch {count}": [probe] for count, probe in _seen_through(study, seed).items() if count}
-        through |= {"random": _random(study, seed, *drawn)} if study.random else {}
+        through |= {"random": _random(study, seed, method)} if study.random else {}
         looks, made = effective(method, through, taught, run, study.at, study.draws)
     else:
         made = method.distill(data, taught if method.needs_teacher else NOBODY, run)
@@ -110,7 +112,6 @@ def repetition(method: Method, seed: int, study: Study) -> dict[str, Any]:
         for count, probe in _seen_through(study, seed).items()
     }
     return {
-        "method": method.path(),
         "seed": seed,
         "acts as": method.acts_as,
         "hyper-parameters": asdict(method.settled(data)),
@@ -134,15 +135,23 @@ def plain(value: Any) -> Any:
     return value
 
 
-def kept(path: Path, method: Method, seed: int, study: Study) -> dict[str, Any]:
+def parsed(asked: str, budget: str) -> Method:
+    """Return the method of a name and, behind commas, hyper-parameters."""
+    name, *settings = asked.split(",")
+    parts = [setting.partition("=") for setting in settings]
+    return budgeted(methods.find(name), budget, None, **{field: yaml.safe_load(value) for field, _, value in parts})
+
+
+def kept(asked: str, method: Method, seed: int, study: Study) -> dict[str, Any]:
     """Return a repetition from its file, or work it out and keep it there."""
+    path = own() / "studies" / "matching" / "parts" / f"{study.dataset}-{study.budget}-{asked}-seed{seed}.json"
     identity = {"study": asdict(study), "method": asdict(method), "seed": seed}
     mark = json_hash({**plain(identity), "code": code_hash(type(method).__module__, "unidd.bench.effective")})
     if path.exists() and (found := json.loads(path.read_text())).get("mark") == mark:
         return found
-    found = plain(repetition(method, seed, study)) | {"mark": mark}
+    found = plain(repetition(method, seed, study)) | {"method": asked, "mark": mark}
     save_json(found, path)
-    print(f"{method.name}, seed {seed}: {found['seconds']:.0f} s", flush=True)
+    print(f"{asked}, seed {seed}: {found['seconds']:.0f} s", flush=True)
     return found
 
 
@@ -175,7 +184,8 @@ class Asked:
     """What is to be done.
 
     Args:
-        methods: by name; none takes every one of the package that has an IPC.
+        methods: by name, each with hyper-parameters of its own if it has any, as in dm,strategy=none; none takes every
+            one of the package that has an IPC.
         seeds: each another repetition.
         study: what is measured.
         out: file of the record; by default photos.json in results/studies/matching, or _runs at another budget.
@@ -189,18 +199,14 @@ class Asked:
 
 def main(asked: Asked) -> Path:
     """Do the repetitions that are still to be done, and write the record of all of them."""
-    study, folder = asked.study, own() / "studies" / "matching"
+    study = asked.study
     names = asked.methods or tuple(cls.path() for cls in methods.found() if cls.has_ipc)
-    made = [budgeted(methods.find(name), study.budget) for name in names]
-    for method in made:
+    made = {name: parsed(name, study.budget) for name in names}
+    for method in made.values():
         method.check(_data(study.dataset), Run(study.ipc))
-    parts = folder / "parts"
-    rows = [
-        kept(parts / f"{study.dataset}-{study.budget}-{method.path()}-seed{seed}.json", method, seed, study)
-        for seed in asked.seeds
-        for method in made
-    ]
-    path = asked.out or (RESULTS if study.budget == "embedded" else folder) / f"{study.dataset}.json"
+    rows = [kept(name, method, seed, study) for seed in asked.seeds for name, method in made.items()]
+    folder = RESULTS if study.budget == "embedded" else own() / "studies" / "matching"
+    path = asked.out or folder / f"{study.dataset}.json"
     about = {"study": "matching", "dataset": study.dataset, "settings": asdict(study), "seeds": list(asked.seeds)}
     save_json(plain({**about, "verdicts": verdicts(rows), "rows": rows, "provenance": provenance()}), path)
     return path

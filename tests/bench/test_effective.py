@@ -16,13 +16,14 @@ from toys import needs, rand, randn
 
 from unidd import methods
 from unidd.bench.cell import budgeted
-from unidd.bench.effective import band_gradients, effective, effective_filter, said, tilt, verdict
+from unidd.bench.effective import band_gradients, draw_seeds, effective, effective_filter, said, tilt, verdict
 from unidd.bench.residuals import Probe, changes, measure, pictured, probes, unmatched
 from unidd.core.bands import KINDS, Bands, residual, signal_residual, transfer
 from unidd.core.objectives import Side
 from unidd.core.spectra import class_signal
 from unidd.core.statistics import FeatureTap, covariance, flc, rows
 from unidd.data.augment import crop_flip_roll
+from unidd.data.datasets import ImageData
 from unidd.data.synthetic import SyntheticSet
 from unidd.engine.descent import Descent, Objective, Start, Step
 from unidd.engine.run import Run
@@ -248,7 +249,10 @@ def test_the_loss_of_cfm_is_what_its_filter_says_close_to_the_real_side(monkeypa
     method = small("hfm", eta=1e8, emu=False, precision="float64", steps=1, **changed)
     at_once = lambda self, data, run: replace(Start.of(data, run), sizes=(20,), places=())  # noqa: E731
     monkeypatch.setattr(type(method), "start", at_once)
-    (look,), _ = effective(method, {"teacher": [probe(2)]}, toys.teacher(), run, at=(0,), draws=1)
+    seen_through = probe(2)
+    matched = {layer: bands for layer, bands in seen_through.bands.items() if layer != "10"}  # convolutions alone
+    group = [replace(seen_through, bands=matched)]
+    (look,), _ = effective(method, {"teacher": group}, toys.teacher(), run, at=(0,), draws=1)
     seen = look["seen"]["teacher"]
     assert low < tilt(seen) < high
     assert seen["r2"] > r2
@@ -260,6 +264,35 @@ def test_the_loss_of_cfm_is_what_its_filter_says_close_to_the_real_side(monkeypa
     if changed["filter"] == "all-pass":
         for layer in seen["layers"].values():
             assert layer["mean"]["weights"][0] == pytest.approx(layer["mean"]["weights"][1], rel=0.01)
+
+
+def larger() -> ImageData:
+    """The same images at twice the size: of 8×8 a ConvNet of three blocks leaves one pixel, and its norm no slope."""
+    data = toys.data()
+    images = data.train.images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    split = replace(data.train, images=images)
+    return replace(data, train=split, test=split)
+
+
+@needs("dm")
+def test_dm_is_all_pass_on_the_class_signal_of_the_very_networks_it_draws():
+    """Not augmented, and with all real images in every step: then its loss is that of class means, in every band alike.
+
+    Without what all classes share the gradient is not whole: means of classes have both parts.
+    """
+    data, method, run = larger(), small("dm", strategy="none", batch=5, steps=3, net_width=6), Run(ipc=1, seed=2)
+    drawn = [method.drawn(data, Generator().manual_seed(seed)) for seed in draw_seeds(2, 3)]
+    others = [method.drawn(data, Generator().manual_seed(seed + 50)) for seed in draw_seeds(2, 3)]
+    own, other = ([Probe.of(net.eval().requires_grad_(False), data, BANDS) for net in nets] for nets in (drawn, others))
+    looks, _ = effective(method, {"own": own, "other": other}, toys.teacher(), run, at=(0, 1), draws=3)
+    for look in looks:
+        seen = look["seen"]["own"]
+        assert seen["r2"] > 0.99
+        assert abs(tilt(seen)) < 0.05
+        head = seen["layers"]["head"]
+        assert sum(head["class"]["shares"]) + sum(head["mean"]["shares"]) > 0.98
+        assert head["class"]["weights"] == pytest.approx([head["class"]["weights"][0]] * BANDS, rel=0.15)
+        assert look["seen"]["other"]["r2"] < 0.9, "of other networks it is not"
 
 
 def test_a_group_of_probes_is_a_mean_over_its_networks():
@@ -387,8 +420,9 @@ def test_a_set_with_another_power_in_one_band_shows_it_there_alone():
 
 def test_layers_with_fewer_live_directions_than_bands_are_left_out():
     live = {name: len(Bands.of(side.ffc, 1).real.eigenvalues) for name, side in probe(1).sides.items()}
-    assert list(probe(1).bands) == list(live) == ["0", "4", "7"]
-    assert list(probe(live["4"]).bands) == ["4", "7"]
+    assert list(probe(1).bands) == list(live) == ["0", "4", "7", "10"]
+    assert live["0"] == 3, "an image has three channels"
+    assert list(probe(4).bands) == ["4", "7", "10"]
     with pytest.raises(ValueError, match="no layer of the probe can be measured"):
         probe(1000)
 

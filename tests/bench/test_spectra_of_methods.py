@@ -1,6 +1,7 @@
 """The study of what methods match: it goes on where it broke off, and its verdicts are those of its rows."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import spectra_of_methods as bench
@@ -10,7 +11,7 @@ from toys import needs
 from unidd.bench.effective import tilt, verdict
 from unidd.core.bands import KINDS
 
-STUDY = bench.Study("toy", 2, "smoke", bands=2, epochs=(0, 1), random=2, draws=2)
+STUDY = bench.Study("toy", 2, "smoke", bands=2, epochs=(0, 1), draws=2)
 
 
 @pytest.fixture(autouse=True)
@@ -18,13 +19,13 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("UNIDD_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(bench, "load", lambda name: toys.data())
-    for function in (bench._data, bench._seen_through, bench._random):
+    for function in (bench._data, bench._seen_through):
         function.cache_clear()
 
 
 @needs("lfm", "dm", "random")
 def test_a_study_is_one_record_and_goes_on_where_it_broke_off(tmp_path, monkeypatch):
-    asked = bench.Asked(("lfm", "dm", "random"), (0, 1), STUDY)
+    asked = bench.Asked(("lfm", "dm,strategy=none", "random"), (0, 1), STUDY)
     whole, done = bench.repetition, []
 
     def breaking(method, seed, study):
@@ -42,18 +43,19 @@ def test_a_study_is_one_record_and_goes_on_where_it_broke_off(tmp_path, monkeypa
     assert (done, again) == ([("lfm", 0), ("dm", 0), ("random", 0), ("lfm", 1)], [("dm", 1), ("random", 1)])
     assert path == tmp_path / "runs" / "studies" / "matching" / "toy.json"
     record = json.loads(path.read_text())
-    assert [(row["method"], row["seed"]) for row in record["rows"]] == done + again
-    assert set(record["verdicts"]) == {"lfm", "dm"}
+    assert [(row["method"].split(",")[0], row["seed"]) for row in record["rows"]] == done + again
+    assert set(record["verdicts"]) == {"lfm", "dm,strategy=none"}
     for row in record["rows"]:
         assert set(row["residuals by epoch"]) == {"0", "1"}
         assert [look["at"] for look in row["looks"]] == ([] if row["method"] == "random" else [0, 0.5, 1])
         assert all(set(look["seen"]) == {"epoch 1", "random"} for look in row["looks"])
         for layers in row["residuals by epoch"].values():
             for layer in layers.values():
-                assert ("own" in layer) == (row["method"] != "random")
+                assert ("own" in layer) == (row["method"] == "lfm"), "the others do not augment"
                 if row["method"] == "random":
                     assert layer["transfer"]["clean"]["filter"] == [0, 0], "it is the start"
-    changed = bench.Asked(("random",), (0,), bench.replace(STUDY, ipc=1), out=tmp_path / "other.json")
+    assert [row["hyper-parameters"].get("strategy") for row in record["rows"][:2]] == [None, "none"]
+    changed = bench.Asked(("random",), (0,), replace(STUDY, ipc=1), out=tmp_path / "other.json")
     assert bench.main(changed) == tmp_path / "other.json"
     assert again[-1] == ("random", 0), "other settings are another repetition"
     assert json.loads((tmp_path / "other.json").read_text())["verdicts"] == {}
@@ -95,4 +97,4 @@ def test_what_is_written_is_json():
 
 def test_a_method_that_cannot_be_run_is_refused_before_any_work():
     with pytest.raises(ValueError, match="ipc must be"):
-        bench.main(bench.Asked(("random",), (0,), bench.replace(STUDY, ipc=100)))
+        bench.main(bench.Asked(("random",), (0,), replace(STUDY, ipc=100)))

@@ -208,9 +208,10 @@ def effective(
         draws: of the method's random numbers, over which gradients are averaged.
     Returns:
         The looks, and the set. A look has "at"; "batch" and "step", where that is; "noise", the part of ‖g_M‖² that is
-        left of draws, which no parts explain; and "seen": group → "r2"; "scope": whether the statistics of bands are
-        those of the "set" as far as it is made, or of the "batch" alone, whichever explains more; "cross-entropy":
-        weight and share of the probe's; "layers": layer → "eigenvalues" and → kind → "weights" c and "shares" of R².
+        left of draws, which no parts explain unless they are of the same draws; and "seen": group → "r2"; "scope":
+        whether the statistics of bands are those of the "set" as far as it is made, or of the "batch" alone, whichever
+        explains more; "cross-entropy": weight and share of the probe's; "layers": layer → "eigenvalues" and → kind →
+        "weights" c and "shares" of R².
     Raises:
         ValueError: a place is not in 0 … 1; the method takes no step; its gradient is 0.
     """
@@ -224,7 +225,7 @@ def effective(
         last = len(position.batches) * position.descent.steps - 1
         if last < 0:
             raise ValueError(f"the method {method.name!r} takes no step that could be looked at: raise steps")
-        seeds = [10**6 * (run.seed + 1) + draw for draw in range(draws)]
+        seeds = draw_seeds(run.seed, draws)
         looking = Looking.of(method, method.objective(data, teacher, run), probes, seeds)
         wanted: dict[int, list[float]] = {}
         for place in at:
@@ -233,6 +234,15 @@ def effective(
         for done in _standing(objective, position):
             looks += [{"at": place, **looking.look(position, objective.state())} for place in wanted.get(done, ())]
         return looks, method.finished(position, objective, teacher, run)
+
+
+def draw_seeds(seed: int, draws: int) -> list[int]:
+    """Return the seeds of the draws in which a descent is looked at.
+
+    A step and a view of the same seed begin with the same random numbers: CFM and SRe2L augment alike in both, and DM
+    and DC first draw a network, which may be the probe of that draw.
+    """
+    return [10**6 * (seed + 1) + draw for draw in range(draws)]
 
 
 def _standing(objective: Objective, position: Position) -> Iterator[int]:

@@ -20,7 +20,7 @@ from ..data.synthetic import SyntheticSet
 from ..methods import Method
 from ..networks.models import ModelConfig, build, real_batch, tapped_layers
 from ..networks.training import TrainConfig, teacher
-from .likeness import features
+from .likeness import features, head
 
 View = Callable[[Tensor], Tensor]  # of network input (n, C, H, W)
 
@@ -43,13 +43,17 @@ class Probe:
 
     @staticmethod
     def of(model: nn.Module, data: ImageData, bands: int = 4) -> "Probe":
-        """Take the real side of the inputs of all convolutions that have so many live directions, shortcuts aside.
+        """Take the real side of the inputs of all convolutions, shortcuts aside, and of the last linear layer.
+
+        The latter are the features of the theory's linear head, one row an image. Layers with fewer live directions
+        than bands are left out.
 
         Raises:
             ValueError: no layer has.
         """
-        found, reasons = {}, []
-        sides = sides_of(model, data, data.train.images, data.train.labels, tapped_layers(model))
+        found, reasons, last = {}, [], head(model)
+        layers = [*tapped_layers(model), *([last] if last else [])]
+        sides = sides_of(model, data, data.train.images, data.train.labels, layers)
         for layer, side in sides.items():
             try:
                 found[layer] = Bands.of(side.ffc, bands)
