@@ -30,7 +30,7 @@ from torch import Generator
 from unidd import methods
 from unidd.bench.cell import BUDGETS, budgeted, teach
 from unidd.bench.closure import code_hash
-from unidd.bench.effective import draw_seeds, effective, tilt, verdict
+from unidd.bench.effective import draw_seeds, effective, verdict
 from unidd.bench.records import own, provenance
 from unidd.bench.residuals import Probe, measure, pictured, probes
 from unidd.book.rounding import significant
@@ -173,9 +173,8 @@ def verdicts(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 place["cross-entropy"] = sum(each["cross-entropy"]["share"] for each in seen) / len(seen)
                 place["noise"] = sum(each["noise"] or 0.0 for each in looks) / len(looks)
                 for kinds in (KINDS, *((kind,) for kind in KINDS)):
-                    tilts = [value for each in seen if math.isfinite(value := tilt(each, kinds))]
                     label = "all" if kinds == KINDS else kinds[0]
-                    place[label] = verdict(tilts, own_rows[0]["acts as"]) if tilts else None
+                    place[label] = verdict(seen, own_rows[0]["acts as"], kinds)
     return found
 
 

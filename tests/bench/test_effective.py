@@ -16,7 +16,16 @@ from toys import needs, rand, randn
 
 from unidd import methods
 from unidd.bench.cell import budgeted
-from unidd.bench.effective import band_gradients, draw_seeds, effective, effective_filter, said, tilt, verdict
+from unidd.bench.effective import (
+    band_gradients,
+    draw_seeds,
+    effective,
+    effective_filter,
+    explained,
+    said,
+    tilt,
+    verdict,
+)
 from unidd.bench.residuals import Probe, changes, measure, pictured, probes, unmatched
 from unidd.core.bands import KINDS, Bands, residual, signal_residual, transfer
 from unidd.core.objectives import Side
@@ -451,7 +460,12 @@ def test_images_are_described():
 def seen_with(weights: list[float], shares: list[float] | None = None) -> dict:
     kinds = {kind: {"weights": [0.0] * len(weights), "shares": [0.0] * len(weights)} for kind in KINDS}
     kinds["filter"] = {"weights": weights, "shares": shares or [0.5] * len(weights)}
-    return {"layers": {"1": {"eigenvalues": [100.0, 10.0, 1.0, 0.1], **kinds}}}
+    return {"layers": {"1": {"eigenvalues": [100.0, 10.0, 1.0, 0.1], **kinds}}, "cross-entropy": {"share": 0.0}}
+
+
+def tilted(value: float, share: float = 0.5) -> dict:
+    """A look of that tilt, half of whose gradient, or as much, is seen."""
+    return seen_with([1 + value, 0, 0, 1 - value], [share, 0, 0, 0])
 
 
 def test_tilt_is_where_the_weights_lie():
@@ -479,9 +493,19 @@ def test_tilt_is_where_the_weights_lie():
     ],
 )
 def test_a_verdict_follows_from_the_interval(tilts, acts_as, word, agrees):
-    found = verdict(tilts, acts_as)
+    found = verdict([tilted(value) for value in tilts], acts_as)
     assert (found["word"], found["agrees"]) == (word, agrees)
     assert found["low"] < found["mean"] < found["high"]
+    assert found["mean"] == pytest.approx(sum(tilts) / len(tilts))
+    unseen = verdict([tilted(value, share=0.1) for value in tilts], acts_as)
+    assert (unseen["word"], unseen["agrees"]) == ("unseen" if len(tilts) > 2 else "no verdict", None)
+    assert (found["explained"], unseen["explained"]) == (pytest.approx(0.5), pytest.approx(0.1))
+
+
+def test_what_bands_explain_is_of_what_cross_entropy_leaves():
+    seen = seen_with([1, 1, 1, 1], [0.02, 0.01, 0, 0]) | {"cross-entropy": {"share": 0.96}}
+    assert explained(seen) == explained(seen, ("filter",)) == pytest.approx(0.75)
+    assert explained(seen, ("class", "mean")) == 0
 
 
 def test_what_the_theory_says_is_read_off_acts_as():

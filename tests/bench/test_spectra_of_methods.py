@@ -8,7 +8,7 @@ import spectra_of_methods as bench
 import toys
 from toys import needs
 
-from unidd.bench.effective import tilt, verdict
+from unidd.bench.effective import verdict
 from unidd.core.bands import KINDS
 
 STUDY = bench.Study("toy", 2, "smoke", bands=2, epochs=(0, 1), draws=2)
@@ -82,10 +82,10 @@ def test_verdicts_are_of_the_tilts_of_all_seeds():
     found = bench.verdicts([*rows, {**row(0, [1, 1]), "method": "random", "looks": []}])
     assert set(found) == {"lfm"}
     place = found["lfm"]["r"]["0.5"]
-    tilts = [tilt(each["looks"][0]["seen"]["r"]) for each in rows]
-    assert place["all"] == place["class"] == verdict(tilts, "low-pass")
+    seen = [each["looks"][0]["seen"]["r"] for each in rows]
+    assert place["all"] == place["class"] == verdict(seen, "low-pass")
     assert place["all"]["word"] == "low-pass"
-    assert place["filter"] is place["mean"] is None, "no band of these has a part"
+    assert place["filter"]["word"] == place["mean"]["word"] == "unseen", "no band of these has a part"
     assert place["r2"] == pytest.approx(0.7)
     assert (place["cross-entropy"], place["noise"]) == (0.25, 0)
 

@@ -8,6 +8,7 @@ the filter that the method behaves as, layer by layer.
 """
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -29,6 +30,7 @@ from ..networks.training import Teacher
 from .residuals import Probe, View, changes, viewed
 
 SCOPES = ("set", "batch")
+LEAST = 0.25  # of what cross-entropy leaves of a gradient, bands must explain as much for a verdict
 
 
 class Fit(NamedTuple):
@@ -277,6 +279,13 @@ def tilt(seen: dict[str, Any], kinds: Sequence[str] = KINDS) -> float:
     return found / total if total > 0 else float("nan")
 
 
+def explained(seen: dict[str, Any], kinds: Sequence[str] = KINDS) -> float:
+    """Return which part of what cross-entropy leaves of the gradient the terms of bands explain; see `tilt`."""
+    shares = [share for layer in seen["layers"].values() for kind in kinds for share in layer[kind]["shares"]]
+    rest = 1 - seen["cross-entropy"]["share"]
+    return sum(shares) / rest if rest > 0 else float("nan")
+
+
 def said(acts_as: str) -> list[str]:
     """Return which of low-pass, high-pass and all-pass the theory says of a method, from its `acts_as`.
 
@@ -286,22 +295,27 @@ def said(acts_as: str) -> list[str]:
     return [word for word in ("low-pass", "high-pass", "all-pass") if word in acts_as]
 
 
-def verdict(tilts: Sequence[float], acts_as: str) -> dict[str, Any]:
+def verdict(looks: Sequence[dict[str, Any]], acts_as: str, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
     """Return what a method behaves as, in words, and whether the theory says so.
 
     Args:
-        tilts: one a repetition, see `tilt`.
+        looks: one a repetition, of one group of probes at one place of the descent; see `tilt`.
     Returns:
-        "mean", "low", "high": the tilt and the ends of its 95 % interval by Student's t; "word": "low-pass" or
-        "high-pass" where the interval leaves out 0, else "neither", and "no verdict" from fewer than five repetitions;
+        "mean", "low", "high": the tilt and the ends of its 95 % interval by Student's t; "explained": the mean of
+        `explained`; "word": "low-pass" or "high-pass" where the interval leaves out 0, else "neither"; "unseen" where
+        bands explain too little for their weights to mean anything; "no verdict" from fewer than five repetitions;
         "said": what the theory says; "agrees": whether that is the word, all-pass for neither, and nothing said for
-        neither; None without a verdict.
+        neither; None where there is no word.
     """
     from .tables import ENOUGH, paired  # it takes pandas
 
-    middle, low, high = paired(tilts, [0.0] * len(tilts))
+    tilts = [value for seen in looks if math.isfinite(value := tilt(seen, kinds))]
+    part = sum(explained(seen, kinds) for seen in looks) / len(looks)
+    middle, low, high = paired(tilts, [0.0] * len(tilts)) if tilts else [math.nan] * 3
     word = "low-pass" if low > 0 else "high-pass" if high < 0 else "neither"
-    word = word if len(tilts) >= ENOUGH else "no verdict"
-    words = said(acts_as)
-    agrees = None if word == "no verdict" else word in words or (word == "neither" and words in ([], ["all-pass"]))
-    return {"mean": middle, "low": low, "high": high, "word": word, "said": words, "agrees": agrees}
+    word = word if part >= LEAST and len(tilts) == len(looks) else "unseen"
+    word = word if len(looks) >= ENOUGH else "no verdict"
+    words, silent = said(acts_as), word in ("no verdict", "unseen")
+    agrees = None if silent else word in words or (word == "neither" and words in ([], ["all-pass"]))
+    about = {"mean": middle, "low": low, "high": high, "explained": part}
+    return about | {"word": word, "said": words, "agrees": agrees}
