@@ -32,7 +32,7 @@ from unidd.bench.cell import BUDGETS, budgeted, teach
 from unidd.bench.closure import code_hash
 from unidd.bench.effective import draw_seeds, effective, verdict
 from unidd.bench.records import own, provenance
-from unidd.bench.residuals import Probe, measure, pictured, probes
+from unidd.bench.residuals import Probe, alike, measure, pictured, probes
 from unidd.book.rounding import significant
 from unidd.core.bands import KINDS
 from unidd.data.datasets import ImageData, load
@@ -92,7 +92,7 @@ def _random(study: Study, seed: int, method: Method) -> list[Probe]:
     else:
         plain = BUDGETS[study.budget].network("convnet")
         networks = [build(plain, data.channels, data.size, data.classes, of).to(data.device) for of in seeds]
-    return [Probe.of(network.eval().requires_grad_(False), data, study.bands) for network in networks]
+    return alike([Probe.of(network.eval().requires_grad_(False), data, study.bands) for network in networks])
 
 
 def repetition(method: Method, seed: int, study: Study) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from unidd.bench.effective import (
     tilt,
     verdict,
 )
-from unidd.bench.residuals import Probe, changes, measure, pictured, probes, unmatched
+from unidd.bench.residuals import Probe, alike, changes, measure, pictured, probes, unmatched
 from unidd.core.bands import KINDS, Bands, residual, signal_residual, transfer
 from unidd.core.objectives import Side
 from unidd.core.spectra import class_signal
@@ -434,6 +434,15 @@ def test_layers_with_fewer_live_directions_than_bands_are_left_out():
     assert list(probe(4).bands) == ["4", "7", "10"]
     with pytest.raises(ValueError, match="no layer of the probe can be measured"):
         probe(1000)
+
+
+def test_probes_can_be_cut_to_the_layers_all_have():
+    few, more = probe(4), probe(3)
+    assert [list(of.bands) for of in alike([few, more])] == [["4", "7", "10"]] * 2
+    assert list(more.bands) == ["0", "4", "7", "10"], "it is left as it was"
+    for none in ([], [few, replace(few, bands={})]):
+        with pytest.raises(ValueError, match="no layer in common"):
+            alike(none)
 
 
 def test_networks_after_some_epochs_are_those_of_whole_trainings():

@@ -146,12 +146,8 @@ class Looking:
 
     def parts(self, position: Position, name: str, scope: str) -> Tensor:
         """Return the gradients of bands there, a mean over draws: of the set as far as it is made, or of the batch."""
-        (x, _), batch, data, group = (
-            position.enter(),
-            position.batches[position.batch],
-            position.data,
-            self.probes[name],
-        )
+        (x, _), batch = position.enter(), position.batches[position.batch]
+        data, group = position.data, self.probes[name]
         done = batch.place if scope == "set" else 0
         labels = position.start.labels[position.start.numbers[:done]]
         beside = data.normalise(position.images[:done].to(x.device)), labels

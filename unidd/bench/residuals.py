@@ -4,7 +4,7 @@ A probe is any network: the teacher, one at another epoch of its training, or on
 taken in two views: of the images as they are, and of what a method itself sees of them (`Method.view`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +76,18 @@ class Probe:
         if method is None or not changes(method, self.data, real=True):
             return self.sides
         return self.seen(images, labels, viewed(method, seed, real=True))
+
+
+def alike(group: Sequence[Probe]) -> list[Probe]:
+    """Return probes with the layers that all of them have: of random networks one may have more dead channels.
+
+    Raises:
+        ValueError: they have no layer in common.
+    """
+    layers = [layer for layer in group[0].bands if all(layer in probe.bands for probe in group)] if group else []
+    if not layers:
+        raise ValueError("the probes have no layer in common that can be measured: ask for fewer bands")
+    return [replace(probe, bands={layer: probe.bands[layer] for layer in layers}) for probe in group]
 
 
 def viewed(method: Method, seed: int, real: bool = False) -> View:
