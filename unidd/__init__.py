@@ -15,6 +15,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         matching          one batch of images: real side, moving update, loss and image gradient
         objectives        what each method minimises on fixed features, and UniDD's two terms
         spectra           spectra, what filters do to them, power spectra and diversity of images
+        bands             bands of a layer's frequencies: what a set leaves unmatched, and the matching terms of one
     data                  images
         pictures          one picture, read right or refused by name
         remarks           what was done to pictures, counted, and said in one line
@@ -68,6 +69,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         tables            tables of records, and sentences that follow from them
         cell              one cell of a table
         likeness          identical pixels and the nearest real image, in one pass over the real ones
+        residuals         what a set leaves unmatched, band by band, as probe networks see it
+        effective         the filter that a method behaves as, from the gradient of its own loss
         scores            accuracies beside random and full real data; HLR, IOR, LRS, ARS
         machine           memory there is and memory taken; times and sizes in words
         measuring         what the parts of a run take here, from a few steps of each

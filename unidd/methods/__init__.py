@@ -21,6 +21,8 @@ from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet, choose
 
 if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
     from ..engine.run import Run
     from ..networks.training import Teacher
     from ._descending import Descending as Descending
@@ -129,6 +131,17 @@ class Method(ABC):
             raise ValueError(f"the method {self.name!r} takes real images: leave out the set to start from")
         if self.has_ipc:
             choose(data, run.ipc, run.seed)
+
+    def view(self, images: "Tensor", generator: "Generator", real: bool = False) -> "Tensor":
+        """Return what the method sees of images in one draw, network input (n, C, H, W); by default they themselves.
+
+        It is for measurements alone: a method whose loss is of augmented images says so here.
+
+        Args:
+            generator: a draw that is the same for real and synthetic images comes of the same state.
+            real: whether they are the real images.
+        """
+        return images
 
     @abstractmethod
     def distill(self, data: ImageData, teacher: "Teacher", run: "Run") -> SyntheticSet:

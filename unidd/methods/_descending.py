@@ -107,12 +107,19 @@ class Descending(Method):
         with frozen(teacher.model), run.checkpoint or nullcontext() as checkpoint:
             if checkpoint:
                 checkpoint.check(about)
-            start = self.prepared(self.start(data, run), data, teacher, run)
-            position = Position(data, start, self.descent(data), run.seed, run.ranks)
-            objective = self.objective(data, teacher, run)
+            position, objective = self.begun(data, teacher, run)
             trim_memory()  # of the pass over the real images
             carry_out(objective, position, run, about, self.name)
-        learnt = objective.learnt()
+        return self.finished(position, objective, teacher, run)
+
+    def begun(self, data: ImageData, teacher: Teacher, run: Run) -> tuple[Position, Objective]:
+        """Return where the descent begins, and what descends; the teacher is to be frozen meanwhile."""
+        start = self.prepared(self.start(data, run), data, teacher, run)
+        return Position(data, start, self.descent(data), run.seed, run.ranks), self.objective(data, teacher, run)
+
+    def finished(self, position: Position, objective: Objective, teacher: Teacher, run: Run) -> SyntheticSet:
+        """Return the set where a descent stands, with what the objective has learnt."""
+        data, start, learnt = position.data, position.start, objective.learnt()
         soft = learnt.pop("soft", None)
         labels = start.labels[start.numbers] if soft is None else soft.argmax(1)
         return SyntheticSet(

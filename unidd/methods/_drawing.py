@@ -48,6 +48,9 @@ class Drawing(Descending):
     def descent(self, data: ImageData) -> Descent:
         return Descent(self.steps, self.lr, optimizer=_sgd, schedule=_constant)
 
+    def view(self, images: Tensor, generator: Generator, real: bool = False) -> Tensor:
+        return Siamese(self.strategy).draw(generator)(images)
+
     def drawn(self, data: ImageData, generator: Generator) -> nn.Module:
         """Return a network with new weights, on the device of the data."""
         seed = int(torch.randint(2**31, (), generator=generator))

@@ -47,11 +47,18 @@ class Recovering(Descending):
     crop: bool = True
     group: Count = 100
 
-    acts_as: ClassVar[str] = "λ, on the diagonal alone, and 1 on the channel mean"
+    acts_as: ClassVar[str] = "λ, low-pass, on the diagonal alone, and 1, all-pass, on the channel mean"
 
     def smallest(self, t: int, steps: int) -> float:
         """Return the smallest area of a crop in step t of a round."""
         return self.scale
+
+    def view(self, images: Tensor, generator: Generator, real: bool = False) -> Tensor:
+        if real:
+            return images
+        if not self.crop:
+            return roll(images, generator, self.shift)
+        return crop_flip_roll(images, generator, scale=self.smallest(self.steps, self.steps), shift=self.shift)
 
     def start(self, data: ImageData, run: Run) -> Start:
         return Start.of(data, run, self.group)

@@ -136,6 +136,9 @@ class CFM(Descending):
         steps = min(max(1, round(1 / (rate * beta))), _MOST_STEPS)
         return Landweber(rate, steps) if self.filter == "landweber" else Residual(rate, steps)
 
+    def view(self, images: Tensor, generator: Generator, real: bool = False) -> Tensor:
+        return images if real else crop_flip_roll(images, generator, scale=self.scale, shift=self.shift)
+
     def start(self, data: ImageData, run: Run) -> Start:
         return Start.of(data, run, self.group)
 

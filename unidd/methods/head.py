@@ -48,7 +48,7 @@ class Head(Descending):
     lr: Positive = 0.02
 
     source: ClassVar[str] = "Bo, Liu & Wang, Understanding Dataset Distillation via Spectral Filtering, ICLR 2026, §3"
-    acts_as: ClassVar[str] = "1/(λ + β), on the class signal of fixed features"
+    acts_as: ClassVar[str] = "1/(λ + β), high-pass, on the class signal of fixed features"
     needs_teacher: ClassVar[bool] = False
 
     def check(self, data: ImageData, run: Run) -> None:

@@ -88,6 +88,9 @@ class MTT(Drawing):
             raise ValueError(f"the method {self.name!r} runs in one process: start it without torchrun")
         super().check(data, run)
 
+    def view(self, images: Tensor, generator: Generator, real: bool = False) -> Tensor:
+        return Siamese(self.strategy).draw(generator, len(images))(images)
+
     def experts_of(self, data: ImageData) -> Experts:
         model = ModelConfig("convnet", self.net_width, norm=self.norm)
         return Experts(data, ExpertConfig(model, self.expert_lr, self.batch, self.strategy), self.experts)
