@@ -35,6 +35,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         exchange_read     what the published methods leave on disk, as it is stored
         exchange          sets in the formats of others
     networks              what looks at images
+        small             VGG-11, MobileNetV2 and a vision transformer for small images
         models            ConvNet, ResNet-18 for small images, torchvision models; which layers are matched
         checks            a look at a network before it teaches
         weights           networks from files of weights, of this package or of others
