@@ -42,6 +42,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         training          the one training loop, teachers, and the store of those that were trained
         trajectories      experts trained on the real images, their parameters kept after every epoch
         evaluation        students, and the label regimes
+        protocols         how published methods train and label their students
     engine                how images descend; knows no method
         parallel          several processes, one distillation
         checkpoint        states of runs on disk
@@ -63,6 +64,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         records           records of runs as JSON, and their provenance
         tables            tables of records, and sentences that follow from them
         cell              one cell of a table
+        cross             students of several architectures on one set
         likeness          identical pixels and the nearest real image, in one pass over the real ones
         scores            accuracies beside random and full real data; HLR, IOR, LRS, ARS
         machine           memory there is and memory taken; times and sizes in words

@@ -37,6 +37,11 @@ class ModelConfig:
         kind, _, norm = name.rpartition("-")
         return ModelConfig(kind, width, norm=norm) if kind in _CONVNETS and norm in _NORMS else ModelConfig(name, width)
 
+    @property
+    def short(self) -> str:
+        """The name that `named` takes."""
+        return f"{self.name}-{self.norm}" if self.name in _CONVNETS and self.norm != "batch" else self.name
+
     def __str__(self) -> str:
         about = f" of width {self.width} and depth {self.depth}, {self.norm} norm, {self.pooling} pooling"
         return self.name + about * (self.name in _CONVNETS and self.depth is not None)
