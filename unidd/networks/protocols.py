@@ -9,7 +9,8 @@ last epoch, also where the authors took the best. What differs from the released
               mixed anew in every epoch
     sre2l     the teacher labels every view anew, where its outputs were stored in half precision
     sre2l, rded   crops that would stick out of the image are cut off, and not drawn again
-    rded      the student has no further pass over each batch, which updated its running statistics twice
+    rded      the student has no further pass over each batch, which updated its running statistics twice; the rate and
+              batch that ConvNets had on CIFAR-100 are those of the other sets
 """
 
 from collections.abc import Callable, Collection
