@@ -49,7 +49,7 @@ def matrix(found: Mapping[str, Mapping[str, list[float]]]) -> str:
     """Return accuracies as lines of text: a row an architecture, a column a label regime, mean ± std over the seeds.
 
     >>> print(matrix({"convnet": {"hard": [50.0, 52.0]}, "resnet18": {"hard": [40.0, 40.0]}}))
-    model                hard
+    model            hard
     convnet    51.0 ± 1.4
     resnet18   40.0 ± 0.0
     """
