@@ -190,6 +190,14 @@ def test_students_of_several_architectures(digits, chosen):
     assert found["convnet"] != found["convnet-instance"]
 
 
+def test_one_teacher_labels_for_all_architectures(digits, chosen, trained, taught):
+    task = {"regimes": ["hard", "online-soft"], "seeds": (0,), "budget": "smoke", "progress": False}
+    cross(chosen, digits, ["convnet-instance", "vit-small"], **task)
+    assert taught == ["convnet-instance"]
+    first, second = {id(call[3]) for call in trained[1::2]}, {id(call[3]) for call in trained[::2]}
+    assert (len(first), second) == (1, {id(None)})
+
+
 @pytest.mark.parametrize(
     ("models", "message"),
     [

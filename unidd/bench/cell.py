@@ -260,6 +260,9 @@ class Cell:
     def network(self) -> ModelConfig:
         return BUDGETS[self.budget].network(self.model)
 
+    def student_network(self) -> ModelConfig:
+        return BUDGETS[self.budget].network(self.student_name)
+
     @property
     def student_name(self) -> str:
         """The name of the students' architecture."""
@@ -302,8 +305,13 @@ class Cell:
         Args:
             made: the images to train on; of a ceiling, the training split itself will do.
         """
-        network = BUDGETS[self.budget].network(self.student_name)
-        task = made, data, network, self.student(data, made if isinstance(made, SyntheticSet) else None), [seed]
+        task = (
+            made,
+            data,
+            self.student_network(),
+            self.student(data, made if isinstance(made, SyntheticSet) else None),
+            [seed],
+        )
         options["centred"] = find_protocol(self.protocol).centred
         return {regime: values[0] for regime, values in students(self.regimes, teacher, *task, **options).items()}
 

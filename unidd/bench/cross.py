@@ -6,25 +6,58 @@ from typing import Any
 
 from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet
+from ..networks.evaluation import check_fits
 from ..networks.models import ModelConfig
-from .cell import check_model, evaluate, set_record
+from ..networks.training import Teacher
+from .cell import (
+    architecture_of,
+    as_made,
+    check_model,
+    check_seeds,
+    evaluate,
+    protocol_needs_teacher,
+    set_record,
+    settled,
+    student_on,
+    teacher_of,
+)
 from .records import Record
 
 
 def cross(
-    synthetic: SyntheticSet, data: ImageData, models: Sequence[str], *, budget: str = "embedded", **options: Any
+    synthetic: SyntheticSet,
+    data: ImageData,
+    models: Sequence[str],
+    *,
+    regimes: Sequence[str] | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    budget: str = "embedded",
+    protocol: str = "unidd",
+    teacher: Teacher | None = None,
+    **options: Any,
 ) -> dict[str, dict[str, list[float]]]:
     """Return the test accuracy in % of students of each architecture: {model: {label regime: one a seed}}.
 
     Args:
         models: names, as of `ModelConfig.named`: "convnet", "convnet-instance", "resnet18", "vgg11-small",
             "mobilenet-small", "vit-small", or any torchvision model; all are tried before the first student is trained.
-        budget, options: see `unidd.evaluate`.
+        teacher: of all of them; None: that of the set, or else one of the first architecture.
+        regimes, seeds, budget, protocol, options: see `unidd.evaluate`.
     Raises:
         ValueError: there is no such model, one is named twice, or what `unidd.evaluate` refuses.
     """
+    data = as_made(synthetic, data)
+    check_fits(synthetic, data)
+    check_seeds(seeds)
     check_models(data, models, budget)
-    return {model: evaluate(synthetic, data, model=model, budget=budget, **options) for model in models}
+    regimes, first = settled(protocol, regimes, models[0])
+    for model in models:
+        student_on(synthetic, data, model, budget, protocol)
+    if teacher is None and protocol_needs_teacher(protocol, synthetic, regimes):
+        teacher = teacher_of(synthetic, data, architecture_of(synthetic) or first, budget)
+    task: dict[str, Any] = {"regimes": regimes, "seeds": seeds, "budget": budget, "protocol": protocol}
+    task |= {"teacher": teacher, **options}
+    return {model: evaluate(synthetic, data, model=model, **task) for model in models}
 
 
 def check_models(data: ImageData, models: Sequence[str], budget: str) -> None:
