@@ -107,6 +107,7 @@ One vocabulary, in code, book and tests:
     slot          (first, n): a process's part of a batch of n images
     all_sum       a sum over processes, in place
     label regime  hard; fixed soft, a label stored with each image; online soft, the teacher labels every view
+    protocol      how students are trained, and under which label regimes
     cell          a method at one IPC on one data set, over seeds: one record, one line of a table
     budget        how much computing a cell spends
 """

@@ -253,8 +253,8 @@ class Cell:
 
     def check(self, data: ImageData, **options: Any) -> None:
         """Raise now, as a ValueError, what would otherwise fail after long work: the model, the size of the classes."""
-        check_model(data, self.model, self.budget)
-        check_model(data, self.student_name, self.budget)
+        for name in dict.fromkeys((self.model, self.student_name)):
+            check_model(data, name, self.budget)
         self.method.check(data, self.run(self.seeds[0], **options))
 
     def network(self) -> ModelConfig:
@@ -305,13 +305,8 @@ class Cell:
         Args:
             made: the images to train on; of a ceiling, the training split itself will do.
         """
-        task = (
-            made,
-            data,
-            self.student_network(),
-            self.student(data, made if isinstance(made, SyntheticSet) else None),
-            [seed],
-        )
+        student = self.student(data, made if isinstance(made, SyntheticSet) else None)
+        task = made, data, self.student_network(), student, [seed]
         options["centred"] = find_protocol(self.protocol).centred
         return {regime: values[0] for regime, values in students(self.regimes, teacher, *task, **options).items()}
 
