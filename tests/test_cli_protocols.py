@@ -34,7 +34,7 @@ def test_a_protocol_from_end_to_end(unidd, chosen, protocol):
     assert (code, err) == (0, "")
     first, ours, random = out.splitlines()
     regime = PROTOCOLS[protocol].regimes[0]
-    said = re.fullmatch(rf"protocol {protocol}: (\d) epochs, published \d+", first)
+    said = re.fullmatch(rf"protocol {protocol}: (\d) epochs of \d+, ConvNets of width 8 of 128", first)
     number = r"\d+\.\d"
     for line, name in ((ours, "mine"), (random, "random real")):
         assert re.fullmatch(

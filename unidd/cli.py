@@ -337,10 +337,11 @@ def assess(
 
 
 def _say_protocol(synthetic: SyntheticSet, data: ImageData, protocol: str, models: Sequence[str], budget: str) -> None:
-    """Say how many epochs of a published protocol are trained; raise a ValueError if the set lacks what it needs."""
+    """Say how much of a published protocol a budget is; raise a ValueError if the set lacks what it needs."""
     trained, published = (student_on(synthetic, data, models[0], spent, protocol) for spent in (budget, "paper"))
     if find_protocol(protocol).recipe:
-        print(f"protocol {protocol}: {trained.epochs} epochs, published {published.epochs}")
+        width, of = BUDGETS[budget].width, BUDGETS["paper"].width
+        print(f"protocol {protocol}: {trained.epochs} epochs of {published.epochs}, ConvNets of width {width} of {of}")
 
 
 def _report(
@@ -358,13 +359,10 @@ def _report(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "soft labels")  # a note said it
             ours[model] = evaluate(synthetic, data, seeds=seeds, model=model, **task)
-        found = {name: ours[model]} | (
-            {"random real": _random(synthetic, data, seeds, model, task)} if baseline else {}
-        )
-        shown[model] = {f"{of}, {regime}": values for of, some in found.items() for regime, values in some.items()}
-        if len(models) == 1:
-            for of, accuracies in found.items():
-                _print(of, accuracies)
+        shown[model] = _shown(name, ours[model], alone=len(models) == 1)
+        if baseline:
+            found = _random(synthetic, data, seeds, model, task)
+            shown[model] |= _shown("random real", found, alone=len(models) == 1)
     if len(models) > 1:
         print(f"made with {made_with(synthetic)}; accuracy in %, n = {len(seeds)}\n{matrix(shown)}")
     return ours
@@ -395,6 +393,13 @@ def _say_if_changed(synthetic: SyntheticSet, data: ImageData) -> None:
     known = synthetic.config.get("data", {}).get("fingerprint")
     if known and known != data.fingerprint:
         print(f"note: the images of {data.name} are not those that the set was made from", file=sys.stderr)
+
+
+def _shown(name: str, accuracies: dict[str, list[float]], alone: bool) -> dict[str, list[float]]:
+    """Return the columns of a table with these accuracies; those of the only architecture are printed at once."""
+    if alone:
+        _print(name, accuracies)
+    return {f"{name}, {regime}": values for regime, values in accuracies.items()}
 
 
 def _print(name: str, accuracies: dict[str, list[float]]) -> None:

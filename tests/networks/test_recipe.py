@@ -1,5 +1,6 @@
 """What the training of published students has of its own, each against a loop written out in float64."""
 
+import dataclasses
 import math
 
 import pytest
@@ -203,3 +204,9 @@ def test_a_recipe_of_nothing_else_is_the_training_it_was_made_of():
 def test_a_wrong_value_is_one_error_that_names_it(name, value):
     with pytest.raises(ValueError, match=name):
         Recipe(**{name: value})
+
+
+def test_what_teachers_and_records_say_of_a_training_has_no_new_fields():
+    """Teachers are found again by the hash of it."""
+    known = ["epochs", "batch", "optimizer", "lr", "weight_decay", "period", "crop", "cutmix", "temperature"]
+    assert list(dataclasses.asdict(TrainConfig())) == known
