@@ -34,13 +34,15 @@ channels = None  # 1 (grey) or 3 (colour); None: as they are
 hold_out = 0.0  # part of a folder without a test split to test on, such as 0.1
 classes = []  # names or numbers of those to take; empty: all
 small = "refuse"  # or "cap": a class with fewer than ipc images gives all it has
-model = "convnet"  # architecture of teacher and students
+model = "convnet"  # architecture of the teacher, and of the students
+student_model = None  # architecture of the students, if it is another
 method = "cfm"  # a name that `unidd methods` lists, or a module of yours
 ipc = 1  # images per class; None for a method that takes all images
 seeds = [0]  # a repetition each
 budget = "embedded"  # smoke, embedded, paper or large
 suite = "local"
-regimes = ["hard", "online-soft"]  # and fixed-soft
+protocol = "unidd"  # or students as the authors of dc, dsa, mtt, frepo, sre2l or rded train them
+regimes = ["hard", "online-soft"]  # and fixed-soft; left so, those of the protocol
 settings = {}  # hyper-parameters of the method, such as {"beta": 0.5}
 out = ""  # file for the record; nothing is written if empty
 

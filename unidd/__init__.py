@@ -36,12 +36,14 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         exchange_read     what the published methods leave on disk, as it is stored
         exchange          sets in the formats of others
     networks              what looks at images
+        small             VGG-11, MobileNetV2 and a vision transformer for small images
         models            ConvNet, ResNet-18 for small images, torchvision models; which layers are matched
         checks            a look at a network before it teaches
         weights           networks from files of weights, of this package or of others
         training          the one training loop, teachers, and the store of those that were trained
         trajectories      experts trained on the real images, their parameters kept after every epoch
         evaluation        students, and the label regimes
+        protocols         how published methods train and label their students
     engine                how images descend; knows no method
         parallel          several processes, one distillation
         checkpoint        states of runs on disk
@@ -68,6 +70,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         records           records of runs as JSON, and their provenance
         tables            tables of records, and sentences that follow from them
         cell              one cell of a table
+        cross             students of several architectures on one set
         likeness          identical pixels and the nearest real image, in one pass over the real ones
         residuals         what a set leaves unmatched, band by band, as probe networks see it
         effective         the filter that a method behaves as, from the gradient of its own loss
@@ -112,6 +115,7 @@ One vocabulary, in code, book and tests:
     slot          (first, n): a process's part of a batch of n images
     all_sum       a sum over processes, in place
     label regime  hard; fixed soft, a label stored with each image; online soft, the teacher labels every view
+    protocol      how students are trained, and under which label regimes
     cell          a method at one IPC on one data set, over seeds: one record, one line of a table
     budget        how much computing a cell spends
 """

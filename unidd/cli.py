@@ -30,11 +30,14 @@ from .bench.cell import (
     check_seeds,
     evaluate,
     kept_teacher,
-    set_record,
+    protocol_needs_teacher,
+    settled,
+    student_on,
     teacher_of,
     teacher_seed,
 )
 from .bench.cell import teach as bench_teach
+from .bench.cross import check_models, made_with, matrix, records
 from .bench.machine import keep_memory
 from .bench.planning import plan
 from .bench.records import save_record
@@ -48,7 +51,8 @@ from .engine.parallel import Ranks
 from .files import atomic, check_writable, save_json
 from .memory import trim_memory
 from .methods import Descending, Method
-from .networks.evaluation import RECORDED, REGIMES, check_fits, needs_teacher
+from .networks.evaluation import REGIMES, check_fits
+from .networks.protocols import PROTOCOLS, beside, find_protocol
 from .networks.training import NOBODY, Teacher
 from .networks.weights import read_weights, said_constants
 
@@ -56,8 +60,9 @@ from .networks.weights import read_weights, said_constants
 if TYPE_CHECKING:
     Budget = str
     Regime = str
+    Protocol = str
 else:
-    Budget, Regime = Literal[tuple(BUDGETS)], Literal[REGIMES]
+    Budget, Regime, Protocol = Literal[tuple(BUDGETS)], Literal[REGIMES], Literal[tuple(PROTOCOLS)]
 Found = TypeVar("Found")
 
 
@@ -263,9 +268,11 @@ class Elsewhere:
 def assess(
     folder: Annotated[Path, tyro.conf.Positional],
     data_options: Annotated[Elsewhere, tyro.conf.arg(name="")] = Elsewhere(),
-    labels: tuple[Regime, ...] = RECORDED,
+    labels: tuple[Regime, ...] = (),
     seeds: tuple[int, ...] = (0, 1, 2),
+    protocol: Protocol = "unidd",
     model: str | None = None,
+    models: tuple[str, ...] = (),
     teacher: Path | None = None,
     budget: Budget | None = None,
     baseline: bool = True,
@@ -279,13 +286,19 @@ def assess(
         folder: what `unidd distill`, `unidd import` or, as pictures, `unidd export` wrote.
         data_options: real images.
         labels: label regimes: hard labels; one soft label for each image (fixed-soft), stored with the set or else the
-            teacher's of the image as it is; the teacher's soft labels of every augmented view (online-soft).
+            teacher's of the image as it is; the teacher's soft labels of every augmented view (online-soft) (default:
+            those of the protocol; of unidd, hard and online-soft).
         seeds: one student each; the set and its teacher are one repetition.
-        model: the student's architecture (default: the teacher's).
+        protocol: how students are trained and labelled: as the package does for all sets alike (unidd), or as the
+            authors of DC, of DSA and DM (dsa), of MTT and TESLA (mtt), of FRePo, SRe2L or RDED do.
+        model: the student's architecture (default: that of the protocol; of unidd, the teacher's).
+        models: several architectures of students, for a table: such as convnet, convnet-instance, resnet18,
+            vgg11-small, mobilenet-small, vit-small.
         teacher: of soft labels: a file of weights, or what unidd import-teacher wrote (default: as its card says).
-        budget: epochs of the students (default: as its card says).
+        budget: widths and epochs of the students (default: as its card says); the epochs of a published protocol are
+            as published with paper and large, a fifth with embedded.
         baseline: also train on random real images under the same regime.
-        record: write a result record to this file.
+        record: write a result record to this file; of several models, one each, whose name is put before the ending.
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """
@@ -293,7 +306,11 @@ def assess(
     card = synthetic.config.get("cell", {})
     check_seeds(seeds)
     teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
-    model = model or teacher_model
+    found = find_protocol(protocol, labels)
+    labels, own = settled(protocol, labels or found.recorded, model, teacher_model)
+    if model and models:
+        raise ValueError("say --model or --models, and not both")
+    names = models or (own,)
     if record:
         check_writable(record.parent)
     data = as_made(synthetic, data_options.source(synthetic, folder).load(root, device))
@@ -301,26 +318,64 @@ def assess(
     brought = _brought(Cell.of(model=teacher_model), teacher, data) if teacher else None
     data = brought.seen(data) if brought else data
     synthetic = _fitted(synthetic, data, bool(data_options.dataset), bool(brought))
-    check_model(data, model, budget)
-    if synthetic.soft is not None and "fixed-soft" not in labels:
+    check_models(data, names, budget)
+    _say_protocol(synthetic, data, protocol, names, budget)
+    if synthetic.soft is not None and "fixed-soft" in set(found.regimes) - set(labels):
         print("note: the set stores soft labels, which --labels fixed-soft uses", file=sys.stderr)
-    taught = needs_teacher(synthetic, labels) or (baseline and set(labels) != {"hard"})
+    beside_it = baseline and set(labels) != {"hard"} and not found.centred
+    taught = protocol_needs_teacher(protocol, synthetic, labels) or beside_it
     labeller = (brought or teacher_of(synthetic, data, teacher_model, budget)) if taught else None
     if labeller and (note := another_teacher(synthetic, labeller)):
         print(f"note: {note}", file=sys.stderr)
-    task: dict[str, Any] = {"regimes": labels, "model": model, "budget": budget, "teacher": labeller}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "soft labels")  # the note above
-        ours = evaluate(synthetic, data, seeds=seeds, **task)
+    task: dict[str, Any] = {"regimes": labels, "budget": budget, "teacher": labeller, "protocol": protocol}
     name = synthetic.config.get("method", folder.name)
-    _print(name, ours)
-    if baseline:
-        counts = torch.bincount(synthetic.labels, minlength=data.classes).tolist()
-        real = [evaluate(SyntheticSet.from_real(data, counts, seed), data, seeds=[seed], **task) for seed in seeds]
-        _print("random real", {regime: [run[regime][0] for run in real] for regime in labels})
+    ours = _report(synthetic, data, name, names, seeds, baseline, task)
     if record:
         of_teacher = labeller.card() if labeller else synthetic.teacher
-        save_record(set_record(synthetic, data, name, model, budget, seeds, ours, of_teacher), record)
+        for of, made in records(synthetic, data, name, ours, budget, seeds, of_teacher, protocol).items():
+            save_record(made, record.with_stem(f"{record.stem}-{of}") if models else record)
+
+
+def _say_protocol(synthetic: SyntheticSet, data: ImageData, protocol: str, models: Sequence[str], budget: str) -> None:
+    """Say how much of a published protocol a budget is; raise a ValueError if the set lacks what it needs."""
+    trained, published = (student_on(synthetic, data, models[0], spent, protocol) for spent in (budget, "paper"))
+    if find_protocol(protocol).recipe:
+        width, of = BUDGETS[budget].width, BUDGETS["paper"].width
+        print(f"protocol {protocol}: {trained.epochs} epochs of {published.epochs}, ConvNets of width {width} of {of}")
+
+
+def _report(
+    synthetic: SyntheticSet,
+    data: ImageData,
+    name: str,
+    models: Sequence[str],
+    seeds: Sequence[int],
+    baseline: bool,
+    task: dict[str, Any],
+) -> dict[str, dict[str, list[float]]]:
+    """Train students of every architecture, print what they reach, and return it: {model: {label regime: …}}."""
+    ours, shown = {}, {}
+    for model in models:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "soft labels")  # a note said it
+            ours[model] = evaluate(synthetic, data, seeds=seeds, model=model, **task)
+        shown[model] = _shown(name, ours[model], alone=len(models) == 1)
+        if baseline:
+            found = _random(synthetic, data, seeds, model, task)
+            shown[model] |= _shown("random real", found, alone=len(models) == 1)
+    if len(models) > 1:
+        print(f"made with {made_with(synthetic)}; accuracy in %, n = {len(seeds)}\n{matrix(shown)}")
+    return ours
+
+
+def _random(
+    synthetic: SyntheticSet, data: ImageData, seeds: Sequence[int], model: str, task: dict[str, Any]
+) -> dict[str, list[float]]:
+    """Return what students reach on random real images, as many of each class, chosen anew for each seed."""
+    counts = torch.bincount(synthetic.labels, minlength=data.classes).tolist()
+    chosen = ((SyntheticSet.from_real(data, counts, seed, beside(synthetic.config)), seed) for seed in seeds)
+    runs = [evaluate(real, data, seeds=[seed], model=model, **task) for real, seed in chosen]
+    return {regime: [run[regime][0] for run in runs] for regime in task["regimes"]}
 
 
 def _dataset_of(synthetic: SyntheticSet, folder: Path) -> str:
@@ -338,6 +393,13 @@ def _say_if_changed(synthetic: SyntheticSet, data: ImageData) -> None:
     known = synthetic.config.get("data", {}).get("fingerprint")
     if known and known != data.fingerprint:
         print(f"note: the images of {data.name} are not those that the set was made from", file=sys.stderr)
+
+
+def _shown(name: str, accuracies: dict[str, list[float]], alone: bool) -> dict[str, list[float]]:
+    """Return the columns of a table with these accuracies; those of the only architecture are printed at once."""
+    if alone:
+        _print(name, accuracies)
+    return {f"{name}, {regime}": values for regime, values in accuracies.items()}
 
 
 def _print(name: str, accuracies: dict[str, list[float]]) -> None:

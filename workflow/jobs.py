@@ -84,7 +84,8 @@ def load(path: Path) -> Suite:
                 name = f"{method}-ipc{ipc}" if has_ipc else method
                 jobs[name] = {**shared, "method": method, "ipc": ipc, **own}
                 cell = Cell.of(**jobs[name])
-                build(cell.network(), channels=3, size=64, classes=2)  # a model's name is looked up when it is built
+                for network in (cell.network(), cell.student_network()):  # a name is looked up when it is built
+                    build(network, channels=3, size=64, classes=2)
                 code[name], seeds = cell.code, cell.seeds
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {entry}: {error}") from None

@@ -57,6 +57,19 @@ def test_improvement_over_random_is_paired_by_seed():
     assert row(records)["values"] == [50.0, 52.0, 54.0]
 
 
+def test_protocols_are_rows_of_their_own():
+    """Of a cell, or of a set that was evaluated; HLR and IOR are of the same protocol."""
+    under = {"config": {"cell": {"protocol": "dsa"}}}
+    accuracy = {"hard": [10.0, 20.0, 30.0]}
+    theirs = record(accuracy=accuracy, config={"protocol": "dsa"})
+    records = [record(), RANDOM, theirs, replace(RANDOM, **under), replace(FULL, **under)]
+    line = row(records, regime="hard (dsa)")
+    assert (line["mean"], line["hlr"], line["ior"]) == (20.0, 72.0, -31.0)
+    assert (row(records)["mean"], row(records)["ior"]) == (52.0, 1.0)
+    assert math.isnan(row(records)["hlr"])
+    assert "hard (dsa), IPC 1" in overview(table(records)).columns
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -66,11 +79,12 @@ def test_improvement_over_random_is_paired_by_seed():
         {"model": "resnet18"},
         {"seeds": [1, 2, 3]},
         {"accuracy": {"online-soft": [1.0, 2.0, 3.0]}},
+        {"config": {"cell": {"protocol": "dsa"}}},
     ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_only_the_same_cell_is_compared(other):
-    """Random images of another IPC, suite, data set, model or seeds, or under another label regime, are no baseline."""
+    """Random images of another IPC, suite, data set, model, seeds, label regime or protocol are no baseline."""
     line = row([record(), replace(RANDOM, **other)])
     assert math.isnan(line["ior"])
     assert math.isnan(line["ior_low"])

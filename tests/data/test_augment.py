@@ -352,3 +352,19 @@ def test_every_permutation_of_cutmix_is_as_likely():
     x, draws = torch.zeros(3, 1, 1, 1), generator()
     counts = Counter(tuple(augment.cutmix(x, draws)[1].tolist()) for _ in range(1200))
     assert stats.chisquare([counts[order] for order in permutations(range(3))]).pvalue > RARE
+
+
+@pytest.mark.parametrize(("size", "factor"), [(4, 2), (6, 3), (5, 2)])
+def test_patches_are_shuffled_by_columns_and_by_rows_each_image_by_itself(size, factor):
+    """Every image is one of all that such orders give, and all of these occur."""
+    image = torch.arange(size * size, dtype=torch.float32).view(1, size, size)
+    parts = [list(part) for part in torch.arange(size).tensor_split(factor)]
+    orders = [[int(i) for part in order for i in part] for order in permutations(parts)]
+    expected = {tuple(image[:, rows][:, :, columns].flatten().tolist()) for rows in orders for columns in orders}
+    shuffled = augment.shuffle_patches(image.expand(600, -1, -1, -1), Generator().manual_seed(0), factor)
+    assert {tuple(one.flatten().tolist()) for one in shuffled} == expected
+
+
+def test_one_patch_is_not_shuffled():
+    images = torch.rand(3, 2, 5, 5)
+    assert torch.equal(augment.shuffle_patches(images, Generator(), 1), images)

@@ -1,5 +1,7 @@
 """Networks: shapes, seeds, which layers are tapped."""
 
+import itertools
+
 import pytest
 import torch
 from seeds import assert_only_the_seed_decides
@@ -104,6 +106,62 @@ def test_the_resnet_for_large_images_is_torchvisions():
     assert isinstance(model.maxpool, nn.MaxPool2d)
 
 
+@pytest.mark.parametrize(("size", "channels"), [(8, 1), (28, 1), (32, 3), (64, 3)])
+@pytest.mark.parametrize("name", ["vgg11-small", "mobilenet-small", "vit-small"])
+def test_architectures_for_small_images_take_them_and_learn(name, size, channels):
+    model, x, y = build(ModelConfig(name, 8), channels, size, 3), noise(6, channels, size, size), torch.arange(6) % 3
+    assert model.training
+    optimizer, losses = torch.optim.AdamW(model.parameters(), 1e-3), []
+    for _ in range(3):
+        optimizer.zero_grad()
+        losses.append(nn.functional.cross_entropy(model(x), y))
+        losses[-1].backward()
+        optimizer.step()
+    assert model.eval()(x).shape == (6, 3)
+    assert losses[-1] < losses[0]
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_architectures_for_small_images_are_those_of_papers():
+    """Parameters by hand: nine convolutions' and a head of 512; MobileNetV2's own; six layers of 192."""
+
+    def count(name: str, size: int = 32, width: int = 128) -> int:
+        return sum(p.numel() for p in build(ModelConfig(name, width), 3, size, 10).parameters())
+
+    widths = [3, 64, 128, 256, 256, 512, 512, 512, 512]
+    convolutions = sum(9 * a * b + 3 * b for a, b in itertools.pairwise(widths))  # with biases and two of the norm
+    assert count("vgg11-small") == convolutions + 513 * 10
+    assert count("mobilenet-small") == count("mobilenet_v2")
+    layer = 4 * 192 * 193 + 192 * 768 + 768 + 768 * 192 + 192 + 4 * 192
+    assert count("vit-small") == 6 * layer + (4 * 4 * 3 + 1) * 192 + 192 + 65 * 192 + 2 * 192 + 193 * 10
+    assert count("vit-small", 28) == count("vit-small") - 15 * 192, "7×7 patches of 4×4 pixels"
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("vgg11-small", (32, 2)), ("mobilenet-small", (32, 4))])
+def test_the_resolution_of_small_images_is_kept_at_first(name, sizes):
+    model, found = build(ModelConfig(name), 3, 32, 10), []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _, __, x: found.append(x.shape[-1]))
+    model(noise(2, 3, 32, 32))
+    assert (found[0], found[-1]) == sizes
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("convnet", ModelConfig("convnet", 16)),
+        ("convnet-instance", ModelConfig("convnet", 16, norm="instance")),
+        ("convnet-doubling", ModelConfig("convnet-doubling", 16)),
+        ("convnet-doubling-none", ModelConfig("convnet-doubling", 16, norm="none")),
+        ("resnet18", ModelConfig("resnet18", 16)),
+        ("vit-none", ModelConfig("vit-none", 16)),
+    ],
+)
+def test_a_name_may_end_in_the_norm_of_a_convnet(name, config):
+    assert ModelConfig.named(name, 16) == config
+
+
 def test_any_torchvision_model_by_name_is_ready_to_train():
     model = build(ModelConfig("squeezenet1_1"), 3, 64, 6)
     assert model(noise(1, 3, 64, 64)).shape == (1, 6)
@@ -122,7 +180,7 @@ def test_residual_shortcuts_are_not_tapped():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["convnet", "resnet18"])
+@pytest.mark.parametrize("name", ["convnet", "resnet18", "vgg11-small", "mobilenet-small", "vit-small"])
 def test_the_seed_alone_decides_the_weights(name):
     def weights(seed: int) -> torch.Tensor:
         return torch.cat([p.flatten() for p in build(small(name=name), 3, 16, 4, seed).parameters()])

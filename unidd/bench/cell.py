@@ -17,8 +17,17 @@ from ..data.sources import Source
 from ..data.synthetic import SyntheticSet, made_from
 from ..engine.run import Run
 from ..methods import Method
-from ..networks.evaluation import RECORDED, REGIMES, check_fits, evaluate_images, fixed_labels, needs_teacher
+from ..networks.evaluation import (
+    RECORDED,
+    REGIMES,
+    centred_labels,
+    check_fits,
+    evaluate_images,
+    fixed_labels,
+    needs_teacher,
+)
 from ..networks.models import ModelConfig, build
+from ..networks.protocols import Students, find_protocol
 from ..networks.training import NOBODY, Teacher, TrainConfig, teacher, teacher_folder
 from .closure import code_hash
 from .records import Record, provenance
@@ -35,6 +44,7 @@ class Budget:
         width: of the ConvNet.
         teacher, student, full: epochs of the teacher, of a student, and of a full-data student.
         batch: images of a student's step; 0 goes by IPC, as on CIFAR.
+        share: part of a published protocol's epochs.
         training: fields of `TrainConfig` the teacher's training changes.
         method: fields a method gets unless told otherwise, where it has them.
     """
@@ -44,11 +54,12 @@ class Budget:
     student: int
     full: int
     batch: int = 0
+    share: float = 1.0
     training: dict = field(default_factory=dict)
     method: dict = field(default_factory=dict)
 
     def network(self, model: str) -> ModelConfig:
-        return ModelConfig(model, self.width)
+        return ModelConfig.named(model, self.width)
 
     def taught(self) -> TrainConfig:
         """Return how the teacher is trained."""
@@ -62,6 +73,13 @@ class Budget:
         batch = self.batch or {1: 10, 10: 50}.get(ipc, 100) * (1 if classes <= 10 else 2)
         return replace(config, epochs=self.student, batch=min(batch, ipc * classes))
 
+    def student_under(self, protocol: str, students: Students) -> TrainConfig:
+        """Return how a student is trained under a protocol; on all real images, always as the package does."""
+        recipe = find_protocol(protocol).recipe
+        if recipe is None or students.ipc is None:
+            return self.student_of(students.ipc, students.classes)
+        return recipe(replace(students, share=self.share))
+
 
 _LARGE = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized"}
 _SMOKE = {
@@ -73,8 +91,8 @@ _EMBEDDED = {
     **{"experts": 2, "max_start_epoch": 4, "expert_epochs": 2, "syn_steps": 10, "lr_lr": 1e-6},
 }
 BUDGETS = {
-    "smoke": Budget(width=8, teacher=1, student=2, full=1, method=_SMOKE),
-    "embedded": Budget(width=32, teacher=10, student=200, full=10, method=_EMBEDDED),
+    "smoke": Budget(width=8, teacher=1, student=2, full=1, share=0.002, method=_SMOKE),
+    "embedded": Budget(width=32, teacher=10, student=200, full=10, share=0.2, method=_EMBEDDED),
     "paper": Budget(width=128, teacher=200, student=1000, full=200),
     "large": Budget(width=128, teacher=100, student=300, full=100, batch=100, training=_LARGE, method={"group": 200}),
 }
@@ -102,13 +120,17 @@ class Cell:
     Args:
         method: with its hyper-parameters.
         dataset, size, channels, hold_out, classes, small: a name or folder, and what to take of it: see `unidd.load`.
-        model: architecture of teacher and students.
+        model: architecture of the teacher, and of the students unless they have another.
         ipc: images per class; None for a method that takes all images.
         seeds: each is a whole repetition: another teacher, other starting images, another distillation, another
             student; none twice.
         budget: "smoke", "embedded", "paper" (as on CIFAR), or "large" (as on Tiny-ImageNet and ImageNet).
         suite: heading under which the record is kept.
-        regimes: label regimes of the students; for a method that takes all images, hard labels alone.
+        regimes: label regimes of the students, in place of the default ones those that the protocol has; for a method
+            that takes all images, hard labels alone.
+        protocol: how students are trained and labelled, see `unidd.networks.protocols`; all real images train them as
+            under "unidd".
+        student_model: architecture of the students; None: that of the protocol, or else of the teacher.
     Raises:
         ValueError: unknown name, no seeds or no regime; the message says what is allowed.
     """
@@ -126,6 +148,8 @@ class Cell:
     hold_out: float = 0.0
     classes: tuple[str, ...] = ()
     small: str = "refuse"
+    protocol: str = "unidd"
+    student_model: str | None = None
 
     def __post_init__(self):
         _check_choice("budget", self.budget, BUDGETS)
@@ -133,7 +157,10 @@ class Cell:
         check_seeds(self.seeds)
         object.__setattr__(self, "seeds", tuple(self.seeds))
         check_regimes(self.regimes)
-        object.__setattr__(self, "regimes", ("hard",) if self.method.role == "ceiling" else tuple(self.regimes))
+        recorded = find_protocol(self.protocol).recorded
+        regimes = recorded if tuple(self.regimes) == RECORDED else tuple(self.regimes)
+        find_protocol(self.protocol, regimes)
+        object.__setattr__(self, "regimes", ("hard",) if self.method.role == "ceiling" else regimes)
         if (self.ipc is None) == self.method.has_ipc:
             needs = "needs an ipc" if self.method.has_ipc else "takes all images: its ipc must be None"
             raise ValueError(f"the method {self.method.name!r} {needs}")
@@ -192,11 +219,16 @@ class Cell:
         return Source.of(vars(self))
 
     def parameters(self) -> dict:
-        """Return the plain values that `of` makes the cell of; of the data set, those that are not the default ones."""
+        """Return the plain values that `of` makes the cell of.
+
+        Of the data set and the protocol, those that are not the default ones.
+        """
         options = {f.name for f in fields(Source)} - {"dataset"}
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("method", *options)}
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name in ("protocol", "student_model")}
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("method", *options, *told)}
         return {
             **parts,
+            **{name: value for name, value in told.items() if value != getattr(Cell, name)},
             **self.source.options(),
             "method": self.method.path(),
             "settings": asdict(self.method),
@@ -207,7 +239,8 @@ class Cell:
     @property
     def needs_teacher(self) -> bool:
         """Whether the method or the students look at a trained network."""
-        return self.method.needs_teacher or set(self.regimes) != {"hard"}
+        learnt = find_protocol(self.protocol).centred
+        return self.method.needs_teacher or (set(self.regimes) != {"hard"} and not learnt)
 
     @property
     def code(self) -> str:
@@ -220,11 +253,20 @@ class Cell:
 
     def check(self, data: ImageData, **options: Any) -> None:
         """Raise now, as a ValueError, what would otherwise fail after long work: the model, the size of the classes."""
-        check_model(data, self.model, self.budget)
+        for name in dict.fromkeys((self.model, self.student_name)):
+            check_model(data, name, self.budget)
         self.method.check(data, self.run(self.seeds[0], **options))
 
     def network(self) -> ModelConfig:
         return BUDGETS[self.budget].network(self.model)
+
+    def student_network(self) -> ModelConfig:
+        return BUDGETS[self.budget].network(self.student_name)
+
+    @property
+    def student_name(self) -> str:
+        """The name of the students' architecture."""
+        return self.student_model or find_protocol(self.protocol).model or self.model
 
     def training(self) -> TrainConfig:
         """Return how the teacher is trained."""
@@ -263,23 +305,41 @@ class Cell:
         Args:
             made: the images to train on; of a ceiling, the training split itself will do.
         """
-        task = made, data, self.network(), self.student(data), [seed]
+        student = self.student(data, made if isinstance(made, SyntheticSet) else None)
+        task = made, data, self.student_network(), student, [seed]
+        options["centred"] = find_protocol(self.protocol).centred
         return {regime: values[0] for regime, values in students(self.regimes, teacher, *task, **options).items()}
 
-    def student(self, data: ImageData) -> TrainConfig:
-        """Return how a student is trained, the same for every method."""
-        return BUDGETS[self.budget].student_of(self.ipc, data.classes)
+    def student(self, data: ImageData, made: SyntheticSet | None = None) -> TrainConfig:
+        """Return how a student is trained, the same for every method but for what a protocol takes from the set.
 
-    def record(self, data: ImageData, accuracy: dict, teachers: list[dict], seconds: dict | None = None) -> Record:
+        Args:
+            made: the set; None: one of as many images, with the method's hyper-parameters on its card.
+        """
+        images = len(made) if made else (self.ipc or 0) * data.classes
+        card = made.config if made else asdict(self.method)
+        asked = Students(images, self.ipc, data.classes, data.channels, self.student_name, card)
+        return BUDGETS[self.budget].student_under(self.protocol, asked)
+
+    def record(
+        self,
+        data: ImageData,
+        accuracy: dict,
+        teachers: list[dict],
+        seconds: dict | None = None,
+        rates: Sequence[float] = (),
+    ) -> Record:
         """Return the record of measured accuracies.
 
         Args:
             teachers: the card of each repetition's, in the order of the seeds; none if nobody taught.
+            rates: learning rates that the students of each repetition started from; kept where the images taught them.
         """
+        student = self.student(data)
         return Record(
             suite=self.suite,
             dataset=data.name,
-            model=self.model,
+            model=self.student_name,
             method=self.method.name,
             role=self.method.role,
             ipc=self.ipc,
@@ -288,7 +348,8 @@ class Cell:
             config={
                 "cell": self.parameters(),
                 "method": asdict(self.method.settled(data)),
-                "student": asdict(self.student(data)),
+                "student": asdict(student),
+                **({"rates": list(rates)} if set(rates) - {student.lr} else {}),
             },
             teachers=teachers,
             seconds=seconds or {},
@@ -322,6 +383,7 @@ def run(
     data = teacher.seen(data) if teacher else data
     teachers: list[dict] = []
     accuracy: dict[str, list[float]] = {regime: [] for regime in cell.regimes}
+    rates: list[float] = []
     seconds = {"distill": 0.0, "students": 0.0}
     for seed in cell.seeds:
         taught_by = teacher or (cell.teacher(data, seed, progress=progress) if cell.needs_teacher else NOBODY)
@@ -330,13 +392,14 @@ def run(
         whole = cell.method.role == "ceiling" and not sets  # no copy of all images as floats
         synthetic = data.train if whole else cell.distill(seed, data, taught_by, progress=progress)
         made = time.perf_counter()
+        rates.append(cell.student(data, synthetic if isinstance(synthetic, SyntheticSet) else None).lr)
         for regime, value in cell.accuracies(synthetic, data, taught_by, seed, progress=progress).items():
             accuracy[regime].append(value)
         seconds["distill"] += made - began
         seconds["students"] += time.perf_counter() - made
     if sets and isinstance(synthetic, SyntheticSet):
         synthetic.save(sets)
-    return cell.record(data, accuracy, teachers, {phase: round(value, 1) for phase, value in seconds.items()})
+    return cell.record(data, accuracy, teachers, {phase: round(value, 1) for phase, value in seconds.items()}, rates)
 
 
 def teach(
@@ -402,10 +465,11 @@ def evaluate(
     synthetic: SyntheticSet,
     data: ImageData,
     *,
-    regimes: Sequence[str] = ("hard",),
+    regimes: Sequence[str] | None = None,
     seeds: Sequence[int] = (0, 1, 2),
-    model: str = "convnet",
+    model: str | None = None,
     budget: str = "embedded",
+    protocol: str = "unidd",
     teacher: Teacher | None = None,
     augment: bool = True,
     progress: bool = True,
@@ -413,30 +477,76 @@ def evaluate(
     """Return the test accuracy in % of students trained on a set from scratch, a student a seed, by label regime.
 
     Args:
-        regimes: "hard", "fixed-soft", "online-soft".
+        regimes: "hard", "fixed-soft", "online-soft"; None: those of the protocol, of the package's own "hard" alone.
         seeds: of the students alone: the set and its teacher are those of one repetition.
+        model: the students' architecture; None: that of the protocol, or else "convnet".
+        budget: widths and epochs: a published protocol is trained in full at "paper" and "large", else for a part.
+        protocol: how students are trained and labelled, see `unidd.networks.protocols`.
         teacher: for soft labels; by default the one that the set's card names, else the one that `teach` gives.
         augment: whether students see crops, flips and CutMix, or the images as they are.
     Raises:
-        ValueError: the set is not of these data, or its teacher is gone.
+        ValueError: the set is not of these data, its teacher is gone, or the protocol has no such label regime, or
+            needs what the set does not have.
     """
     data = as_made(synthetic, data)
     check_fits(synthetic, data)
-    check_regimes(regimes)
     check_seeds(seeds)
+    regimes, model = settled(protocol, regimes, model)
     check_model(data, model, budget)
-    if teacher is None and needs_teacher(synthetic, regimes):
-        teacher = teacher_of(synthetic, data, model, budget, progress=progress)
+    student = student_on(synthetic, data, model, budget, protocol)
+    if teacher is None and protocol_needs_teacher(protocol, synthetic, regimes):
+        of = architecture_of(synthetic) or model
+        teacher = teacher_of(synthetic, data, of, budget, progress=progress)
     if teacher:
         data = teacher.seen(data)
         teacher.check(data)
         if note := another_teacher(synthetic, teacher):
             warnings.warn(note, stacklevel=2)
-    student = BUDGETS[budget].student_of(synthetic.ipc, data.classes)
-    if not augment:
-        student = replace(student, crop="none", cutmix=False)
-    network = BUDGETS[budget].network(model)
-    return students(regimes, teacher, synthetic, data, network, student, seeds, progress=progress)
+    task = synthetic, data, BUDGETS[budget].network(model), student if augment else student.plain(), seeds
+    return students(regimes, teacher, *task, centred=find_protocol(protocol).centred, progress=progress)
+
+
+def settled(
+    protocol: str, regimes: Sequence[str] | None = None, model: str | None = None, default: str = "convnet"
+) -> tuple[tuple[str, ...], str]:
+    """Return label regimes and architecture of students, as they are asked for or else as a protocol has them.
+
+    Args:
+        default: architecture under a protocol that has none.
+    Raises:
+        ValueError: there is no such protocol, or it has no such label regime.
+    """
+    if regimes is not None:
+        check_regimes(regimes)
+    found = find_protocol(protocol, regimes or ())
+    own = ("hard",) if "hard" in found.regimes else found.recorded
+    return tuple(own if regimes is None else regimes), model or found.model or default
+
+
+def student_on(
+    synthetic: SyntheticSet, data: ImageData, model: str, budget: str, protocol: str = "unidd"
+) -> TrainConfig:
+    """Return how a student is trained on a set.
+
+    Raises:
+        ValueError: the set does not have what the protocol needs.
+    """
+    if find_protocol(protocol).centred:
+        centred_labels(synthetic)
+    asked = Students(len(synthetic), synthetic.ipc, data.classes, data.channels, model, synthetic.config)
+    return BUDGETS[budget].student_under(protocol, asked)
+
+
+def protocol_needs_teacher(protocol: str, synthetic: SyntheticSet, regimes: Collection[str]) -> bool:
+    """Return whether students of a set need a teacher for these label regimes under a protocol."""
+    return not find_protocol(protocol).centred and needs_teacher(synthetic, regimes)
+
+
+def architecture_of(synthetic: SyntheticSet) -> str | None:
+    """Return the name of the architecture of a set's teacher, if its card says it."""
+    if built := synthetic.teacher.get("architecture"):
+        return ModelConfig(**built).short
+    return synthetic.config.get("cell", {}).get("model")
 
 
 def as_made(synthetic: SyntheticSet, data: ImageData) -> ImageData:
@@ -483,6 +593,7 @@ def students(
     made: SyntheticSet | Split,
     data: ImageData,
     *task: Any,
+    centred: bool = False,
     **options: Any,
 ) -> dict[str, list[float]]:
     """Return what `evaluate_images` gives under each label regime.
@@ -490,12 +601,13 @@ def students(
     Args:
         made: the images to train on; fixed soft labels need a set.
         task: network, training and seeds of the students.
+        centred: whether fixed soft labels are numbers to be met, see `Protocol`.
     """
     network, found = teacher and teacher.model, {}
     for regime in regimes:
         labels: Any = made.labels
         if regime == "fixed-soft" and isinstance(made, SyntheticSet):
-            labels = fixed_labels(made, data, network)
+            labels = centred_labels(made) if centred else fixed_labels(made, data, network)
         options["teacher"] = network if regime == "online-soft" else None
         found[regime] = evaluate_images(made.images, labels, data, *task, **options)
     return found
@@ -510,6 +622,7 @@ def set_record(
     seeds: Sequence[int],
     accuracy: dict[str, list[float]],
     teacher: dict,
+    protocol: str = "unidd",
 ) -> Record:
     """Return the record of a set that was evaluated, wherever it came from.
 
@@ -517,9 +630,10 @@ def set_record(
         name: of its method.
         model, budget: of the students.
         teacher: its card, one and the same for all students; empty if there was none.
+        protocol: of the students; the record names it if it is a published one.
     """
-    ipc = synthetic.ipc
-    student = BUDGETS[budget].student_of(ipc, data.classes)
+    student, ipc = student_on(synthetic, data, model, budget, protocol), synthetic.ipc
+    published = {"protocol": protocol} if find_protocol(protocol).recipe else {}
     return Record(
         suite="local",
         dataset=data.name,
@@ -528,7 +642,7 @@ def set_record(
         ipc=ipc,
         seeds=list(seeds),
         accuracy=accuracy,
-        config={"set": synthetic.config, "budget": budget, "student": asdict(student)},
+        config={"set": synthetic.config, "budget": budget, **published, "student": asdict(student)},
         teachers=[teacher] * len(seeds) if teacher else [],
         provenance=provenance(data.device),
         code=code_hash(__name__),

@@ -48,6 +48,11 @@ class Record:
     code: str = ""
     schema: int = SCHEMA
 
+    @property
+    def protocol(self) -> str:
+        """The published protocol that students were trained under; "" under the package's own."""
+        return self.config.get("protocol") or self.config.get("cell", {}).get("protocol", "")
+
 
 def provenance(device: str | torch.device = "cpu") -> dict:
     """Return device, versions and date of a run: what a number needs beside it."""

@@ -36,20 +36,23 @@ def table(records: list[Record]) -> pd.DataFrame:
     """Return a row for each (suite, data set, model, label regime, IPC, method): mean ± std over n seeds, HLR and IOR.
 
     Columns: suite, dataset, model, regime, ipc, method, role, mean, std, n, hlr, ior, ior_low, ior_high, values, seeds.
-    Accuracies in %; `values` has one a seed. Baselines come first, then coresets and methods, by name.
+    Accuracies in %; `values` has one a seed. Baselines come first, then coresets and methods, by name. A published
+    protocol stands beside the label regime, as in "hard (dsa)": only what one protocol trained is compared.
 
     hlr: full-data accuracy (hard labels) − hard-label accuracy; lower is better; hard-label rows only.
     ior: accuracy − that of random real images under the same regime, paired by seed, and the ends of its 95 % interval.
     Both are empty where the suite has no such baseline. Source: DD-Ranking (fair evaluation).
     """
-    runs = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
-    by_role = {(r.suite, r.dataset, r.model, r.role, r.ipc): r for r in records}
+    runs = {(r.suite, r.dataset, r.model, r.protocol, r.method, r.ipc): r for r in records}
+    by_role = {(r.suite, r.dataset, r.model, r.protocol, r.role, r.ipc): r for r in records}
     lines = []
     for _, record in sorted(runs.items(), key=lambda run: (_PLACE[run[1].role], run[1].method)):
         place = record.suite, record.dataset, record.model
-        full, random = by_role.get((*place, "ceiling", None)), by_role.get((*place, "baseline", record.ipc))
+        beside = *place, record.protocol
+        full, random = by_role.get((*beside, "ceiling", None)), by_role.get((*beside, "baseline", record.ipc))
         for regime, values in record.accuracy.items():
-            line: dict[str, Any] = dict(zip(_KEYS, (*place, regime, record.ipc), strict=True))
+            under = regime + f" ({record.protocol})" * bool(record.protocol)
+            line: dict[str, Any] = dict(zip(_KEYS, (*place, under, record.ipc), strict=True))
             line |= {"method": record.method, "role": record.role, "values": values, "seeds": record.seeds}
             line |= {"mean": mean(values), "std": _std(values), "n": len(values)}
             if full and record.role != "ceiling" and regime == "hard":

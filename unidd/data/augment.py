@@ -74,6 +74,23 @@ def random_crop(images: Tensor, generator: Generator, padding: int = 4) -> Tenso
     return padded.movedim(1, -1)[index, rows, columns].squeeze(1).movedim(-1, 1)
 
 
+def shuffle_patches(images: Tensor, generator: Generator, factor: int) -> Tensor:
+    """Put the `factor` columns of patches of each image in another order, and then its rows.
+
+    Where the factor does not divide the side, the first patches are a pixel larger, as in a mosaic of RDED.
+
+    Source: Sun et al. (2024), the released code.
+    """
+    for axis in (3, 2):
+        order = torch.rand(len(images), factor, generator=generator).argsort(1)
+        numbers = torch.arange(images.shape[axis]).tensor_split(factor)
+        index = torch.stack([torch.cat([numbers[k] for k in row]) for row in order.tolist()]).to(images.device)
+        shape = [len(images), 1, 1, 1]
+        shape[axis] = images.shape[axis]
+        images = images.gather(axis, index.view(shape).expand_as(images))
+    return images
+
+
 def cutmix(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor, float]:
     """Paste one rectangle of a shuffled copy of the batch into every image (area 1 − λ, λ uniform).
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.datasets import ImageData
@@ -81,6 +82,20 @@ def fixed_labels(synthetic: SyntheticSet, data: ImageData, teacher: nn.Module | 
     if teacher is None:
         raise ValueError("the set stores no soft labels: a teacher is needed for the label regime fixed-soft")
     return SoftLabels(teacher_logits(synthetic.images, data, teacher))
+
+
+def centred_labels(synthetic: SyntheticSet) -> SoftLabels:
+    """Return a set's stored labels, as numbers to be met; of one that has none, one-hot less 1/c.
+
+    Raises:
+        ValueError: they are logits or probabilities.
+    """
+    if synthetic.soft is None:
+        classes = len(synthetic.class_names)
+        return SoftLabels(F.one_hot(synthetic.labels, classes) - 1 / classes, "centred")
+    if (kind := stored_kind(synthetic)) != "centred":
+        raise ValueError(f"the set stores {kind}, and its labels are to be centred, as those of FRePo and KIP")
+    return SoftLabels(synthetic.soft, "centred")
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Networks: the ConvNet of the distillation literature, ResNet-18 for small images, any torchvision model by name."""
+"""Networks by name: the ConvNets of the literature, ResNet-18 and others for small images, any torchvision model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..files import tensors_hash
+from .small import SMALL
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class ModelConfig:
 
     Args:
         name: "convnet", "convnet-doubling" (FRePo's), "resnet18" (3×3 stride-1 stem and no max-pool up to 64 pixels),
-            or any torchvision model.
-        width: channels of every ConvNet layer; of the first one, if they double.
+            "vgg11-small", "mobilenet-small" or "vit-small" (see `unidd.networks.small`), or any torchvision model.
+        width: channels of every ConvNet layer; of the first one, if they double. Transformers follow it.
         depth: ConvNet blocks; None takes 3 for images up to 32 pixels, 4 up to 64, and one more per doubling.
         norm: "batch", "instance" or "none" (ConvNet).
         pooling: "avg" or "max" (ConvNet).
@@ -29,6 +30,17 @@ class ModelConfig:
     depth: int | None = None
     norm: str = "batch"
     pooling: str = "avg"
+
+    @staticmethod
+    def named(name: str, width: int = 128) -> "ModelConfig":
+        """Return what a name stands for; that of a ConvNet may end in its norm: "convnet-instance", "convnet-none"."""
+        kind, _, norm = name.rpartition("-")
+        return ModelConfig(kind, width, norm=norm) if kind in _CONVNETS and norm in _NORMS else ModelConfig(name, width)
+
+    @property
+    def short(self) -> str:
+        """The name that `named` takes."""
+        return f"{self.name}-{self.norm}" if self.name in _CONVNETS and self.norm != "batch" else self.name
 
     def __str__(self) -> str:
         about = f" of width {self.width} and depth {self.depth}, {self.norm} norm, {self.pooling} pooling"
@@ -132,6 +144,8 @@ def build(config: ModelConfig, channels: int, size: int, classes: int, seed: int
             depth = max(3, (size - 1).bit_length() - 2) if config.depth is None else config.depth
             settings = config.width, depth, config.norm, config.pooling
             model = _CONVNETS[config.name](channels, size, classes, *settings)
+        elif config.name in SMALL:
+            model = SMALL[config.name](channels, size, classes, config.width)
         else:
             model = _torchvision(config.name, channels, size, classes)
         instance = config.name in _CONVNETS and config.norm == "instance"
@@ -143,7 +157,8 @@ def _torchvision(name: str, channels: int, size: int, classes: int) -> nn.Module
 
     if name not in torchvision.models.list_models(torchvision.models):
         raise ValueError(
-            f"unknown model {name!r}: choose convnet, convnet-doubling, resnet18 or another torchvision model"
+            f"unknown model {name!r}: choose convnet, convnet-doubling (either with -instance or -none for its norm), "
+            f"resnet18, {', '.join(SMALL)} or another torchvision model"
         )
     alone = {"aux_logits": False, "init_weights": True} if name in _SEVERAL_OUTPUTS else {}
     model = torchvision.models.get_model(name, num_classes=classes, **alone)

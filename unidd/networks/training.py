@@ -1,10 +1,11 @@
 """The one training loop: teachers and students, hard labels or a teacher's soft ones; and the store of teachers."""
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from ..bars import progress_bar
 from ..core.frozen import frozen
 from ..data import augment
 from ..data.datasets import ImageData
+from ..data.siamese import Siamese
 from ..files import atomic, cache_folder, json_hash, save_json
 from .checks import check_answers, check_network
 from .models import ModelConfig, build, real_batch, weights_hash
@@ -39,11 +41,11 @@ class TrainConfig:
 
     Args:
         epochs, batch: passes over the images, images a step.
-        optimizer: "sgd" (momentum 0.9) or "adamw".
+        optimizer: "sgd" (momentum 0.9), "adamw", or "adam", which takes no weight decay.
         lr, weight_decay: of the optimiser.
         period: length of the cosine schedule in units of the training; at 1 the rate ends at 0, at 2 at half.
         crop: "pad" (random crop after padding by an eighth of the side: 4 of 32 pixels) or "resized"
-            (RandomResizedCrop), both with a horizontal flip; or "none", neither crop nor flip.
+            (RandomResizedCrop), both with a horizontal flip; "flip", the flip alone; or "none", neither.
         cutmix: mix images of a batch by CutMix.
         temperature: of the soft labels; unused with hard ones.
     Raises:
@@ -52,11 +54,11 @@ class TrainConfig:
 
     epochs: int = 200
     batch: int = 128
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "adam"] = "sgd"
     lr: float = 0.1
     weight_decay: float = 5e-4
     period: float = 1.0
-    crop: Literal["pad", "resized", "none"] = "pad"
+    crop: Literal["pad", "resized", "flip", "none"] = "pad"
     cutmix: bool = False
     temperature: float = 20.0
 
@@ -65,6 +67,72 @@ class TrainConfig:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         check_choices(self, "optimizer", "crop")
+
+    def plain(self) -> "TrainConfig":
+        """Return the same training on images as they are."""
+        return replace(self, crop="none", cutmix=False)
+
+
+@dataclass(frozen=True)
+class Recipe(TrainConfig):
+    """How students of published methods are trained; by default as any network is.
+
+    Args:
+        schedule: of the rate. "cosine" falls from step to step, "epochs" in the same way from epoch to epoch. "drop"
+            goes to a tenth after the epochs 0 … E/2 + 1 of 0 … E, and the optimiser is made anew there: it forgets its
+            momentum. "warm-up" rises from 0 over some steps, then falls by a cosine to a hundredth.
+        warmup: steps of the rise.
+        decay: weight decay of "all" parameters, or of the "weights" alone: not of biases, nor of norms.
+        scale: smallest area of a "resized" crop.
+        strategy: Siamese operations, of which each batch takes one, each image with parameters of its own.
+        shuffle: patches along a side of an image, whose rows and columns are shuffled before the crop; 1 shuffles none.
+        t_squared: whether the divergence from the teacher counts T² times.
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
+
+    schedule: Literal["cosine", "epochs", "drop", "warm-up"] = "cosine"
+    warmup: int = 0
+    decay: Literal["all", "weights"] = "all"
+    scale: float = 0.08
+    strategy: str = "none"
+    shuffle: int = 1
+    t_squared: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choices(self, "schedule", "decay")
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"scale must be above 0 and at most 1, not {self.scale}")
+        for name, least in (("warmup", 0), ("shuffle", 1)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        Siamese(self.strategy)
+
+    @staticmethod
+    def of(config: TrainConfig) -> "Recipe":
+        """Return a training as a recipe."""
+        return Recipe(**{f.name: getattr(config, f.name) for f in fields(config)})
+
+    def plain(self) -> "Recipe":
+        return replace(self, crop="none", cutmix=False, strategy="none", shuffle=1)
+
+    @property
+    def dropped(self) -> int | None:
+        """The first epoch at a tenth of the rate; None if there is none."""
+        return (self.epochs - 1) // 2 + 2 if self.schedule == "drop" else None
+
+    def rate(self, step: int, batches: int) -> float:
+        """Return the part of the rate that a step has, batches of them an epoch."""
+        epoch = step // batches
+        if self.schedule == "drop":
+            return 0.1 if epoch >= (self.dropped or 0) else 1.0
+        if self.schedule == "epochs":
+            return (1 + math.cos(math.pi * epoch / (self.epochs * self.period))) / 2
+        if step < self.warmup:
+            return step / self.warmup
+        part = (step - self.warmup) / max(1, self.epochs * batches - self.warmup)
+        return 0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2
 
 
 @dataclass(frozen=True)
@@ -230,17 +298,16 @@ def train(
         progress: title of a progress bar; None shows none.
     Source: UniDD, appendix (student: KL to the teacher's online soft labels).
     """
-    generator = Generator().manual_seed(seed)
+    generator, config = Generator().manual_seed(seed), Recipe.of(config)
     optimizer = _optimizer(model, config)
     batches = -(-len(images) // config.batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimizer,
-        config.epochs * batches * config.period,  # pyright: ignore[reportArgumentType]  may be no whole number
-    )
+    schedule = _schedule(optimizer, config, batches)
     model.train()
     labeller = frozen(teacher) if teacher else nullcontext()
     with labeller, progress_bar(config.epochs, progress, shown=progress is not None, leave=False) as bar:
-        for _ in range(config.epochs):
+        for epoch in range(config.epochs):
+            if epoch == config.dropped:
+                optimizer.state.clear()
             order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
             for index in order.tensor_split(batches):
                 optimizer.zero_grad()
@@ -254,20 +321,40 @@ def train(
     return model.eval()
 
 
-def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(model: nn.Module, config: Recipe) -> torch.optim.Optimizer:
+    decayed = dict(model.named_parameters())
+    if config.decay == "weights":
+        decayed = {name: p for name, p in decayed.items() if "weight" in name and p.ndim > 1}
+    groups: list[dict] = [{"params": list(decayed.values())}]
+    if others := [p for name, p in model.named_parameters() if name not in decayed]:
+        groups.append({"params": others, "weight_decay": 0.0})
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, config.lr)
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
-    return torch.optim.SGD(model.parameters(), config.lr, momentum=0.9, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(groups, config.lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(groups, config.lr, momentum=0.9, weight_decay=config.weight_decay)
 
 
-def _loss(model, images, labels, config: TrainConfig, teacher, criterion, prepare, generator) -> Tensor:
+def _schedule(optimizer: torch.optim.Optimizer, config: Recipe, batches: int) -> torch.optim.lr_scheduler.LRScheduler:
+    if config.schedule != "cosine":
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: config.rate(step, batches))
+    return torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimizer,
+        config.epochs * batches * config.period,  # pyright: ignore[reportArgumentType]  may be no whole number
+    )
+
+
+def _loss(model, images, labels, config: Recipe, teacher, criterion, prepare, generator) -> Tensor:
     images = prepare(images) if prepare else images  # none of its copies outlives the next, nor the forward pass
+    if config.shuffle > 1:
+        images = augment.shuffle_patches(images, generator, config.shuffle)
     if config.crop == "pad":
         images = augment.random_crop(images, generator, images.shape[-1] // 8)
     elif config.crop == "resized":
-        images = augment.random_resized_crop(images, generator)
+        images = augment.random_resized_crop(images, generator, (config.scale, 1.0))
     if config.crop != "none":
         images = augment.flip(images, generator)
+    images = Siamese(config.strategy).draw(generator, len(images))(images)
     share, other = 1.0, labels
     if config.cutmix:
         images, permutation, share = augment.cutmix(images, generator)
@@ -277,7 +364,7 @@ def _loss(model, images, labels, config: TrainConfig, teacher, criterion, prepar
         return share * criterion(logits, labels) + (1 - share) * criterion(logits, other)
     with torch.no_grad():
         labels = teacher(images)
-    return divergence(logits, labels, config.temperature)
+    return divergence(logits, labels, config.temperature) / (1 if config.t_squared else config.temperature**2)
 
 
 def divergence(logits: Tensor, of_teacher: Tensor, temperature: float) -> Tensor:
