@@ -104,7 +104,7 @@ def seeded() -> torch.Generator:
 
 
 @both
-@pytest.mark.parametrize("changes", [{}, {"batch_syn": 3}, {"strategy": ""}, {"syn_steps": 1}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"batch_syn": 3}, {"strategy": "none"}, {"syn_steps": 1}], ids=str)
 def test_loss_and_gradients_are_those_of_the_naive_unroll(cls, data, changes):
     method, objective, x = begun(cls, data, **changes)
     found = objective.step(x.clone(), 0, seeded())
