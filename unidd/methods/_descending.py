@@ -92,6 +92,9 @@ class Descending(Method):
     def distill(self, data: ImageData, teacher: Teacher, run: Run) -> SyntheticSet:
         """Return ipc × classes images on the CPU, round b = 0 … B − 1 first, class by class within it.
 
+        Where labels are learnt, the hard ones stay those that the images started with, so that each class keeps its
+        images; the card says under "learnt", "moved" of how many another class came to be the largest.
+
         The same seed gives the same bits on a CPU with the same number of threads, however often the run was cut off.
 
         Raises:
@@ -113,8 +116,9 @@ class Descending(Method):
             trim_memory()  # of the pass over the real images
             carry_out(objective, position, run, about, self.name)
         learnt = objective.learnt()
-        soft = learnt.pop("soft", None)
-        labels = start.labels[start.numbers] if soft is None else soft.argmax(1)
+        soft, labels = learnt.pop("soft", None), start.labels[start.numbers]
+        if soft is not None:
+            learnt["moved"] = int((soft.argmax(1) != labels.to(soft.device)).sum())
         return SyntheticSet(
             position.images,
             labels.cpu(),

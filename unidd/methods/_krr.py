@@ -28,6 +28,8 @@ from ._descending import Descending
 class KernelRidge(Descending):
     """Descends on all prototypes at once, and on their labels.
 
+    Labels start from the classes of the images, also where a set to start from has soft ones.
+
     Args:
         steps: updates of the prototypes.
         lr: on normalised pixels, and on the labels.
