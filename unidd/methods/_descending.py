@@ -74,11 +74,11 @@ class Descending(Method):
         """The layers whose statistics are matched, see `unidd.networks.models.tapped_layers`."""
         return None
 
-    def own_training(self, data: ImageData) -> OwnTraining:
+    def own_training(self, data: ImageData, run: Run) -> OwnTraining:
         """Return what is still to be trained beside a teacher; by default nothing."""
         return OwnTraining()
 
-    def rehearsed(self, data: ImageData) -> Self:
+    def rehearsed(self, data: ImageData, run: Run) -> Self:
         """Return the method whose steps are measured when a run is planned: each takes what its own do, and what has
         to be trained before them is done, and kept.
         """
