@@ -10,6 +10,7 @@ import toys
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from unidd.bench.cell import budgeted
 from unidd.core.filters import AllPass, Linear, Ridge
@@ -358,17 +359,46 @@ def slow_mismatch(z: Tensor, u: Tensor, chosen: list[int]) -> float:
 @given(few, st.integers(1, 5), st.booleans())
 def test_spectral_herding_takes_the_best_next_image(seed, count, second):
     z, u = toys.randn(6, 3, seed=seed), toys.randn(6, 3, seed=seed + 1) * second
-    order = _rules.greedy(_rules.kernel(z, u), count).tolist()
+    order = _rules.greedy(_rules.Kernel(z, u), count).tolist()
     assert len(set(order)) == count
     for i in range(count):
         losses = {j: slow_mismatch(z, u, [*order[:i], j]) for j in range(6) if j not in order[:i]}
         assert losses[order[i]] == pytest.approx(min(losses.values()), abs=1e-12)
 
 
+@given(few, st.booleans())
+def test_rows_diagonal_and_means_are_those_of_the_kernel_written_out(seed, second):
+    z, u = toys.randn(6, 3, seed=seed), toys.randn(6, 3, seed=seed + 1) * second
+    a, b = z.square().sum(1).mean(), u.square().sum(1).square().mean()
+    slow = [[float(z[i] @ z[j] / a + ((u[i] @ u[j]) ** 2 / b if second else 0)) for j in range(6)] for i in range(6)]
+    kernel, wanted = _rules.Kernel(z, u), torch.tensor(slow, dtype=torch.float64)
+    torch.testing.assert_close(kernel.rows(torch.tensor([4, 1])), wanted[[4, 1]])
+    torch.testing.assert_close(kernel.diagonal, wanted.diagonal())
+    torch.testing.assert_close(kernel.means, wanted.mean(1))
+
+
+def test_a_class_of_many_images_is_chosen_from_without_a_matrix_of_all_pairs():
+    largest = [0]
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            found = func(*args, **kwargs or {})
+            largest[0] = max(largest[0], found.numel() if isinstance(found, Tensor) else 0)
+            return found
+
+    n = 300
+    with Seen():
+        kernel = _rules.Kernel(toys.randn(n, 3), toys.randn(n, 3, seed=1))
+        _rules.swapped(kernel, _rules.greedy(kernel, 5), 4)
+        for rule in (_rules.herded, _rules.centres, lambda x, count: _rules.spread(x, 1e-3, count)):
+            rule(toys.randn(n, 3), 5)
+    assert n < largest[0] <= 5 * n
+
+
 @given(few, st.integers(1, 4))
 def test_no_swap_lowers_the_loss_of_what_swaps_end_with(seed, count):
     z, u = toys.randn(7, 3, seed=seed), toys.randn(7, 3, seed=seed + 1)
-    kernel = _rules.kernel(z, u)
+    kernel = _rules.Kernel(z, u)
     start = _rules.greedy(kernel, count)
     final = _rules.swapped(kernel, start, 1000).tolist()
     loss = slow_mismatch(z, u, final)
@@ -380,7 +410,7 @@ def test_no_swap_lowers_the_loss_of_what_swaps_end_with(seed, count):
 
 def test_each_swap_is_the_best_one_and_they_can_be_counted():
     z, u = toys.randn(12, 3, seed=1), toys.randn(12, 3, seed=2)
-    kernel, chosen = _rules.kernel(z, u), torch.tensor([0, 1, 2])
+    kernel, chosen = _rules.Kernel(z, u), torch.tensor([0, 1, 2])
     assert torch.equal(_rules.swapped(kernel, chosen, 0), chosen)
     after = _rules.swapped(kernel, chosen, 1).tolist()
     others = [[*[0, 1, 2][:i], j, *[0, 1, 2][i + 1 :]] for i in range(3) for j in range(3, 12)]

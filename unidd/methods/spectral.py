@@ -16,7 +16,7 @@ from ..engine.run import Run
 from ..networks.training import Teacher
 from . import Count, Positive
 from ._choosing import Choosing, Rule
-from ._rules import greedy, kernel, spread, swapped
+from ._rules import Kernel, greedy, spread, swapped
 from ._scores import seen
 
 
@@ -79,7 +79,7 @@ class SpectralHerding(Spectral):
         filter = of_spectrum.derivative(real.eigenvalues).abs().sqrt()
 
         def choice(own: Tensor, count: int) -> Tensor:
-            of_class = kernel(x[own] * signal, x[own] * filter)
+            of_class = Kernel(x[own] * signal, x[own] * filter)
             return own[swapped(of_class, greedy(of_class, count), self.swaps)]
 
         return choice
