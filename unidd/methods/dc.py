@@ -22,7 +22,7 @@ from ..engine.descent import Batch, Objective, Start, Step
 from ..engine.run import Run
 from ..networks.training import Teacher
 from . import Positive, Range
-from ._drawing import Drawing, RealImages
+from ._drawing import Drawing, RealImages, settle
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class GradientMatching(Objective):
         if t % self.method.outer == 0 or self.network is None:
             self.network = self.method.drawn(self.data, generator).to(x.dtype)
         else:
-            self._train(self.network, self.ranks.gather(x.detach()), generator)
+            self._train(self.network.train(), self.ranks.gather(x.detach()), generator)
+        settle(self.network, self.real, generator)
         gradient, loss = torch.zeros_like(x), x.new_zeros(())
         for k in range(self.data.classes):
             view, own = self.siamese.draw(generator), (self.labels == k).nonzero().flatten()
