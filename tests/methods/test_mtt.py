@@ -393,3 +393,7 @@ def test_presets_are_hyper_parameters(cls):
 def test_teslas_own_presets_move_the_images_as_its_code_does():
     """Its gradient lacks a factor 2, and so its readme's lr of 1000 is 500 here."""
     assert TESLA.preset("cifar10-ipc1-tesla").lr == TESLA.preset("cifar100-ipc50-tesla").lr == 500
+    own = [TESLA.preset(name) for name in TESLA.presets if name not in MTT.presets]
+    assert [method.steps for method in own] == [10_000] * 3
+    c100 = {"syn_steps": 80, "max_start_epoch": 40, "batch_syn": 125, "expert_epochs": 2, "lr_lr": 1e-5}
+    assert {name: getattr(own[1], name) for name in c100} == c100
