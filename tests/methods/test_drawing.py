@@ -188,6 +188,8 @@ def test_what_each_operation_does():
     assert torch.equal(seen("flip", x, [0.7, 0, 0]), x)
     assert torch.equal(seen("crop", x, [0.0, 0.5, 0])[:, :, 1:], x[:, :, :-1]), "down by an eighth"
     assert not seen("crop", x, [0.0, 0.5, 0])[:, :, 0].any()
+    digit = toys.randn(1, 1, 28, 28)
+    assert torch.equal(seen("crop", digit, [0.999, 0.5, 0])[:, :, :-4], digit[:, :, 4:]), "4 of 28, as published"
     assert int((seen("cutout", x, [0.5, 0.5, 0]) == 0).sum()) == 3 * 16
     assert int((seen("cutout", x, [0.0, 0.0, 0]) == 0).sum()) == 3 * 4, "at the corner less is cut"
     brighter = seen("color", x, [0.75, 0.5, 0.5])

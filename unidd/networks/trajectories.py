@@ -28,7 +28,7 @@ from ..data.siamese import STRATEGY, Siamese
 from ..files import atomic, cache_folder, check_writable, json_hash, nearest, save_json, tensors_hash
 from .models import ModelConfig, build
 
-FORMAT = 1  # goes up when the same settings give other parameters, or the files here mean something else
+FORMAT = 2  # goes up when the same settings give other parameters, or the files here mean something else
 _EPOCHS = 2**20  # more than an expert is trained for, so that no two epochs have one seed
 _ADVICE = "make room, or set UNIDD_CACHE to another folder"
 
