@@ -18,7 +18,7 @@ from unidd.core.objectives import Side, filter_loss, signal_loss
 from unidd.data.datasets import ImageData
 from unidd.data.synthetic import SyntheticSet, choose, places
 from unidd.engine.run import Run
-from unidd.methods import _rules, _scores, find
+from unidd.methods import _rules, _scores, find, spectral
 from unidd.methods._proxies import Dynamics, proxy
 from unidd.methods.pruning import CCS, EL2N, Forgetting, GraNd
 from unidd.methods.selection import Easiest, Hardest, Herding, KCenter, Margin, Moderate
@@ -441,6 +441,14 @@ def test_the_filter_is_that_of_the_real_side(name, beta):
         at = own.tolist().index(first)
         losses = {int(j): slow_mismatch(z[own], u[own], [at, i]) for i, j in enumerate(own) if i != at}
         assert losses[second] == pytest.approx(min(losses.values()), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ridge", "linear", "all-pass"])
+def test_parts_of_the_images_make_the_same_correlations(monkeypatch, name):
+    whole = [chosen_of(find(each)(filter=name), 2) for each in ("spectralherding", "spectralvolume")]
+    monkeypatch.setattr(spectral, "_PART", 3)
+    parts = [chosen_of(find(each)(filter=name), 2) for each in ("spectralherding", "spectralvolume")]
+    assert all(map(torch.equal, whole, parts))
 
 
 @pytest.mark.parametrize("name", ["ridge", "linear", "all-pass"])
