@@ -1,6 +1,6 @@
 """What methods share that look at the data through ConvNets: DM, DC and DSA through ones drawn anew, MTT and TESLA."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -46,8 +46,7 @@ class Drawing(Descending):
         Siamese(self.strategy)
 
     def start(self, data: ImageData, run: Run) -> Start:
-        start = super().start(data, run)
-        return replace(start, sizes=(sum(start.sizes),), groups=1, places=())
+        return super().start(data, run).whole()
 
     def descent(self, data: ImageData) -> Descent:
         return Descent(self.steps, self.lr, optimizer=_sgd, schedule=_constant)

@@ -29,6 +29,8 @@ from ._drawing import Drawing, RealImages, settle
 class DC(Drawing):
     """Gradient matching: the gradients that real and synthetic images of a class give a network on its way.
 
+    The defaults are those of one image per class; for more, take the preset of their number.
+
     Args:
         outer: updates of the images for each network.
         inner: epochs the network is trained on them between two updates.
