@@ -143,6 +143,16 @@ def test_the_network_of_dc_learns_from_the_images_between_updates():
     assert objective.network is not before, "a new network after `outer` updates"
 
 
+def test_digits_are_not_mirrored_by_their_presets():
+    dsa, digits = find("dsa"), {find("dm").preset("mnist").strategy}
+    for name in find("dc").presets:
+        plain, of_digits = dsa.preset(name), dsa.preset(f"mnist-{name}")
+        assert (of_digits.steps, of_digits.outer, of_digits.inner) == (plain.steps, plain.outer, plain.inner)
+        digits.add(of_digits.strategy)
+        assert plain.strategy == STRATEGY
+    assert {frozenset(strategy.split("_")) for strategy in digits} == {frozenset(OPERATIONS) - {"flip"}}
+
+
 def test_noise_is_what_dc_starts_from_and_real_images_are_what_dsa_does():
     data, asked = toys.data(), Run(ipc=IPC)
     noise, real = (find(name)().start(data, asked) for name in ("dc", "dsa"))

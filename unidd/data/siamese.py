@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
+DIGITS = "color_crop_cutout_scale_rotate"  # a mirrored digit is none
 
 Draw = Callable[[Tensor], Tensor]
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ..data.datasets import ImageData
-from ..data.siamese import STRATEGY, Siamese
+from ..data.siamese import DIGITS, STRATEGY, Siamese
 from ..engine.descent import Batch, Objective, Start, Step
 from ..engine.run import Run
 from ..networks.training import Teacher
@@ -73,6 +73,9 @@ class DSA(DC):
     init: Literal["noise", "real"] = "real"
 
     source: ClassVar[str] = "Zhao & Bilen, Dataset Condensation with Differentiable Siamese Augmentation, ICML 2021"
+    presets: ClassVar[dict[str, dict[str, Any]]] = DC.presets | {
+        f"mnist-{name}": found | {"strategy": DIGITS} for name, found in DC.presets.items()
+    }
 
 
 class GradientMatching(Objective):

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ..data.datasets import ImageData
-from ..data.siamese import Siamese
+from ..data.siamese import DIGITS, Siamese
 from ..engine.descent import Batch, Objective, Step
 from ..engine.run import Run
 from ..networks.training import Teacher
@@ -31,7 +31,7 @@ class DM(Drawing):
     source: ClassVar[str] = "Zhao & Bilen, Dataset Condensation with Distribution Matching, WACV 2023"
     acts_as: ClassVar[str] = "1, all-pass, on the class signal"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "mnist": {"strategy": "color_crop_cutout_scale_rotate"},
+        "mnist": {"strategy": DIGITS},
         "cifar10": {},
         "cifar100": {},
         "cifar10-ipc100": {"lr": 10.0},

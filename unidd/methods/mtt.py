@@ -116,7 +116,11 @@ class MTT(Drawing):
 
 @dataclass(frozen=True)
 class TESLA(MTT):
-    """Trajectory matching whose memory does not grow with the student's steps; its gradient is that of MTT."""
+    """Trajectory matching whose memory does not grow with the student's steps; its gradient is that of MTT.
+
+    Labels are hard. On ImageNet the published ones are those of the network that the expert became, seen anew in every
+    step.
+    """
 
     source: ClassVar[str] = "Cui et al., Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory, ICML 2023"
     # The last three are of TESLA's readme, at half its lr: the gradient of its code lacks a factor 2. Its code takes
