@@ -327,6 +327,14 @@ def test_labels_and_their_kind_outlive_parts_and_files(tmp_path):
     assert torch.equal(SyntheticSet.load(tmp_path / "set").soft, found.soft)
 
 
+def test_labels_that_someone_changed_in_an_export_say_their_class_themselves(tmp_path):
+    found = made(lr=0.5, steps=8)
+    assert found.config["learnt"]["moved"]
+    folder, changed = to_ddranking(found, tmp_path / "ddranking"), torch.eye(4).flip(0).repeat(IPC, 1)
+    torch.save(changed, folder / "labels.pt")
+    assert from_files(folder).labels.tolist() == [3, 2, 1, 0] * IPC
+
+
 def test_students_learn_the_labels_without_a_teacher():
     found = unidd.distill(toys.data(), "frepo", ipc=IPC, budget="smoke", progress=False)
     asked = {"budget": "smoke", "seeds": (0,), "progress": False}

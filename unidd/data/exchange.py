@@ -190,13 +190,18 @@ def _as_channels(images: Tensor, data: ImageData, told: dict) -> Tensor:
 def _since(stored: Stored, config: dict, told: dict) -> tuple[dict, dict]:
     """What our card in an export of ours says goes on; whether the tensors are still those of the export."""
     card = stored.card or {}
-    labels = torch.empty(0) if stored.labels is None else stored.labels
-    if card.get("tensors") not in (None, tensors_hash(_named(stored.images, labels))):
+    if _changed(stored):
         told["changed"] = "the tensors are not those that were exported"
     if earlier := card["config"].get("import"):
         told["before"] = earlier
     about = {name: card[name] for name in ("teacher", "history", "versions")}
     return card["config"] | {name: value for name, value in config.items() if name != "method"}, about
+
+
+def _changed(stored: Stored) -> bool:
+    """Whether the tensors are others than those that our card in an export of ours is of."""
+    labels = torch.empty(0) if stored.labels is None else stored.labels
+    return (stored.card or {}).get("tensors") not in (None, tensors_hash(_named(stored.images, labels)))
 
 
 def _moments(
@@ -337,7 +342,7 @@ def _classes(
     """Class names, labels as indices into them, and soft labels (n, classes) if they came so."""
     labels, soft = _counted(stored, names, ipc, told) if stored.labels is None else stored.labels, stored.soft
     if labels.ndim == 2:
-        labels, soft = _hard(labels, (stored.card or {}).get("labels", [])), labels
+        labels, soft = _hard(stored, labels), labels
     if soft is not None:
         said = said_kind(stored.card["config"]) if stored.card else None
         if stored.format in ("FRePo", "KIP"):
@@ -356,9 +361,10 @@ def _classes(
     return tuple(names), labels, soft
 
 
-def _hard(soft: Tensor, said: Sequence[int]) -> Tensor:
-    """The class of each soft label (n, classes): as an export of ours says, or else the largest."""
-    return torch.tensor(said) if len(said) == len(soft) else soft.argmax(1)
+def _hard(stored: Stored, soft: Tensor) -> Tensor:
+    """The class of each soft label (n, classes): as an export of ours says that nobody changed, or else the largest."""
+    said = (stored.card or {}).get("labels")
+    return soft.argmax(1) if said is None or _changed(stored) else torch.tensor(said)
 
 
 def _index(
