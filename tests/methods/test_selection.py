@@ -23,6 +23,7 @@ from unidd.methods._proxies import Dynamics, proxy
 from unidd.methods.pruning import CCS, EL2N, Forgetting, GraNd
 from unidd.methods.selection import Easiest, Hardest, Herding, KCenter, Margin, Moderate
 from unidd.methods.spectral import SpectralHerding, SpectralVolume
+from unidd.networks import training
 from unidd.networks.models import ModelConfig, build
 from unidd.networks.training import Teacher, TrainConfig
 
@@ -31,6 +32,11 @@ FROM_PROXIES = ["forgetting", "el2n", "grand", "ccs"]
 NAMES = [*FROM_A_TEACHER, *FROM_PROXIES]
 LABELS = torch.tensor([0, 2, 1, 1, 2, 0])
 few = st.integers(0, 2**20)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "cache"))
 
 
 def logits(n: int = 6, classes: int = 3, seed: int = 0) -> Tensor:
@@ -185,6 +191,17 @@ def test_early_scores_are_a_mean_over_proxies_the_largest_first(cls, score):
     for k in range(toys.CLASSES):
         own = (data.train.labels == k).nonzero().flatten()
         assert of_class(numbers, k) == own[wanted[own].argsort(descending=True)[:2]].tolist()
+
+
+def test_early_proxies_are_trained_once_for_all_methods_and_numbers_of_images(monkeypatch):
+    data, asked, trained = toys.data(), {"net_width": 6, "proxy_epochs": 1, "proxy_seeds": 2}, []
+    train = training.train
+    monkeypatch.setattr(training, "train", lambda *task, **how: (trained.append(how["seed"]), train(*task, **how))[1])
+    for cls, ipc in itertools.product((EL2N, GraNd), (1, 2)):
+        cls(**asked).distill(data, toys.teacher(), Run(ipc=ipc, seed=6))
+    assert len(trained) == len(set(trained)) == 2
+    EL2N(**asked).distill(data, toys.teacher(), Run(seed=7))
+    assert len(set(trained)) == 4, "a repetition has its own"
 
 
 def test_forgetting_takes_what_was_never_learnt_before_what_was_forgotten(monkeypatch):
