@@ -142,6 +142,13 @@ def test_a_budget_changes_only_what_a_method_has():
         assert budgeted(Chosen, name) == Chosen()
 
 
+def test_the_large_budget_leaves_the_published_batch_of_those_who_recover_images():
+    for name in ("sre2l", "cda", "fadrm"):
+        assert budgeted(find(name), "large").group == 100
+        assert budgeted(find(name), "large", group=50).group == 50
+    assert budgeted(CFM, "large").group == 200
+
+
 BAD = [
     ({"dataset": "cifar11"}, "cifar11.*photos"),
     ({"dataset": "nowhere/at/all"}, "nowhere"),

@@ -284,7 +284,7 @@ def test_what_a_method_trains_for_itself_is_planned(digits, tmp_path, monkeypatc
     measured, work = measure(cell, cell.run(0), digits)
     assert (work.train_steps, work.own_steps) == (0, 6), "an epoch; two are done and kept, to measure steps"
     assert min(measured.own, measured.kept, measured.step) > 0
-    cell.method.experts_of(digits).train(3)
+    cell.method.experts_of(digits, cell.run(0)).train(3)
     measured, work = measure(cell, cell.run(0), digits)
     assert (measured.own, measured.kept, work.own_steps) == (0, 0, 0)
 

@@ -10,6 +10,7 @@ from unidd.data.siamese import OPERATIONS, STRATEGY, Siamese
 from unidd.engine.descent import Position
 from unidd.engine.run import Run
 from unidd.methods import find
+from unidd.methods._drawing import settle
 from unidd.methods.dc import distance
 
 IPC = 2
@@ -36,11 +37,14 @@ def step(objective, x):
     return objective.step(x.clone().requires_grad_(), 0, torch.Generator().manual_seed(9))
 
 
-@pytest.mark.parametrize("strategy", ["none", "flip", STRATEGY])
-def test_dm_is_the_distance_of_class_means_under_one_view(strategy):
-    method, objective, x, labels = begun("dm", strategy=strategy)
+@pytest.mark.parametrize(
+    "settings", [{"strategy": "none"}, {"strategy": "flip"}, {"strategy": STRATEGY}, {"norm": "batch"}], ids=str
+)
+def test_dm_is_the_distance_of_class_means_under_one_view(settings):
+    method, objective, x, labels = begun("dm", **settings)
     found, generator = step(objective, x), torch.Generator().manual_seed(9)
     network, leaf, loss = drawn(method, objective, generator), x.clone().requires_grad_(), 0
+    settle(network, objective.real, generator)
     for k in range(toys.CLASSES):
         view = objective.siamese.draw(generator)
         real, own = view(objective.real.of(k, generator).double()), view(leaf[labels == k])
@@ -71,11 +75,13 @@ def row_by_row(one, other):
     return loss
 
 
-@pytest.mark.parametrize("name", ["dc", "dsa"])
-def test_dc_is_the_angle_of_the_rows_of_the_gradients(name):
-    method, objective, x, labels = begun(name)
+@pytest.mark.parametrize(("name", "norm"), [("dc", "instance"), ("dsa", "instance"), ("dc", "batch")])
+def test_dc_is_the_angle_of_the_rows_of_the_gradients(name, norm):
+    """Image by image, also with batch norm: its statistics are those of some real images, not of a class."""
+    method, objective, x, labels = begun(name, norm=norm)
     found, generator = step(objective, x), torch.Generator().manual_seed(9)
     network, leaf, loss = drawn(method, objective, generator), x.clone().requires_grad_(), 0
+    settle(network, objective.real, generator)
     for k in range(toys.CLASSES):
         view = objective.siamese.draw(generator)
         real, own = view(objective.real.of(k, generator).double()), view(leaf[labels == k])
@@ -83,6 +89,33 @@ def test_dc_is_the_angle_of_the_rows_of_the_gradients(name):
     (gradient,) = torch.autograd.grad(loss, leaf)
     torch.testing.assert_close(found.loss, loss.detach(), rtol=1e-9, atol=0)
     torch.testing.assert_close(found.gradient, gradient, rtol=1e-8, atol=1e-12)
+
+
+def test_batch_norms_keep_the_statistics_of_real_images_of_all_classes():
+    method, objective, _, _ = begun("dm", norm="batch")
+    network, twin = (drawn(method, objective, torch.Generator().manual_seed(9)) for _ in range(2))
+    settle(network, objective.real, torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    x = torch.cat([objective.real.of(k, generator) for k in range(toys.CLASSES)]).double()
+    assert len(x) == 3 * toys.CLASSES
+    for layer, settled in zip(twin.features, network.features, strict=True):
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            assert not settled.training
+            torch.testing.assert_close(settled.running_mean, x.mean((0, 2, 3)), rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(settled.running_var, x.var((0, 2, 3)), rtol=1e-10, atol=1e-12)
+        x = layer(x)
+
+
+def test_the_network_of_dc_trains_on_batches_of_its_own():
+    """And not with the statistics that the matching has."""
+    _, objective, x, _ = begun("dc", norm="batch", outer=2)
+    modes, train = [], objective._train
+    objective._train = lambda network, *rest: (modes.append(network.features[1].training), train(network, *rest))
+    generator = torch.Generator().manual_seed(9)
+    for t in range(2):
+        objective.step(x.clone().requires_grad_(), t, generator)
+    assert modes == [True]
+    assert not objective.network.features[1].training
 
 
 def test_equal_gradients_are_at_no_distance_and_opposite_ones_at_two_a_row():
@@ -108,6 +141,16 @@ def test_the_network_of_dc_learns_from_the_images_between_updates():
     before = objective.network
     objective.step(x.clone().requires_grad_(), 2, generator)
     assert objective.network is not before, "a new network after `outer` updates"
+
+
+def test_digits_are_not_mirrored_by_their_presets():
+    dsa, digits = find("dsa"), {find("dm").preset("mnist").strategy}
+    for name in find("dc").presets:
+        plain, of_digits = dsa.preset(name), dsa.preset(f"mnist-{name}")
+        assert (of_digits.steps, of_digits.outer, of_digits.inner) == (plain.steps, plain.outer, plain.inner)
+        digits.add(of_digits.strategy)
+        assert plain.strategy == STRATEGY
+    assert {frozenset(strategy.split("_")) for strategy in digits} == {frozenset(OPERATIONS) - {"flip"}}
 
 
 def test_noise_is_what_dc_starts_from_and_real_images_are_what_dsa_does():
@@ -155,6 +198,8 @@ def test_what_each_operation_does():
     assert torch.equal(seen("flip", x, [0.7, 0, 0]), x)
     assert torch.equal(seen("crop", x, [0.0, 0.5, 0])[:, :, 1:], x[:, :, :-1]), "down by an eighth"
     assert not seen("crop", x, [0.0, 0.5, 0])[:, :, 0].any()
+    digit = toys.randn(1, 1, 28, 28)
+    assert torch.equal(seen("crop", digit, [0.999, 0.5, 0])[:, :, :-4], digit[:, :, 4:]), "4 of 28, as published"
     assert int((seen("cutout", x, [0.5, 0.5, 0]) == 0).sum()) == 3 * 16
     assert int((seen("cutout", x, [0.0, 0.0, 0]) == 0).sum()) == 3 * 4, "at the corner less is cut"
     brighter = seen("color", x, [0.75, 0.5, 0.5])

@@ -21,6 +21,7 @@ from unidd.data.exchange import (
     to_ddranking,
     to_huggingface,
     to_imagefolder,
+    to_vico,
 )
 from unidd.data.synthetic import SyntheticSet
 from unidd.engine.descent import Position
@@ -284,14 +285,25 @@ def test_the_set_stores_the_labels_that_were_learnt():
     found = made()
     start = torch.eye(4)[found.labels] - 0.25
     assert not torch.allclose(found.soft, start / math.sqrt(0.4), atol=0.01)
-    assert torch.equal(found.labels, found.soft.argmax(1))
+    assert found.config["learnt"]["moved"] == 0
     assert torch.allclose(made(steps=0).soft, start / math.sqrt(0.4))
 
 
-def test_hard_is_the_largest_of_a_label(monkeypatch):
+def test_the_hard_label_stays_the_class_an_image_started_as_and_the_card_says_how_many_left_it(monkeypatch, tmp_path):
+    """Else a set has not `ipc` images of each class, and no part of it, export or start from it is what was asked."""
     other = torch.tensor([0.1, -0.2, 0.3, 0.0]).repeat(8, 1)
     monkeypatch.setattr(Prototypes, "learnt", lambda self: {"soft": other, "soft labels": "centred"})
-    assert made().labels.tolist() == [2] * 8
+    found = made()
+    assert (found.counts, found.ipc) == ([IPC] * 4, IPC)
+    assert found.config["learnt"] == {"soft labels": "centred", "moved": 6}
+    assert torch.equal(found.soft, other)
+    assert found.first(1).labels.tolist() == [0, 1, 2, 3]
+    asked = Run(ipc=IPC, start=found)
+    again = find("dm")(steps=1, net_width=4, batch=2).distill(toys.data(), toys.teacher(), asked)
+    assert again.labels.tolist() == found.labels.tolist() == [0, 1, 2, 3] * IPC
+    (images, labels), *_ = torch.load(to_vico(found, tmp_path / "res.pt"), weights_only=True)["data"]
+    assert labels.tolist() == sorted([0, 1, 2, 3] * IPC)
+    torch.testing.assert_close(images[::IPC], toys.data().normalise(found.first(1).images))
 
 
 def test_labels_and_their_kind_outlive_parts_and_files(tmp_path):
@@ -308,8 +320,19 @@ def test_labels_and_their_kind_outlive_parts_and_files(tmp_path):
     assert exported[2].config["import"]["soft labels"] == "centred"
     for each in (found, found.first(1), part, SyntheticSet.load(found.save(tmp_path / "set")), *exported):
         assert stored_kind(each) == "centred"
-        assert torch.equal(each.labels, each.soft.argmax(1))
+        wanted = part if each is part else found.first(1) if len(each) == len(found) / IPC else found
+        by_class = [t.labels.argsort(stable=True) for t in (each, wanted)]
+        assert each.counts == wanted.counts
+        assert torch.equal(each.soft[by_class[0]], wanted.soft[by_class[1]]), "each label is still its image's"
     assert torch.equal(SyntheticSet.load(tmp_path / "set").soft, found.soft)
+
+
+def test_labels_that_someone_changed_in_an_export_say_their_class_themselves(tmp_path):
+    found = made(lr=0.5, steps=8)
+    assert found.config["learnt"]["moved"]
+    folder, changed = to_ddranking(found, tmp_path / "ddranking"), torch.eye(4).flip(0).repeat(IPC, 1)
+    torch.save(changed, folder / "labels.pt")
+    assert from_files(folder).labels.tolist() == [3, 2, 1, 0] * IPC
 
 
 def test_students_learn_the_labels_without_a_teacher():

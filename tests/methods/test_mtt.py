@@ -274,7 +274,11 @@ def test_a_second_run_trains_no_expert_whichever_method_it_is_of(data, monkeypat
 
     monkeypatch.setattr(Experts, "_epoch", refuse)
     for cls in (MTT, TESLA):
-        cls(**SMALL | {"steps": 1, "syn_steps": 2, "lr": 3.0}).distill(data, toys.teacher(), Run(ipc=2, seed=4))
+        other = SMALL | {"steps": 1, "syn_steps": 2, "lr": 3.0}
+        cls(**other).distill(data, toys.teacher(), Run(ipc=2))
+        cls(**other | {"shared": True}).distill(data, toys.teacher(), Run(ipc=2, seed=4))
+    with pytest.raises(AssertionError, match="an expert is trained"):
+        MTT(**SMALL | {"steps": 1}).distill(data, toys.teacher(), Run(seed=1))  # a repetition has its own
     with pytest.raises(AssertionError, match="an expert is trained"):
         MTT(**SMALL | {"steps": 1, "max_start_epoch": 3}).distill(data, toys.teacher(), Run())
 
@@ -283,19 +287,19 @@ def test_what_is_planned_is_what_is_trained(data, monkeypatch):
     taken, step = [], Experts._step
     monkeypatch.setattr(Experts, "_step", lambda self, *what: (taken.append(1), step(self, *what))[1])
     method = MTT(**SMALL | {"steps": 1})
-    work = method.own_training(data)
+    work = method.own_training(data, Run())
     assert work.steps == 2 * 3 * 2, "two experts, three epochs, two steps"
     work.trial()
-    rehearsed = method.rehearsed(data)
+    rehearsed = method.rehearsed(data, Run())
     assert rehearsed == dataclasses.replace(method, experts=1, max_start_epoch=1)
     assert len(taken) == 1 + 2 * 2, "an expert as far as a student goes"
-    assert method.own_training(data).steps == 12 - 4
-    assert rehearsed.own_training(data).steps == 0
-    assert MTT(**SMALL | {"steps": 0}).own_training(data).steps == 0
+    assert method.own_training(data, Run()).steps == 12 - 4
+    assert rehearsed.own_training(data, Run()).steps == 0
+    assert MTT(**SMALL | {"steps": 0}).own_training(data, Run()).steps == 0
     method.distill(data, toys.teacher(), Run())
     assert len(taken) == 1 + 12
-    assert method.own_training(data).steps == 0
-    assert work.bytes == 2 * 3 * 4 * len(method.experts_of(data).parameters(0, 0))
+    assert method.own_training(data, Run()).steps == 0
+    assert work.bytes == 2 * 3 * 4 * len(method.experts_of(data, Run()).parameters(0, 0))
 
 
 @both
@@ -389,3 +393,7 @@ def test_presets_are_hyper_parameters(cls):
 def test_teslas_own_presets_move_the_images_as_its_code_does():
     """Its gradient lacks a factor 2, and so its readme's lr of 1000 is 500 here."""
     assert TESLA.preset("cifar10-ipc1-tesla").lr == TESLA.preset("cifar100-ipc50-tesla").lr == 500
+    own = [TESLA.preset(name) for name in TESLA.presets if name not in MTT.presets]
+    assert [method.steps for method in own] == [10_000] * 3
+    c100 = {"syn_steps": 80, "max_start_epoch": 40, "batch_syn": 125, "expert_epochs": 2, "lr_lr": 1e-5}
+    assert {name: getattr(own[1], name) for name in c100} == c100

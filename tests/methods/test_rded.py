@@ -15,6 +15,11 @@ from unidd.methods._patches import difficulty, mosaic, square_crops
 from unidd.networks.training import Teacher
 
 
+def numbers_of(images: int, count: int, generator: torch.Generator | None = None) -> torch.Tensor:
+    generator = generator or torch.Generator().manual_seed(1)
+    return torch.rand(3, images, count, generator=generator, dtype=torch.float64)
+
+
 def drawn_crops(data: ImageData, method, ipc: int, seed: int) -> list[list[list[torch.Tensor]]]:
     """All crops, by class, image and draw, with the numbers a seed gives; drawn as `square_crops` does."""
     generator, found = torch.Generator().manual_seed(seed), []
@@ -22,7 +27,7 @@ def drawn_crops(data: ImageData, method, ipc: int, seed: int) -> list[list[list[
         numbers = [i for i, label in enumerate(data.train.labels.tolist()) if label == k]
         order = torch.randperm(len(numbers), generator=generator).tolist()
         pixels = data.train.images[[numbers[i] for i in order[: method.mipc]]].float() / 255
-        crops = square_crops(pixels, method.num_crop, data.size // method.factor, generator)
+        crops = square_crops(pixels, numbers_of(len(pixels), method.num_crop, generator), data.size // method.factor)
         found.append([list(of_image) for of_image in crops])
     return found
 
@@ -69,7 +74,7 @@ def test_crops_are_squares_of_torchvisions_sizes_scaled_without_aliasing():
     """Of an image that says where each pixel was; the area is uniform from .08 to 1, and corners reach both ends."""
     ramp = torch.linspace(0, 1, 32).expand(32, 32)
     image = torch.stack([ramp, ramp.T, ramp.flip(0)])
-    crops = square_crops(image[None], 4000, 32, torch.Generator().manual_seed(1))[0]
+    crops = square_crops(image[None], numbers_of(1, 4000), 32)[0]
     assert crops.shape == (4000, 3, 32, 32)
     # in the middle of a crop, two neighbours are (s / 32) pixels apart
     wide = 32 * 31 * (crops[:, 0, 16, 17] - crops[:, 0, 16, 15]) / 2
@@ -84,7 +89,7 @@ def test_crops_are_squares_of_torchvisions_sizes_scaled_without_aliasing():
     assert right.max() == pytest.approx(1, abs=1e-6)
     assert (left + 1 - right - (1 - wide / 32)).abs().max() < 0.05
     stripes = (torch.arange(32) % 2).float().expand(1, 1, 32, 32)
-    halves = square_crops(stripes, 400, 8, torch.Generator().manual_seed(1))[0]
+    halves = square_crops(stripes, numbers_of(1, 400), 8)[0]
     large = halves[halves.amax((1, 2, 3)) < 0.9]
     assert len(large) > 100, "stripes finer than a pixel become grey"
 
@@ -130,9 +135,11 @@ def test_a_teacher_that_is_in_train_mode_chooses_what_it_does_in_eval_mode():
     assert teacher.model.training, "it is as it was"
 
 
-def test_chunks_of_images_change_nothing(monkeypatch):
+@pytest.mark.parametrize("together", [3, 10])
+def test_chunks_of_images_change_nothing(monkeypatch, together):
+    """One image of five crops, or two, at a time: a GPU takes other ones than a CPU, and draws the same crops."""
     whole = find("rded")().distill(toys.data(), toys.teacher(), Run(2)).images
-    monkeypatch.setattr("unidd.methods._patches.real_batch", lambda *_: 500)
+    monkeypatch.setattr("unidd.methods._patches.real_batch", lambda *_: together)
     assert torch.equal(find("rded")().distill(toys.data(), toys.teacher(), Run(2)).images, whole)
 
 

@@ -10,6 +10,7 @@ import toys
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from unidd.bench.cell import budgeted
 from unidd.core.filters import AllPass, Linear, Ridge
@@ -17,11 +18,12 @@ from unidd.core.objectives import Side, filter_loss, signal_loss
 from unidd.data.datasets import ImageData
 from unidd.data.synthetic import SyntheticSet, choose, places
 from unidd.engine.run import Run
-from unidd.methods import _rules, _scores, find
+from unidd.methods import _rules, _scores, find, spectral
 from unidd.methods._proxies import Dynamics, proxy
 from unidd.methods.pruning import CCS, EL2N, Forgetting, GraNd
 from unidd.methods.selection import Easiest, Hardest, Herding, KCenter, Margin, Moderate
 from unidd.methods.spectral import SpectralHerding, SpectralVolume
+from unidd.networks import training
 from unidd.networks.models import ModelConfig, build
 from unidd.networks.training import Teacher, TrainConfig
 
@@ -30,6 +32,11 @@ FROM_PROXIES = ["forgetting", "el2n", "grand", "ccs"]
 NAMES = [*FROM_A_TEACHER, *FROM_PROXIES]
 LABELS = torch.tensor([0, 2, 1, 1, 2, 0])
 few = st.integers(0, 2**20)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "cache"))
 
 
 def logits(n: int = 6, classes: int = 3, seed: int = 0) -> Tensor:
@@ -184,6 +191,17 @@ def test_early_scores_are_a_mean_over_proxies_the_largest_first(cls, score):
     for k in range(toys.CLASSES):
         own = (data.train.labels == k).nonzero().flatten()
         assert of_class(numbers, k) == own[wanted[own].argsort(descending=True)[:2]].tolist()
+
+
+def test_early_proxies_are_trained_once_for_all_methods_and_numbers_of_images(monkeypatch):
+    data, asked, trained = toys.data(), {"net_width": 6, "proxy_epochs": 1, "proxy_seeds": 2}, []
+    train = training.train
+    monkeypatch.setattr(training, "train", lambda *task, **how: (trained.append(how["seed"]), train(*task, **how))[1])
+    for cls, ipc in itertools.product((EL2N, GraNd), (1, 2)):
+        cls(**asked).distill(data, toys.teacher(), Run(ipc=ipc, seed=6))
+    assert len(trained) == len(set(trained)) == 2
+    EL2N(**asked).distill(data, toys.teacher(), Run(seed=7))
+    assert len(set(trained)) == 4, "a repetition has its own"
 
 
 def test_forgetting_takes_what_was_never_learnt_before_what_was_forgotten(monkeypatch):
@@ -358,17 +376,46 @@ def slow_mismatch(z: Tensor, u: Tensor, chosen: list[int]) -> float:
 @given(few, st.integers(1, 5), st.booleans())
 def test_spectral_herding_takes_the_best_next_image(seed, count, second):
     z, u = toys.randn(6, 3, seed=seed), toys.randn(6, 3, seed=seed + 1) * second
-    order = _rules.greedy(_rules.kernel(z, u), count).tolist()
+    order = _rules.greedy(_rules.Kernel(z, u), count).tolist()
     assert len(set(order)) == count
     for i in range(count):
         losses = {j: slow_mismatch(z, u, [*order[:i], j]) for j in range(6) if j not in order[:i]}
         assert losses[order[i]] == pytest.approx(min(losses.values()), abs=1e-12)
 
 
+@given(few, st.booleans())
+def test_rows_diagonal_and_means_are_those_of_the_kernel_written_out(seed, second):
+    z, u = toys.randn(6, 3, seed=seed), toys.randn(6, 3, seed=seed + 1) * second
+    a, b = z.square().sum(1).mean(), u.square().sum(1).square().mean()
+    slow = [[float(z[i] @ z[j] / a + ((u[i] @ u[j]) ** 2 / b if second else 0)) for j in range(6)] for i in range(6)]
+    kernel, wanted = _rules.Kernel(z, u), torch.tensor(slow, dtype=torch.float64)
+    torch.testing.assert_close(kernel.rows(torch.tensor([4, 1])), wanted[[4, 1]])
+    torch.testing.assert_close(kernel.diagonal, wanted.diagonal())
+    torch.testing.assert_close(kernel.means, wanted.mean(1))
+
+
+def test_a_class_of_many_images_is_chosen_from_without_a_matrix_of_all_pairs():
+    largest = [0]
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            found = func(*args, **kwargs or {})
+            largest[0] = max(largest[0], found.numel() if isinstance(found, Tensor) else 0)
+            return found
+
+    n = 300
+    with Seen():
+        kernel = _rules.Kernel(toys.randn(n, 3), toys.randn(n, 3, seed=1))
+        _rules.swapped(kernel, _rules.greedy(kernel, 5), 4)
+        for rule in (_rules.herded, _rules.centres, lambda x, count: _rules.spread(x, 1e-3, count)):
+            rule(toys.randn(n, 3), 5)
+    assert n < largest[0] <= 5 * n
+
+
 @given(few, st.integers(1, 4))
 def test_no_swap_lowers_the_loss_of_what_swaps_end_with(seed, count):
     z, u = toys.randn(7, 3, seed=seed), toys.randn(7, 3, seed=seed + 1)
-    kernel = _rules.kernel(z, u)
+    kernel = _rules.Kernel(z, u)
     start = _rules.greedy(kernel, count)
     final = _rules.swapped(kernel, start, 1000).tolist()
     loss = slow_mismatch(z, u, final)
@@ -380,7 +427,7 @@ def test_no_swap_lowers_the_loss_of_what_swaps_end_with(seed, count):
 
 def test_each_swap_is_the_best_one_and_they_can_be_counted():
     z, u = toys.randn(12, 3, seed=1), toys.randn(12, 3, seed=2)
-    kernel, chosen = _rules.kernel(z, u), torch.tensor([0, 1, 2])
+    kernel, chosen = _rules.Kernel(z, u), torch.tensor([0, 1, 2])
     assert torch.equal(_rules.swapped(kernel, chosen, 0), chosen)
     after = _rules.swapped(kernel, chosen, 1).tolist()
     others = [[*[0, 1, 2][:i], j, *[0, 1, 2][i + 1 :]] for i in range(3) for j in range(3, 12)]
@@ -411,6 +458,14 @@ def test_the_filter_is_that_of_the_real_side(name, beta):
         at = own.tolist().index(first)
         losses = {int(j): slow_mismatch(z[own], u[own], [at, i]) for i, j in enumerate(own) if i != at}
         assert losses[second] == pytest.approx(min(losses.values()), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ridge", "linear", "all-pass"])
+def test_parts_of_the_images_make_the_same_correlations(monkeypatch, name):
+    whole = [chosen_of(find(each)(filter=name), 2) for each in ("spectralherding", "spectralvolume")]
+    monkeypatch.setattr(spectral, "_PART", 3)
+    parts = [chosen_of(find(each)(filter=name), 2) for each in ("spectralherding", "spectralvolume")]
+    assert all(map(torch.equal, whole, parts))
 
 
 @pytest.mark.parametrize("name", ["ridge", "linear", "all-pass"])

@@ -52,7 +52,7 @@ def column(values) -> torch.Tensor:
 # ----------------------------------------------------------------------------------------------- the training
 
 
-@pytest.mark.parametrize("strategy", ["", "flip_scale", STRATEGY])
+@pytest.mark.parametrize("strategy", ["none", "flip_scale", STRATEGY])
 def test_an_epoch_is_plain_descent_on_augmented_images(monkeypatch, strategy):
     """In float64, against torch's SGD without momentum; every image draws its own parameters."""
     data = toys.data()
@@ -84,6 +84,16 @@ def test_experts_start_as_their_seed_draws_them_and_go_their_own_way():
         assert not torch.equal(several.parameters(number, 1), several.parameters(number, 0))
     moved = [end - several.parameters(number, 0) for number, end in enumerate(ends)]
     assert F.cosine_similarity(*moved, dim=0) < 0.9
+
+
+@pytest.mark.parametrize("repetition", [1, 2**40])
+def test_the_experts_of_a_repetition_are_its_own(repetition, trained):
+    mine, first = (Experts(toys.data(), CONFIG, 2, seed) for seed in (repetition, 0))
+    ends = [each.parameters(number, 1) for each in (mine, first) for number in range(2)]
+    assert len({tuple(end.tolist()) for end in ends}) == len(set(trained)) == 4
+    seeds = [mine.seed(number) for number in range(200)]
+    assert len({*seeds, *range(200)}) == 400
+    assert torch.equal(mine.parameters(1, 0), vector(drawn(seeds[1])))
 
 
 def test_outputs_are_those_of_the_network_with_these_parameters():
@@ -218,8 +228,8 @@ def test_all_that_decides_an_expert_is_in_its_key():
     changes = [{"lr": 0.02}, {"batch": 9}, {"strategy": "flip"}, {"model": ModelConfig(width=5, norm="instance")}]
     configs = [CONFIG, *(dataclasses.replace(CONFIG, **change) for change in changes)]
     folders = {Experts(each, config, 1).folder(0) for each in (data, other, scaled) for config in configs}
-    folders |= {Experts(data, CONFIG, 2).folder(1)}
-    assert len(folders) == 3 * 5 + 1
+    folders |= {Experts(data, CONFIG, 2).folder(1), *(Experts(data, CONFIG, 1, seed).folder(0) for seed in (1, 2**40))}
+    assert len(folders) == 3 * 5 + 3
     renamed = dataclasses.replace(data, name="another")
     assert Experts(renamed, CONFIG, 7).folder(0) == Experts(data, CONFIG, 1).folder(0), "nor count nor name"
 

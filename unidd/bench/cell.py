@@ -46,7 +46,7 @@ class Budget:
         batch: images of a student's step; 0 goes by IPC, as on CIFAR.
         share: part of a published protocol's epochs.
         training: fields of `TrainConfig` the teacher's training changes.
-        method: fields a method gets unless told otherwise, where it has them.
+        method: fields a method gets unless told otherwise, where it has them and does not keep them from budgets.
     """
 
     width: int
@@ -109,7 +109,8 @@ def budgeted(cls: type[Method], budget: str, preset: str | None = None, **settin
     _check_choice("budget", budget, BUDGETS)
     known = [f.name for f in fields(cls)]
     _check_known(settings, known)
-    small = {name: value for name, value in BUDGETS[budget].method.items() if name in known}
+    open_ = set(known) - set(cls.unbudgeted)
+    small = {name: value for name, value in BUDGETS[budget].method.items() if name in open_}
     return cls.preset(preset, **settings) if preset else cls(**small | settings)
 
 

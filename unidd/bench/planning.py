@@ -307,8 +307,8 @@ def _measure_descent(
             done, statistics = measured
         run = replace(run, statistics=statistics)
     if method.descent(data).steps:
-        done += _measure_steps(method.rehearsed(data), data, teacher, run)
-    own = method.own_training(data)
+        done += _measure_steps(method.rehearsed(data, run), data, teacher, run)
+    own = method.own_training(data, run)
     if own.steps:
         done += _fitting("a step of its own training", lambda: measure_own_training(own, data.device))
     return done, {"real": real, "own_steps": own.steps}

@@ -54,6 +54,8 @@ def to_vico(synthetic: SyntheticSet, path: str | Path) -> Path:
 def to_ddranking(synthetic: SyntheticSet, folder: str | Path) -> Path:
     """Export as DD-Ranking's images.pt (normalised, class after class), labels.pt (soft where there are) and lr.pt.
 
+    Beside soft labels the hard ones stand on the card alone.
+
     Raises:
         FileExistsError: something stands in that folder already.
     """
@@ -61,11 +63,11 @@ def to_ddranking(synthetic: SyntheticSet, folder: str | Path) -> Path:
     with atomic(folder) as temporary:
         temporary.mkdir()
         torch.save(images, temporary / "images.pt")
-        labels = labels if soft is None else soft
-        torch.save(labels, temporary / "labels.pt")
+        stored, hard = (labels, {}) if soft is None else (soft, {"labels": labels.tolist()})
+        torch.save(stored, temporary / "labels.pt")
         if rate := said_rate(synthetic.config):
             torch.save(torch.tensor(rate), temporary / "lr.pt")
-        (temporary / "card.json").write_text(_card(synthetic, images, labels) + "\n")
+        (temporary / "card.json").write_text(_card(synthetic, images, stored, **hard) + "\n")
         if folder.exists():
             folder.rmdir()  # empty; some systems replace no folder
     return folder
@@ -79,9 +81,9 @@ def _by_class(synthetic: SyntheticSet) -> tuple[Tensor, Tensor, Tensor | None]:
     return images, synthetic.labels[order].cpu(), soft
 
 
-def _card(synthetic: SyntheticSet, images: Tensor, labels: Tensor) -> str:
+def _card(synthetic: SyntheticSet, images: Tensor, labels: Tensor, /, **more: Any) -> str:
     card = {name: getattr(synthetic, name) for name in CARD} | {"tensors": tensors_hash(_named(images, labels))}
-    return json.dumps(card, indent=1)
+    return json.dumps(card | more, indent=1)
 
 
 def _named(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -188,13 +190,18 @@ def _as_channels(images: Tensor, data: ImageData, told: dict) -> Tensor:
 def _since(stored: Stored, config: dict, told: dict) -> tuple[dict, dict]:
     """What our card in an export of ours says goes on; whether the tensors are still those of the export."""
     card = stored.card or {}
-    labels = torch.empty(0) if stored.labels is None else stored.labels
-    if card.get("tensors") not in (None, tensors_hash(_named(stored.images, labels))):
+    if _changed(stored):
         told["changed"] = "the tensors are not those that were exported"
     if earlier := card["config"].get("import"):
         told["before"] = earlier
     about = {name: card[name] for name in ("teacher", "history", "versions")}
     return card["config"] | {name: value for name, value in config.items() if name != "method"}, about
+
+
+def _changed(stored: Stored) -> bool:
+    """Whether the tensors are others than those that our card in an export of ours is of."""
+    labels = torch.empty(0) if stored.labels is None else stored.labels
+    return (stored.card or {}).get("tensors") not in (None, tensors_hash(_named(stored.images, labels)))
 
 
 def _moments(
@@ -335,7 +342,7 @@ def _classes(
     """Class names, labels as indices into them, and soft labels (n, classes) if they came so."""
     labels, soft = _counted(stored, names, ipc, told) if stored.labels is None else stored.labels, stored.soft
     if labels.ndim == 2:
-        labels, soft = labels.argmax(1), labels
+        labels, soft = _hard(stored, labels), labels
     if soft is not None:
         said = said_kind(stored.card["config"]) if stored.card else None
         if stored.format in ("FRePo", "KIP"):
@@ -352,6 +359,12 @@ def _classes(
     if counts.min() < counts.max():
         told["images per class"] = f"{int(counts.min())} to {int(counts.max())}"
     return tuple(names), labels, soft
+
+
+def _hard(stored: Stored, soft: Tensor) -> Tensor:
+    """The class of each soft label (n, classes): as an export of ours says that nobody changed, or else the largest."""
+    said = (stored.card or {}).get("labels")
+    return soft.argmax(1) if said is None or _changed(stored) else torch.tensor(said)
 
 
 def _index(

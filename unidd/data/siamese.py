@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
+DIGITS = "color_crop_cutout_scale_rotate"  # a mirrored digit is none
 
 Draw = Callable[[Tensor], Tensor]
 
@@ -82,9 +83,10 @@ def _rotate(x: Tensor, u: Tensor) -> Tensor:
 
 
 def _crop(x: Tensor, u: Tensor) -> Tensor:
-    """Shift by up to an eighth of the side along each axis; what comes in is 0."""
+    """Shift by up to an eighth of the side, to the nearest pixel, along each axis; what comes in is 0."""
     h, w = x.shape[-2:]
-    down, right = ((u[i] * (2 * (n // 8) + 1)).long() - n // 8 for i, n in enumerate((h, w)))
+    most = [(n + 4) // 8 for n in (h, w)]
+    down, right = ((u[i] * (2 * n + 1)).long() - n for i, n in enumerate(most))
     rows, columns = torch.arange(h).to(u.device) + down[:, None], torch.arange(w).to(u.device) + right[:, None]
     inside = ((rows >= 0) & (rows < h))[:, None, :, None] & ((columns >= 0) & (columns < w))[:, None, None, :]
     rows, columns = (place.clamp(0, n - 1).expand(len(x), n) for place, n in ((rows, h), (columns, w)))

@@ -103,6 +103,10 @@ class Start:
         normal = torch.randn(shape, generator=Generator().manual_seed(seed)).to(data.device)
         return self.shown(data.denormalise(normal).clamp(0, 1))
 
+    def whole(self) -> "Start":
+        """Return the start with all images in one batch."""
+        return replace(self, sizes=(sum(self.sizes),), groups=1, places=())
+
     @staticmethod
     def _in_rounds(images: Tensor, labels: Tensor, numbers: Tensor, classes: int, group: int) -> "Start":
         group, of = group or classes, labels[numbers]

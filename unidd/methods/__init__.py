@@ -71,6 +71,7 @@ class Method(ABC):
         seeded: whether the seed decides anything; if not, data and teacher do alone.
         needs_teacher: whether it looks at the data through a trained network.
         presets: name, such as that of a data set → hyper-parameters published for it that differ from the defaults.
+        unbudgeted: hyper-parameters that no budget changes, since one value is published for data of all sizes.
     Raises:
         ValueError: a hyper-parameter has a wrong type or is out of range; the message names it.
     """
@@ -83,6 +84,7 @@ class Method(ABC):
     seeded: ClassVar[bool] = True
     needs_teacher: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    unbudgeted: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
         hints = typing.get_type_hints(type(self), include_extras=True)

@@ -74,11 +74,11 @@ class Descending(Method):
         """The layers whose statistics are matched, see `unidd.networks.models.tapped_layers`."""
         return None
 
-    def own_training(self, data: ImageData) -> OwnTraining:
+    def own_training(self, data: ImageData, run: Run) -> OwnTraining:
         """Return what is still to be trained beside a teacher; by default nothing."""
         return OwnTraining()
 
-    def rehearsed(self, data: ImageData) -> Self:
+    def rehearsed(self, data: ImageData, run: Run) -> Self:
         """Return the method whose steps are measured when a run is planned: each takes what its own do, and what has
         to be trained before them is done, and kept.
         """
@@ -91,6 +91,9 @@ class Descending(Method):
 
     def distill(self, data: ImageData, teacher: Teacher, run: Run) -> SyntheticSet:
         """Return ipc × classes images on the CPU, round b = 0 … B − 1 first, class by class within it.
+
+        Where labels are learnt, the hard ones stay those that the images started with, so that each class keeps its
+        images; the card says under "learnt", "moved" of how many another class came to be the largest.
 
         The same seed gives the same bits on a CPU with the same number of threads, however often the run was cut off.
 
@@ -120,8 +123,9 @@ class Descending(Method):
     def finished(self, position: Position, objective: Objective, teacher: Teacher, run: Run) -> SyntheticSet:
         """Return the set where a descent stands, with what the objective has learnt."""
         data, start, learnt = position.data, position.start, objective.learnt()
-        soft = learnt.pop("soft", None)
-        labels = start.labels[start.numbers] if soft is None else soft.argmax(1)
+        soft, labels = learnt.pop("soft", None), start.labels[start.numbers]
+        if soft is not None:
+            learnt["moved"] = int((soft.argmax(1) != labels.to(soft.device)).sum())
         return SyntheticSet(
             position.images,
             labels.cpu(),

@@ -1,6 +1,6 @@
-"""What methods share that look at the data through networks drawn anew: DM, DC and DSA."""
+"""What methods share that look at the data through ConvNets: DM, DC and DSA through ones drawn anew, MTT and TESLA."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -14,10 +14,14 @@ from ..networks.models import ModelConfig, build
 from . import Count, Positive, Range
 from ._descending import Descending
 
+_SEEN = 16
+
 
 @dataclass(frozen=True)
 class Drawing(Descending):
     """Descends on all images at once, through ConvNets whose weights are drawn anew.
+
+    Pixels stay valid, in every step; in the released code of all these methods they are free.
 
     Args:
         steps: updates of the images.
@@ -25,7 +29,7 @@ class Drawing(Descending):
         batch: real images of a class in a step.
         strategy: operations of the Siamese augmentation, see `unidd.data.siamese`; "none" leaves images as they are.
         net_width: channels of every layer of the ConvNets.
-        norm: of the ConvNets.
+        norm: of the ConvNets, see `settle` for "batch".
     """
 
     steps: Count = 1000
@@ -42,8 +46,7 @@ class Drawing(Descending):
         Siamese(self.strategy)
 
     def start(self, data: ImageData, run: Run) -> Start:
-        start = super().start(data, run)
-        return replace(start, sizes=(sum(start.sizes),), groups=1, places=())
+        return super().start(data, run).whole()
 
     def descent(self, data: ImageData) -> Descent:
         return Descent(self.steps, self.lr, optimizer=_sgd, schedule=_constant)
@@ -75,6 +78,25 @@ class RealImages:
         own = self.numbers[k]
         chosen = own[torch.randperm(len(own), generator=generator)[: self.count]]
         return self.data.normalise(self.data.train.images[chosen.to(self.data.train.images.device)])
+
+
+@torch.no_grad()
+def settle(network: nn.Module, real: RealImages, generator: Generator) -> None:
+    """Let batch norms keep the statistics of at most 16 real images of each class; without any, do nothing.
+
+    A class alone, let alone a process's part of it, is no batch to take statistics of. As in DC's code, but for its
+    running average; DM's has all classes in one batch.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    seen = torch.cat([real.of(k, generator)[:_SEEN] for k in range(real.data.classes)])
+    network(seen.to(next(network.parameters()).dtype))
+    for norm in norms:
+        norm.eval()
 
 
 def _sgd(parameters, lr: float) -> torch.optim.Optimizer:

@@ -10,7 +10,7 @@ prototypes of ‖φ‖²/n. Kernels and what is solved with them are float64. Ch
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -27,6 +27,8 @@ from ._descending import Descending
 @dataclass(frozen=True)
 class KernelRidge(Descending):
     """Descends on all prototypes at once, and on their labels.
+
+    Labels start from the classes of the images, also where a set to start from has soft ones.
 
     Args:
         steps: updates of the prototypes.
@@ -47,8 +49,7 @@ class KernelRidge(Descending):
     needs_teacher: ClassVar[bool] = False
 
     def start(self, data: ImageData, run: Run) -> Start:
-        start = super().start(data, run)
-        return replace(start, sizes=(sum(start.sizes),), groups=1, places=())
+        return super().start(data, run).whole()
 
     def check(self, data: ImageData, run: Run) -> None:
         if run.ranks.world > 1:

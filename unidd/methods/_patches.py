@@ -70,9 +70,11 @@ class Patching(Method):
         numbers = (data.train.labels == k).nonzero().flatten().cpu()
         numbers = numbers[torch.randperm(len(numbers), generator=generator)[: self.mipc]].to(data.device)
         patches, losses = [], []
-        for part in numbers.split(max(1, real_batch(data.size, data.device) // self.num_crop)):
+        drawn = torch.rand(3, len(numbers), self.num_crop, generator=generator, dtype=torch.float64)
+        together = max(1, real_batch(data.size, data.device) // self.num_crop)  # no matter for what is drawn
+        for part, places in zip(numbers.split(together), drawn.split(together, 1), strict=True):
             pixels = data.train.take(part).images.float() / 255
-            crops = square_crops(pixels, self.num_crop, data.size // self.factor, generator)
+            crops = square_crops(pixels, places, data.size // self.factor)
             found = difficulty(network, data, crops.flatten(0, 1), k).view(len(part), -1)
             least = found.argmin(1)
             rows = torch.arange(len(part), device=least.device)
@@ -81,11 +83,15 @@ class Patching(Method):
         return torch.cat(patches)[torch.cat(losses).argsort(stable=True)[:count]]
 
 
-def square_crops(images: Tensor, count: int, side: int, generator: Generator) -> Tensor:
-    """Cut random squares out of images (n, C, S, S), and scale each to `side`: (n, count, C, side, side)."""
-    n, _, size, _ = images.shape
+def square_crops(images: Tensor, drawn: Tensor, side: int) -> Tensor:
+    """Cut random squares out of images (n, C, S, S), and scale each to `side`: (n, count, C, side, side).
+
+    Args:
+        drawn: numbers from 0 to 1 (3, n, count): what decides area, top and left.
+    """
+    size, (n, count) = images.shape[-1], drawn.shape[1:]
     low, high = _AREA
-    areas, *corners = torch.rand(3, n, count, generator=generator, dtype=torch.float64)
+    areas, *corners = drawn
     lengths = ((low + (high - low) * areas).sqrt() * size).round().clamp(min=1)
     boxes = torch.stack([lengths, *((size - lengths + 1) * corner for corner in corners)], -1).long().tolist()
     found = [

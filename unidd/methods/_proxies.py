@@ -5,7 +5,7 @@ A proxy is trained with hard labels on all images, as teachers are. Its seed fol
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from ..data.datasets import ImageData
 from ..engine.run import Run
 from ..networks.models import ModelConfig, build
-from ..networks.training import TrainConfig, train
+from ..networks.training import TrainConfig, teacher, train
 from . import Range
 from ._choosing import Choosing, Scoring
 from ._scores import el2n, own_margin, seen
@@ -102,6 +102,8 @@ class Proxied(Choosing):
 class EarlyProxies(Proxied, Scoring):
     """Looks at several proxies early in their training: the learning rate falls as if it were ten times as long.
 
+    They are kept in the store of teachers, where other methods, numbers of images and a run that was cut off find them.
+
     Args:
         proxy_seeds: proxies, over which scores are averaged.
     """
@@ -111,11 +113,8 @@ class EarlyProxies(Proxied, Scoring):
 
     def early(self, data: ImageData, run: Run) -> list[nn.Module]:
         """Return the proxies."""
-        config, made = TrainConfig(self.proxy_epochs, period=10.0), []
-        for i, seed in enumerate(_seeds(run, self.proxy_seeds), 1):
-            shown = f"proxy {i} of {self.proxy_seeds}" if run.progress else None
-            made.append(proxy(data, self.network(), config, seed, progress=shown))
-        return made
+        task: Any = data, self.network(), TrainConfig(self.proxy_epochs, period=10.0)
+        return [teacher(*task, seed=seed, progress=run.progress).model for seed in _seeds(run, self.proxy_seeds)]
 
 
 def _seeds(run: Run, count: int) -> list[int]:

@@ -48,6 +48,7 @@ class Recovering(Descending):
     group: Count = 100
 
     acts_as: ClassVar[str] = "λ, low-pass, on the diagonal alone, and 1, all-pass, on the channel mean"
+    unbudgeted: ClassVar[tuple[str, ...]] = ("group",)
 
     def smallest(self, t: int, steps: int) -> float:
         """Return the smallest area of a crop in step t of a round."""

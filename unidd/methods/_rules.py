@@ -35,43 +35,66 @@ def centres(x: Tensor, count: int) -> Tensor:
     return torch.tensor(chosen)
 
 
-def kernel(first: Tensor, second: Tensor) -> Tensor:
-    """Return ⟨z, z'⟩ of filtered features z (n, d) plus ⟨u, u'⟩² of u (n, d), each over its mean ⟨z, z⟩: (n, n)."""
-    parts = first @ first.T, (second @ second.T).square()
-    sizes = [part.diagonal().mean() for part in parts]
-    return sum((part / size for part, size in zip(parts, sizes, strict=True) if size > 0), torch.zeros_like(parts[0]))
+class Kernel:
+    """⟨z, z'⟩ of filtered features z (n, d) plus ⟨u, u'⟩² of u (n, d), each over its mean ⟨z, z⟩.
+
+    No matrix (n, n) is made: of a class of many thousand images it would not fit the memory.
+
+    Attributes:
+        diagonal, means: the kernel of each image with itself, and its mean with all, (n,) each.
+    """
+
+    def __init__(self, first: Tensor, second: Tensor):
+        self._parts, self.diagonal, self.means = [], torch.zeros_like(first[:, 0]), torch.zeros_like(first[:, 0])
+        means = first @ first.mean(0), ((second @ (second.T @ second / len(second))) * second).sum(1)
+        for x, power, mean in zip((first, second), (1, 2), means, strict=True):
+            diagonal = x.square().sum(1) ** power
+            size = diagonal.mean()
+            if size > 0:
+                self._parts.append((x, power, size))
+                self.diagonal += diagonal / size
+                self.means += mean / size
+
+    def rows(self, numbers: Tensor) -> Tensor:
+        """Return the kernel of some images (m,) with all: (m, n)."""
+        found = torch.zeros(len(numbers), len(self.means), dtype=self.means.dtype)
+        for x, power, size in self._parts:
+            found += (x[numbers] @ x.T) ** power / size
+        return found
 
 
-def greedy(kernel: Tensor, count: int) -> Tensor:
-    """Return which mean is the nearest to the mean of all, under a kernel (n, n), each the best next one: (count,).
+def greedy(kernel: Kernel, count: int) -> Tensor:
+    """Return which mean is the nearest to the mean of all, under a kernel, each the best next one: (count,).
 
     The squared distance of the means is mean K − 2 mean K[S] + mean K[S, S] for those chosen, S.
     """
-    means, sums, chosen = kernel.mean(1), torch.zeros_like(kernel[0]), []  # sums over the chosen
+    sums, chosen = torch.zeros_like(kernel.means), torch.empty(0, dtype=torch.long)  # sums over the chosen
     for i in range(1, count + 1):
-        change = (2 * sums + kernel.diagonal()) / i**2 - 2 * means / i  # less what is the same for all
-        change[torch.tensor(chosen, dtype=torch.long)] = torch.inf
-        chosen.append(int(change.argmin()))
-        sums = sums + kernel[chosen[-1]]
-    return torch.tensor(chosen)
+        change = (2 * sums + kernel.diagonal) / i**2 - 2 * kernel.means / i  # less what is the same for all
+        change[chosen] = torch.inf
+        chosen = torch.cat([chosen, change.argmin()[None]])
+        sums = sums + kernel.rows(chosen[-1:])[0]
+    return chosen
 
 
-def swapped(kernel: Tensor, chosen: Tensor, most: int) -> Tensor:
+def swapped(kernel: Kernel, chosen: Tensor, most: int) -> Tensor:
     """Return the chosen after the best swap with another, again and again: (count,).
 
     It ends where no swap lowers the distance that `greedy` has, or when `most` are made.
     """
-    chosen, count, means, sizes = chosen.clone(), len(chosen), kernel.mean(1), kernel.diagonal()
+    chosen, count, means, sizes = chosen.clone(), len(chosen), kernel.means, kernel.diagonal
     least = 1e-12 * sizes.mean()  # below which a change is rounding
+    pairs = kernel.rows(chosen)  # out (count), in (n)
     for _ in range(most):
-        sums, pairs = kernel[chosen].sum(0), kernel[chosen]  # pairs: out (count), in (n)
+        sums = pairs.sum(0)
         change = 2 * (sums - sums[chosen, None]) + sizes + sizes[chosen, None] - 2 * pairs
         change = change / count**2 - 2 * (means - means[chosen, None]) / count
         change[:, chosen] = torch.inf
-        out, into = divmod(int(change.argmin()), len(kernel))
+        out, into = divmod(int(change.argmin()), len(means))
         if change[out, into] >= -least:
             break
         chosen[out] = into
+        pairs[out] = kernel.rows(chosen[out : out + 1])[0]
     return chosen
 
 

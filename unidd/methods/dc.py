@@ -17,17 +17,19 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ..data.datasets import ImageData
-from ..data.siamese import STRATEGY, Siamese
+from ..data.siamese import DIGITS, STRATEGY, Siamese
 from ..engine.descent import Batch, Objective, Start, Step
 from ..engine.run import Run
 from ..networks.training import Teacher
 from . import Positive, Range
-from ._drawing import Drawing, RealImages
+from ._drawing import Drawing, RealImages, settle
 
 
 @dataclass(frozen=True)
 class DC(Drawing):
     """Gradient matching: the gradients that real and synthetic images of a class give a network on its way.
+
+    The defaults are those of one image per class; for more, take the preset of their number.
 
     Args:
         outer: updates of the images for each network.
@@ -71,6 +73,9 @@ class DSA(DC):
     init: Literal["noise", "real"] = "real"
 
     source: ClassVar[str] = "Zhao & Bilen, Dataset Condensation with Differentiable Siamese Augmentation, ICML 2021"
+    presets: ClassVar[dict[str, dict[str, Any]]] = DC.presets | {
+        f"mnist-{name}": found | {"strategy": DIGITS} for name, found in DC.presets.items()
+    }
 
 
 class GradientMatching(Objective):
@@ -93,7 +98,8 @@ class GradientMatching(Objective):
         if t % self.method.outer == 0 or self.network is None:
             self.network = self.method.drawn(self.data, generator).to(x.dtype)
         else:
-            self._train(self.network, self.ranks.gather(x.detach()), generator)
+            self._train(self.network.train(), self.ranks.gather(x.detach()), generator)
+        settle(self.network, self.real, generator)
         gradient, loss = torch.zeros_like(x), x.new_zeros(())
         for k in range(self.data.classes):
             view, own = self.siamese.draw(generator), (self.labels == k).nonzero().flatten()

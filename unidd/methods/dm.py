@@ -13,12 +13,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ..data.datasets import ImageData
-from ..data.siamese import Siamese
+from ..data.siamese import DIGITS, Siamese
 from ..engine.descent import Batch, Objective, Step
 from ..engine.run import Run
 from ..networks.training import Teacher
 from . import Count, Positive
-from ._drawing import Drawing, RealImages
+from ._drawing import Drawing, RealImages, settle
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class DM(Drawing):
     source: ClassVar[str] = "Zhao & Bilen, Dataset Condensation with Distribution Matching, WACV 2023"
     acts_as: ClassVar[str] = "1, all-pass, on the class signal"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "mnist": {"strategy": "color_crop_cutout_scale_rotate"},
+        "mnist": {"strategy": DIGITS},
         "cifar10": {},
         "cifar100": {},
         "cifar10-ipc100": {"lr": 10.0},
@@ -59,7 +59,8 @@ class MeanMatching(Objective):
             self.all_sum(self.counts)
 
     def step(self, x: Tensor, t: int, generator: Generator) -> Step:
-        network = self.method.drawn(self.data, generator)
+        network = self.method.drawn(self.data, generator).to(x.dtype)
+        settle(network, self.real, generator)
         gradient, loss = torch.zeros_like(x), x.new_zeros(())
         for k in range(self.data.classes):
             view, own = self.siamese.draw(generator), (self.labels == k).nonzero().flatten()
@@ -80,4 +81,4 @@ class MeanMatching(Objective):
 
 def features(network: nn.Module, x: Tensor) -> Tensor:
     """Return the flattened output of a ConvNet's last block: (n, d)."""
-    return network.to(x.dtype).features(x).flatten(1)  # pyright: ignore[reportCallIssue]  a ConvNet has them
+    return network.features(x).flatten(1)  # pyright: ignore[reportCallIssue]  a ConvNet has them

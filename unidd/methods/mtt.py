@@ -40,7 +40,9 @@ class MTT(Drawing):
 
     Args:
         batch: real images in a step of an expert's training.
-        experts: how many; they are trained for max_start_epoch + expert_epochs − 1 epochs, once for all runs and seeds.
+        experts: how many; they are trained for max_start_epoch + expert_epochs − 1 epochs, once for all runs of a seed.
+        shared: whether all seeds share the experts of seed 0, whose training takes longer than the descent. They are
+            then no repetitions: their spread leaves out what depends on the experts.
         expert_lr: rate of their training.
         max_start_epoch: T⁺; the epoch t that a student starts from is drawn from 0 … T⁺ − 1.
         expert_epochs: M, epochs of the expert from there to where the student shall come.
@@ -53,6 +55,7 @@ class MTT(Drawing):
     steps: Count = 5000
     lr: Positive = 100.0
     experts: Annotated[int, Range(1)] = 100
+    shared: bool = False
     expert_lr: Positive = 0.01
     max_start_epoch: Annotated[int, Range(1)] = 20
     expert_epochs: Annotated[int, Range(1)] = 2
@@ -91,23 +94,24 @@ class MTT(Drawing):
     def view(self, images: Tensor, generator: Generator, real: bool = False) -> Tensor:
         return Siamese(self.strategy).draw(generator, len(images))(images)
 
-    def experts_of(self, data: ImageData) -> Experts:
+    def experts_of(self, data: ImageData, run: Run) -> Experts:
         model = ModelConfig("convnet", self.net_width, norm=self.norm)
-        return Experts(data, ExpertConfig(model, self.expert_lr, self.batch, self.strategy), self.experts)
+        config = ExpertConfig(model, self.expert_lr, self.batch, self.strategy)
+        return Experts(data, config, self.experts, 0 if self.shared else run.seed)
 
     def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "TrajectoryMatching":
-        experts = self.experts_of(data)
+        experts = self.experts_of(data, run)
         experts.train(self.epochs, run.progress)
         return TrajectoryMatching(self, experts)
 
-    def own_training(self, data: ImageData) -> OwnTraining:
-        experts = self.experts_of(data)
+    def own_training(self, data: ImageData, run: Run) -> OwnTraining:
+        experts = self.experts_of(data, run)
         epochs = experts.missing(self.epochs)
         return OwnTraining(epochs * -(-len(data.train) // self.batch), experts.trial, epochs * experts.bytes)
 
-    def rehearsed(self, data: ImageData) -> Self:
+    def rehearsed(self, data: ImageData, run: Run) -> Self:
         least = replace(self, experts=1, max_start_epoch=1)
-        least.experts_of(data).train(least.epochs)
+        least.experts_of(data, run).train(least.epochs)
         return least
 
     differentiate = staticmethod(unrolled)
@@ -115,15 +119,20 @@ class MTT(Drawing):
 
 @dataclass(frozen=True)
 class TESLA(MTT):
-    """Trajectory matching whose memory does not grow with the student's steps; its gradient is that of MTT."""
+    """Trajectory matching whose memory does not grow with the student's steps; its gradient is that of MTT.
+
+    Labels are hard. On ImageNet the published ones are those of the network that the expert became, seen anew in every
+    step.
+    """
 
     source: ClassVar[str] = "Cui et al., Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory, ICML 2023"
-    # The last three are of TESLA's readme, at half its lr: the gradient of its code lacks a factor 2.
+    # The last three are of TESLA's readme, at half its lr: the gradient of its code lacks a factor 2. Its code takes
+    # 10,000 steps unless told otherwise.
     presets: ClassVar[dict[str, dict[str, Any]]] = MTT.presets | {
-        "cifar10-ipc1-tesla": {"syn_steps": 50, "max_start_epoch": 5, "lr": 500.0, "lr_lr": 1e-7},
-        "cifar100-ipc50-tesla": {"syn_steps": 80, "max_start_epoch": 40, "lr": 500.0, "batch_syn": 125},
+        "cifar10-ipc1-tesla": {"steps": 10_000, "syn_steps": 50, "max_start_epoch": 5, "lr": 500.0, "lr_lr": 1e-7},
+        "cifar100-ipc50-tesla": MTT.presets["cifar100-ipc50"] | {"steps": 10_000, "lr": 500.0},
         "imagenet-ipc1": MTT.presets["tiny-imagenet-ipc1"]
-        | {"experts": 50, "expert_epochs": 3, "lr": 5e3, "batch_syn": 100},
+        | {"steps": 10_000, "experts": 50, "expert_epochs": 3, "lr": 5e3, "batch_syn": 100},
     }
 
     differentiate = staticmethod(recomputed)

@@ -4,7 +4,9 @@ Both look at the teacher's features x before its last linear layer, less their m
 covariance over all images; its eigenvalues decide what the filter f does.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -16,8 +18,10 @@ from ..engine.run import Run
 from ..networks.training import Teacher
 from . import Count, Positive
 from ._choosing import Choosing, Rule
-from ._rules import greedy, kernel, spread, swapped
+from ._rules import Kernel, greedy, spread, swapped
 from ._scores import seen
+
+_PART = 4096  # images of which features are in float64 together
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,21 @@ class Spectral(Choosing):
 
     source: ClassVar[str] = "UniDD, this project"
 
-    def side(self, data: ImageData, teacher: Teacher) -> tuple[Tensor, RealSide, Filter]:
-        """Return centred features (n, d) in float64 in the basis of the FFC's eigenvectors, the FFC, and f."""
-        x = seen(teacher.model, data).features.double()
-        moments = Moments.of(x, x.new_ones(len(x), 1))
+    def side(self, data: ImageData, teacher: Teacher) -> tuple[Callable[[Tensor], Tensor], RealSide, Filter]:
+        """Return what gives the features of some images, the FFC, and f.
+
+        Features (m, d) of images of these numbers (m,) are centred, in float64, in the basis of the FFC's eigenvectors;
+        those of all images are never there at once in this form.
+        """
+        features = seen(teacher.model, data).features
+        parts = (Moments.of(part, part.new_ones(len(part), 1)) for part in features.split(_PART))
+        moments = reduce(Moments.merge, parts)
         real = RealSide.of(moments)
-        return (x - moments.mean) @ real.basis, real, self._of(float(real.eigenvalues.mean()))
+
+        def of(numbers: Tensor) -> Tensor:
+            return (features[numbers].double() - moments.mean) @ real.basis
+
+        return of, real, self._of(float(real.eigenvalues.mean()))
 
     def _of(self, unit: float) -> Filter:
         if self.filter == "ridge":
@@ -79,7 +92,8 @@ class SpectralHerding(Spectral):
         filter = of_spectrum.derivative(real.eigenvalues).abs().sqrt()
 
         def choice(own: Tensor, count: int) -> Tensor:
-            of_class = kernel(x[own] * signal, x[own] * filter)
+            found = x(own)
+            of_class = Kernel(found * signal, found * filter)
             return own[swapped(of_class, greedy(of_class, count), self.swaps)]
 
         return choice
@@ -103,5 +117,5 @@ class SpectralVolume(Spectral):
 
     def rule(self, data: ImageData, teacher: Teacher, run: Run) -> Rule:
         x, real, of_spectrum = self.side(data, teacher)
-        z = x * of_spectrum.response(real.eigenvalues).sqrt()
-        return lambda own, count: own[spread(z[own], self.epsilon, count)]
+        signal = of_spectrum.response(real.eigenvalues).sqrt()
+        return lambda own, count: own[spread(x(own) * signal, self.epsilon, count)]

@@ -1,10 +1,11 @@
 """Experts: networks trained on the real images, whose parameters are kept after every epoch.
 
 <cache>/trajectories/<key>/epoch-<e>.safetensors are the parameters of one expert after e epochs, those of e = 0 as they
-were drawn. The key is a hash of all that decides them: data, architecture, how it is trained, and the expert's number,
-which is its seed. The number of epochs is not in it, since a longer trajectory goes on from a shorter one: plain
-descent at a constant rate has no other state than the parameters, and each epoch draws its random numbers from expert
-and epoch alone. So training that was cut off goes on from the last epoch, and all methods and runs share the experts.
+were drawn. The key is a hash of all that decides them: data, architecture, how it is trained, and the expert's seed,
+which follows from its repetition and number. The number of epochs is not in it, since a longer trajectory goes on from
+a shorter one: plain descent at a constant rate has no other state than the parameters, and each epoch draws its random
+numbers from expert and epoch alone. So training that was cut off goes on from the last epoch, and all methods and runs
+of one repetition share the experts.
 """
 
 import shutil
@@ -27,7 +28,7 @@ from ..data.siamese import STRATEGY, Siamese
 from ..files import atomic, cache_folder, check_writable, json_hash, nearest, save_json, tensors_hash
 from .models import ModelConfig, build
 
-FORMAT = 1  # goes up when the same settings give other parameters, or the files here mean something else
+FORMAT = 2  # goes up when the same settings give other parameters, or the files here mean something else
 _EPOCHS = 2**20  # more than an expert is trained for, so that no two epochs have one seed
 _ADVICE = "make room, or set UNIDD_CACHE to another folder"
 
@@ -57,12 +58,20 @@ class Experts:
 
     Args:
         data: the real images, on the device to train on.
-        count: how many; their seeds are 0 … count − 1.
+        count: how many.
+        repetition: whose they are; each has its own.
         cache: by default the environment variable UNIDD_CACHE, else ~/.cache/unidd.
     """
 
-    def __init__(self, data: ImageData, config: ExpertConfig, count: int, cache: str | Path | None = None):
-        self.data, self.config, self.count = data, config, count
+    def __init__(
+        self,
+        data: ImageData,
+        config: ExpertConfig,
+        count: int,
+        repetition: int = 0,
+        cache: str | Path | None = None,
+    ):
+        self.data, self.config, self.count, self.repetition = data, config, count, repetition
         self._cache, self._siamese = cache_folder(cache) / "trajectories", Siamese(config.strategy)
         self._network = self._drawn(0)
         self._shapes = {name: value.shape for name, value in self._network.named_parameters()}
@@ -71,6 +80,10 @@ class Experts:
     def bytes(self) -> int:
         """Of the parameters that are kept after an epoch."""
         return 4 * sum(shape.numel() for shape in self._shapes.values())
+
+    def seed(self, number: int) -> int:
+        """Return the seed of an expert's weights, order of images and augmentation, below 2⁴⁰."""
+        return int(json_hash({"repetition": self.repetition, "number": number})[:10], 16) if self.repetition else number
 
     def folder(self, number: int) -> Path:
         """Return where the parameters of an expert lie."""
@@ -123,11 +136,12 @@ class Experts:
         self._step(torch.arange(min(self.config.batch, len(self.data.train))), Generator().manual_seed(0))
 
     def _identity(self, number: int) -> dict:
-        return {"format": FORMAT, "data": self.data.fingerprint, "training": asdict(self.config), "seed": number}
+        about = {"format": FORMAT, "data": self.data.fingerprint, "training": asdict(self.config)}
+        return about | {"seed": self.seed(number)}
 
     def _drawn(self, number: int) -> nn.Module:
         data = self.data
-        return build(self.config.model, data.channels, data.size, data.classes, number).to(data.device)
+        return build(self.config.model, data.channels, data.size, data.classes, self.seed(number)).to(data.device)
 
     def _read(self, number: int, epoch: int) -> Tensors | None:
         """Return what is kept; None if there is nothing, or it was damaged, which is told."""
@@ -156,7 +170,7 @@ class Experts:
             save_json(self._identity(number), self.folder(number) / "card.json")
         for each in range(last + 1, epoch + 1):
             self._network.load_state_dict(values, strict=False)  # running statistics of a batch norm decide nothing
-            self._epoch(Generator().manual_seed(number * _EPOCHS + each))
+            self._epoch(Generator().manual_seed(self.seed(number) * _EPOCHS + each))
             values = self._keep(number, each, self._network)
         return values
 
