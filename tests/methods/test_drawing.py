@@ -1,5 +1,7 @@
 """DM, DC and DSA against slow float64 code, and the augmentation they share."""
 
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,8 +10,9 @@ from torch.func import functional_call
 
 from unidd.data.siamese import OPERATIONS, STRATEGY, Siamese
 from unidd.engine.descent import Position
+from unidd.engine.parallel import Ranks
 from unidd.engine.run import Run
-from unidd.methods import find
+from unidd.methods import _drawing, find
 from unidd.methods._drawing import settle
 from unidd.methods.dc import distance
 
@@ -116,6 +119,68 @@ def test_the_network_of_dc_trains_on_batches_of_its_own():
         objective.step(x.clone().requires_grad_(), t, generator)
     assert modes == [True]
     assert not objective.network.features[1].training
+
+
+def meeting(world: int) -> list[Ranks]:
+    """Processes that are threads here, and wait for each other in every collective call."""
+    barrier, parts = threading.Barrier(world, timeout=20), [torch.empty(0)] * world
+
+    class Threads(Ranks):
+        def _swapped(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+            parts[self.rank] = tensor.clone()
+            barrier.wait()
+            found = list(parts)
+            barrier.wait()
+            return found
+
+        def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.copy_(torch.stack(self._swapped(tensor)).sum(0))
+
+        def gather(self, tensor: torch.Tensor) -> torch.Tensor:
+            return torch.cat(self._swapped(tensor))
+
+    return [Threads(rank, world) for rank in range(world)]
+
+
+def two_steps(name: str, settings: dict, ranks: Ranks) -> list[torch.Tensor]:
+    """The gradients of this process's images in two steps, in which they move."""
+    data, asked = toys.data(), Run(ipc=IPC, seed=1, ranks=ranks)
+    method = find(name)(net_width=6, batch=3, **settings)
+    objective = method.objective(data, toys.teacher(), asked)
+    position = Position(data, method.start(data, asked), method.descent(data), ranks=ranks)
+    objective.begin(position.batches[0])
+    x, generator, found = position.enter()[0].detach().double(), torch.Generator().manual_seed(9), []
+    for t in range(2):
+        found.append(objective.step(x.clone().requires_grad_(), t, generator).gradient)
+        x = x - 0.1 * found[-1]
+    return found
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize(("name", "settings"), [("dm", {}), ("dc", {"outer": 2, "inner": 2}), ("dsa", {"outer": 2})])
+def test_three_processes_take_the_steps_of_one(name, settings, norm, monkeypatch):
+    """Of eight images they have three, three and two, so that each lacks a class."""
+    settings, found, alone, build = settings | {"norm": norm}, {}, threading.Lock(), _drawing.build
+
+    def one_at_a_time(*asked):  # threads have one global generator, of which weights are drawn
+        with alone:
+            return build(*asked)
+
+    monkeypatch.setattr(_drawing, "build", one_at_a_time)
+    whole = two_steps(name, settings, Ranks())
+
+    def work(ranks: Ranks) -> None:
+        found[ranks.rank] = two_steps(name, settings, ranks)
+
+    threads = [threading.Thread(target=work, args=(ranks,)) for ranks in meeting(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(len(found[rank][0]) for rank in range(3)) == [2, 3, 3]
+    for t in range(2):
+        together = torch.cat([found[rank][t] for rank in range(3)])
+        torch.testing.assert_close(together, whole[t], rtol=1e-8, atol=1e-10 * float(whole[t].abs().max()))
 
 
 def test_equal_gradients_are_at_no_distance_and_opposite_ones_at_two_a_row():

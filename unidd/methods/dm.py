@@ -67,14 +67,14 @@ class MeanMatching(Objective):
             with torch.no_grad():
                 goal = features(network, view(self.real.of(k, generator).to(x))).mean(0)
             part = x.detach()[own].requires_grad_()
-            found = features(network, view(part))
-            mean = found.detach().sum(0)
+            found = features(network, view(part)) if len(own) else None  # another process may have all of a class
+            mean = torch.zeros_like(goal) if found is None else found.detach().sum(0)
             if self.all_sum:
                 self.all_sum(mean)
             count = float(self.counts[k])
             gap = mean / count - goal
             loss += gap.square().sum()
-            if len(own):
+            if found is not None:
                 (gradient[own],) = torch.autograd.grad(found, part, (2 / count * gap).expand_as(found))
         return Step({"means": loss}, gradient)
 
