@@ -77,10 +77,11 @@ def _load_file(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
     return _load(Path(path).read_bytes(), device)  # given the path, torch would ask safetensors
 
 
-STAND_INS = {  # package → module → what stands in it; of safetensors the files are torch's, tyro is not called
+# package → module → what stands in it; of safetensors the files are torch's; tyro and safe_open are not called
+STAND_INS = {
     "tqdm": {"tqdm": {}, "tqdm.auto": {"tqdm": Bar}},
     "safetensors": {
-        "safetensors": {"SafetensorError": type("SafetensorError", (Exception,), {})},
+        "safetensors": {"SafetensorError": type("SafetensorError", (Exception,), {}), "safe_open": None},
         "safetensors.torch": {"save": _dump, "load": _load, "save_file": _dump_file, "load_file": _load_file},
     },
     "tyro": {"tyro": {}},
