@@ -15,10 +15,9 @@ budget than "embedded" it lies in _runs. One thread.
 """
 
 import json
-import math
 import time
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,12 @@ import yaml
 from torch import Generator
 
 from unidd import methods
+from unidd.bench import audit
 from unidd.bench.cell import BUDGETS, budgeted, teach
 from unidd.bench.closure import code_hash
 from unidd.bench.effective import draw_seeds, effective, verdict
 from unidd.bench.records import own, provenance
 from unidd.bench.residuals import Probe, alike, measure, pictured, probes
-from unidd.book.rounding import significant
 from unidd.core.bands import KINDS
 from unidd.data.datasets import ImageData, load
 from unidd.data.synthetic import SyntheticSet
@@ -44,6 +43,7 @@ from unidd.methods._drawing import Drawing
 from unidd.networks.models import build
 from unidd.networks.training import NOBODY
 
+plain = partial(audit.plain, digits=5)  # what stands in a file
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "studies" / "matching"
 
 
@@ -122,17 +122,6 @@ def repetition(method: Method, seed: int, study: Study) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - began, 1),
         "provenance": provenance(data.device),
     }
-
-
-def plain(value: Any) -> Any:
-    """Return what JSON has: keys that are words, five digits, and null for what is not finite."""
-    if isinstance(value, dict):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, float):
-        return significant(value, 5) if math.isfinite(value) else None
-    return value
 
 
 def parsed(asked: str, budget: str) -> Method:

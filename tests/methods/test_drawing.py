@@ -36,6 +36,16 @@ def drawn(method, objective, generator):
     return method.drawn(objective.data, generator).double()
 
 
+def by_class(method, objective, leaf, labels):
+    """Of each class in turn: the network of a step, the class, real images and its own, both in the step's view."""
+    generator = torch.Generator().manual_seed(9)
+    network = drawn(method, objective, generator)
+    settle(network, objective.real, generator)
+    for k in range(toys.CLASSES):
+        view = objective.siamese.draw(generator)
+        yield network, k, view(objective.real.of(k, generator).double()), view(leaf[labels == k])
+
+
 def step(objective, x):
     return objective.step(x.clone().requires_grad_(), 0, torch.Generator().manual_seed(9))
 
@@ -45,12 +55,8 @@ def step(objective, x):
 )
 def test_dm_is_the_distance_of_class_means_under_one_view(settings):
     method, objective, x, labels = begun("dm", **settings)
-    found, generator = step(objective, x), torch.Generator().manual_seed(9)
-    network, leaf, loss = drawn(method, objective, generator), x.clone().requires_grad_(), 0
-    settle(network, objective.real, generator)
-    for k in range(toys.CLASSES):
-        view = objective.siamese.draw(generator)
-        real, own = view(objective.real.of(k, generator).double()), view(leaf[labels == k])
+    found, leaf, loss = step(objective, x), x.clone().requires_grad_(), 0
+    for network, _, real, own in by_class(method, objective, leaf, labels):
         gap = network.features(real).flatten(1).mean(0) - network.features(own).flatten(1).mean(0)
         loss = loss + gap @ gap
     (gradient,) = torch.autograd.grad(loss, leaf)
@@ -82,12 +88,8 @@ def row_by_row(one, other):
 def test_dc_is_the_angle_of_the_rows_of_the_gradients(name, norm):
     """Image by image, also with batch norm: its statistics are those of some real images, not of a class."""
     method, objective, x, labels = begun(name, norm=norm)
-    found, generator = step(objective, x), torch.Generator().manual_seed(9)
-    network, leaf, loss = drawn(method, objective, generator), x.clone().requires_grad_(), 0
-    settle(network, objective.real, generator)
-    for k in range(toys.CLASSES):
-        view = objective.siamese.draw(generator)
-        real, own = view(objective.real.of(k, generator).double()), view(leaf[labels == k])
+    found, leaf, loss = step(objective, x), x.clone().requires_grad_(), 0
+    for network, k, real, own in by_class(method, objective, leaf, labels):
         loss = loss + row_by_row(one_by_one(network, real, k), one_by_one(network, own, k))
     (gradient,) = torch.autograd.grad(loss, leaf)
     torch.testing.assert_close(found.loss, loss.detach(), rtol=1e-9, atol=0)

@@ -101,18 +101,18 @@ def audit(
     return found | {"verdicts": verdicts(found)}  # of the numbers as they are written, so that all round alike
 
 
-def plain(value: Any) -> Any:
-    """Return a value as JSON takes it: six significant digits, and None for what is not finite."""
+def plain(value: Any, digits: int = 6) -> Any:
+    """Return a value as JSON takes it: to so many significant digits, and None for what is not finite."""
     if isinstance(value, dict):
-        return {str(key): plain(part) for key, part in value.items()}
+        return {str(key): plain(part, digits) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [plain(part, digits) for part in value]
     if isinstance(value, Tensor):
-        return plain(value.tolist())
+        return plain(value.tolist(), digits)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     return value
 
 

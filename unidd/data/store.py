@@ -294,7 +294,7 @@ def _made(folder: Path, shape: tuple[int, ...], fill: Callable[[Path], Card]) ->
     with _plainly(folder, pixels):
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
-        with _alone(folder):
+        with alone(folder, f"decodes the same images to {folder}"):
             if card := _card(folder, shape, lambda _: None):
                 return card  # another process has made it meanwhile
             shutil.rmtree(folder, ignore_errors=True)
@@ -333,12 +333,13 @@ def _sweep(folder: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, told: str) -> Iterator[None]:
+    """Hold the lock beside a folder; while another process holds it, say so, and wait."""
     lock = FileLock(folder.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0.1)
     except Timeout:
-        say(f"another process decodes the same images to {folder}: waiting for it")
+        say(f"another process {told}: waiting for it")
         lock.acquire()
     try:
         yield

@@ -54,6 +54,7 @@ class Range:
 Positive = Annotated[float, Range(0, above=True)]
 NotNegative = Annotated[float, Range(0)]
 Count = Annotated[int, Range(0)]
+Whole = Annotated[int, Range(1)]
 Fraction = Annotated[float, Range(0, 1, above=True)]
 
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from ..core.frozen import frozen
 from ..core.statistics import Moments, statistics_hash
@@ -20,7 +20,13 @@ from . import Method
 
 @dataclass(frozen=True)
 class Descending(Method):
-    """Descends on the pixels of images that start from real ones."""
+    """Descends on the pixels of images that start from real ones.
+
+    Attributes:
+        parallel: whether several processes can share the work.
+    """
+
+    parallel: ClassVar[bool] = True
 
     @abstractmethod
     def objective(self, data: ImageData, teacher: Teacher, run: Run) -> Objective:
@@ -39,6 +45,8 @@ class Descending(Method):
         return start
 
     def check(self, data: ImageData, run: Run) -> None:
+        if run.ranks.world > 1 and not self.parallel:
+            raise ValueError(f"the method {self.name!r} works on all images together: run it in one process")
         start = self.start(data, run)
         if run.start is not None and not start.given:
             raise ValueError(f"the method {self.name!r} has a start of its own: leave out the set to start from")

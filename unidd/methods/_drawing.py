@@ -1,7 +1,7 @@
 """What methods share that look at the data through ConvNets: DM, DC and DSA through ones drawn anew, MTT and TESLA."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -11,7 +11,7 @@ from ..data.siamese import STRATEGY, Siamese
 from ..engine.descent import Descent, Start
 from ..engine.run import Run
 from ..networks.models import ModelConfig, build
-from . import Count, Positive, Range
+from . import Count, Positive, Whole
 from ._descending import Descending
 
 _SEEN = 16
@@ -34,9 +34,9 @@ class Drawing(Descending):
 
     steps: Count = 1000
     lr: Positive = 0.1
-    batch: Annotated[int, Range(1)] = 256
+    batch: Whole = 256
     strategy: str = STRATEGY
-    net_width: Annotated[int, Range(1)] = 128
+    net_width: Whole = 128
     norm: Literal["instance", "batch", "none"] = "instance"
 
     needs_teacher: ClassVar[bool] = False

@@ -11,7 +11,7 @@ prototypes of ‖φ‖²/n. Kernels and what is solved with them are float64. Ch
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from torch import Tensor
 from ..data.datasets import ImageData
 from ..engine.descent import Batch, Objective, Start, Step
 from ..engine.run import Run
-from . import Count, Positive, Range
+from . import Count, Positive, Whole
 from ._descending import Descending
 
 
@@ -40,20 +40,19 @@ class KernelRidge(Descending):
 
     steps: Count = 1000
     lr: Positive = 1e-3
-    batch: Annotated[int, Range(1)] = 1000
+    batch: Whole = 1000
     ridge: Positive = 1e-6
-    net_width: Annotated[int, Range(1)] = 128
+    net_width: Whole = 128
 
     acts_as: ClassVar[str] = "1/(λ + β), high-pass, on the class signal of features"
     labels: ClassVar[str] = "learnt"
     needs_teacher: ClassVar[bool] = False
+    parallel: ClassVar[bool] = False
 
     def start(self, data: ImageData, run: Run) -> Start:
         return super().start(data, run).whole()
 
     def check(self, data: ImageData, run: Run) -> None:
-        if run.ranks.world > 1:
-            raise ValueError(f"the method {self.name!r} solves for all images together: run it in one process")
         if data.classes < 2:
             raise ValueError(f"the method {self.name!r} tells classes apart: take classes of {data.name}, at least two")
         super().check(data, run)

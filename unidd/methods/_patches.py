@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from ..data.synthetic import choose
 from ..engine.run import Run
 from ..networks.models import real_batch
 from ..networks.training import Teacher
-from . import Method, Part, Range
+from . import Method, Part, Whole
 
 _AREA = (0.08, 1.0)  # of a crop: those of torchvision, which the released code leaves as they are
 
@@ -30,9 +29,9 @@ class Patching(Method):
         num_crop: crops of each, of which the easiest stays.
     """
 
-    factor: Annotated[int, Range(1)] = 1
-    mipc: Annotated[int, Range(1)] = 300
-    num_crop: Annotated[int, Range(1)] = 5
+    factor: Whole = 1
+    mipc: Whole = 300
+    num_crop: Whole = 5
 
     def check(self, data: ImageData, run: Run) -> None:
         super().check(data, run)

@@ -5,7 +5,7 @@ A proxy is trained with hard labels on all images, as teachers are. Its seed fol
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,11 +14,9 @@ from ..data.datasets import ImageData
 from ..engine.run import Run
 from ..networks.models import ModelConfig, build
 from ..networks.training import Teacher, TrainConfig, teacher, teacher_folder, train, trial
-from . import Part, Range
+from . import Part, Whole
 from ._choosing import Choosing, Scoring
 from ._scores import el2n, looks, own_margin, seen
-
-Whole = Annotated[int, Range(1)]
 
 
 @dataclass

@@ -10,7 +10,7 @@ do not count.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from ..data.siamese import DIGITS, STRATEGY, Siamese
 from ..engine.descent import Batch, Objective, Start, Step
 from ..engine.run import Run
 from ..networks.training import Teacher
-from . import Positive, Range
+from . import Positive, Whole
 from ._drawing import Drawing, RealImages, settle
 
 
@@ -40,10 +40,10 @@ class DC(Drawing):
     """
 
     strategy: str = "none"
-    outer: Annotated[int, Range(1)] = 1
-    inner: Annotated[int, Range(1)] = 1
+    outer: Whole = 1
+    inner: Whole = 1
     inner_lr: Positive = 0.01
-    inner_batch: Annotated[int, Range(1)] = 256
+    inner_batch: Whole = 256
     init: Literal["noise", "real"] = "noise"
 
     source: ClassVar[str] = "Zhao, Mopuri & Bilen, Dataset Condensation with Gradient Matching, ICLR 2021"

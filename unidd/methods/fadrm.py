@@ -21,7 +21,7 @@ from ..engine.descent import Batch, Descent, Start, Step
 from ..engine.parallel import Ranks
 from ..engine.run import Run
 from ..networks.training import Teacher
-from . import Count, Range
+from . import Count, Range, Whole
 from ._patches import Patching
 from ._recovering import Recovering, Recovery
 
@@ -39,7 +39,7 @@ class FADRM(Patching, Recovering):
     """
 
     steps: Count = 2000
-    stages: Annotated[int, Range(1)] = 4
+    stages: Whole = 4
     alpha: Annotated[float, Range(0, 1)] = 0.5
 
     source: ClassVar[str] = (

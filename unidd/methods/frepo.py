@@ -6,7 +6,7 @@ of a network.
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -16,7 +16,7 @@ from ..engine.descent import Descent, cosine
 from ..engine.run import Run
 from ..networks.models import ModelConfig, build, real_batch
 from ..networks.training import Teacher
-from . import Count, Positive, Range
+from . import Count, Positive, Whole
 from ._krr import KernelRidge, Prototypes, half_square, predict
 from ._lamb import Lamb
 
@@ -42,12 +42,12 @@ class FRePo(KernelRidge):
 
     steps: Count = 500_000
     lr: Positive = 3e-4
-    batch: Annotated[int, Range(1)] = 1024
+    batch: Whole = 1024
     use_flip: bool | None = None
-    pool: Annotated[int, Range(1)] = 10
+    pool: Whole = 10
     max_age: Count = 100
     net_lr: Positive = 3e-4
-    net_batch: Annotated[int, Range(1)] = 1000
+    net_batch: Whole = 1000
     norm: Literal["batch", "instance", "none"] = "batch"
 
     source: ClassVar[str] = "Zhou, Nezhadarya & Ba, Dataset Distillation using Neural Feature Regression, NeurIPS 2022"

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from ..data.datasets import ImageData
 from ..engine.descent import Batch, Descent, Objective, Step
 from ..engine.run import Run
 from ..networks.training import Teacher
-from . import Count, Descending, Positive, Range
+from . import Count, Descending, Positive, Whole
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Head(Descending):
     """
 
     features: Literal["relu", "pixels"] = "relu"
-    width: Annotated[int, Range(1)] = 256
+    width: Whole = 256
     filter: Literal["ridge", "linear", "all-pass"] = "ridge"
     beta: Positive = 1.0
     steps: Count = 300
@@ -50,11 +50,7 @@ class Head(Descending):
     source: ClassVar[str] = "Bo, Liu & Wang, Understanding Dataset Distillation via Spectral Filtering, ICLR 2026, §3"
     acts_as: ClassVar[str] = "1/(λ + β), high-pass, on the class signal of fixed features"
     needs_teacher: ClassVar[bool] = False
-
-    def check(self, data: ImageData, run: Run) -> None:
-        if run.ranks.world > 1:
-            raise ValueError("the method 'head' takes seconds and runs in one process")
-        super().check(data, run)
+    parallel: ClassVar[bool] = False
 
     def descent(self, data: ImageData) -> Descent:
         rate = self.lr / (sum(data.std) / len(data.std))  # images descend normalised

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,7 +12,7 @@ from ..engine.descent import Descent
 from ..engine.run import Run
 from ..networks.models import ModelConfig, build, real_batch
 from ..networks.training import Teacher
-from . import Count, Positive, Range
+from . import Count, Positive, Whole
 from ._drawing import RealImages
 from ._krr import KernelRidge, Prototypes, half_square, predict
 
@@ -38,10 +38,10 @@ class KIP(KernelRidge):
 
     steps: Count = 300
     lr: Positive = 0.04
-    batch: Annotated[int, Range(1)] = 5000
+    batch: Whole = 5000
     learn_labels: bool = True
     kernel: Literal["fc", "conv"] = "fc"
-    networks: Annotated[int, Range(1)] = 4
+    networks: Whole = 4
 
     source: ClassVar[str] = "Nguyen, Chen & Lee, Dataset Meta-Learning from Kernel Ridge-Regression, ICLR 2021"
 

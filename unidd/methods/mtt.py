@@ -15,7 +15,7 @@ are the best of many looks at the test images.
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ from ..engine.run import Run
 from ..networks.models import ModelConfig
 from ..networks.training import Teacher
 from ..networks.trajectories import ExpertConfig, Experts
-from . import Count, NotNegative, Part, Positive, Range
+from . import Count, NotNegative, Part, Positive, Whole
 from ._drawing import Drawing
 from ._unrolling import Loss, recomputed, unrolled
 
@@ -53,18 +53,19 @@ class MTT(Drawing):
 
     steps: Count = 5000
     lr: Positive = 100.0
-    experts: Annotated[int, Range(1)] = 100
+    experts: Whole = 100
     shared: bool = False
     expert_lr: Positive = 0.01
-    max_start_epoch: Annotated[int, Range(1)] = 20
-    expert_epochs: Annotated[int, Range(1)] = 2
-    syn_steps: Annotated[int, Range(1)] = 20
+    max_start_epoch: Whole = 20
+    expert_epochs: Whole = 2
+    syn_steps: Whole = 20
     batch_syn: Count = 0
     lr_teacher: Positive = 0.01
     lr_lr: NotNegative = 1e-5
 
     source: ClassVar[str] = "Cazenavette et al., Dataset Distillation by Matching Training Trajectories, CVPR 2022"
     acts_as: ClassVar[str] = "(1 − (1 − αλ)^t)/λ on the class signal, and (1 − αλ)^t, high-pass, as an upper bound"
+    parallel: ClassVar[bool] = False
     # DC-BENCH, methods/tm, as its authors have them from MTT's; of these, cifar10-ipc50, cifar100-ipc10 and those of
     # Tiny-ImageNet are for images that are not whitened. ImageNet's subsets, 128 pixels: MTT's readme.
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -84,11 +85,6 @@ class MTT(Drawing):
     def epochs(self) -> int:
         """The epochs each expert is trained for, as many as are looked at."""
         return self.max_start_epoch + self.expert_epochs - 1 if self.steps else 0
-
-    def check(self, data: ImageData, run: Run) -> None:
-        if run.ranks.world > 1:
-            raise ValueError(f"the method {self.name!r} runs in one process: start it without torchrun")
-        super().check(data, run)
 
     def view(self, images: Tensor, generator: Generator, real: bool = False) -> Tensor:
         return Siamese(self.strategy).draw(generator, len(images))(images)

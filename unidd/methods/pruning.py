@@ -13,9 +13,9 @@ from torch import Generator, Tensor
 from ..data.datasets import ImageData
 from ..engine.run import Run
 from ..networks.training import Teacher
-from . import Range
+from . import Range, Whole
 from ._choosing import Rule, Scoring
-from ._proxies import EarlyProxies, Proxied, Whole
+from ._proxies import EarlyProxies, Proxied
 from ._rules import stratified
 from ._scores import el2n, forgetting, grand, seen
 

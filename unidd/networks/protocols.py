@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..data.siamese import STRATEGY
+from ..data.synthetic import said_rate
 from .evaluation import RECORDED, REGIMES
 from .training import Recipe
 
@@ -51,8 +52,7 @@ class Students:
     @property
     def rate(self) -> float | None:
         """The learning rate that was learnt with the images; 0.01 if none was, None if the card does not say."""
-        learnt, imported = self.card.get("learnt", {}).get("lr"), self.card.get("import")
-        return learnt or (0.01 if imported is None else imported.get("learning_rate"))
+        return said_rate(self.card) or (None if "import" in self.card else 0.01)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
@@ -25,6 +24,7 @@ from torch.func import functional_call
 from ..bars import progress_bar, say
 from ..data.datasets import ImageData
 from ..data.siamese import STRATEGY, Siamese
+from ..data.store import alone
 from ..files import atomic, cache_folder, check_writable, json_hash, nearest, save_json, tensors_hash
 from .models import ModelConfig, build
 
@@ -209,15 +209,7 @@ class Experts:
     def _alone(self, number: int) -> Iterator[None]:
         """Hold an expert: one process trains it, others wait, and then find it."""
         self._cache.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder(number).with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=0.1)
-        except Timeout:
-            say(f"another process trains expert {number} in {self._cache}: waiting for it")
-            lock.acquire()
-        try:
+        with alone(self.folder(number), f"trains expert {number} in {self._cache}"):
             for left in self.folder(number).glob(".*"):
                 shutil.rmtree(left, ignore_errors=True)  # half-written when an earlier process was killed
             yield
-        finally:
-            lock.release()
