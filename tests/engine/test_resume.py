@@ -37,7 +37,7 @@ COMMAND = [sys.executable, "-m", "unidd", "distill", "cfm", *RUN]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums depend on the number of threads
 
 # Imports once, also what a run would import by and by, and forks a process for each run, so that many can be killed in
-# a short time. "die": at which call of os.fsync or os.replace, counted from 1, a run kills itself: while it writes a
+# a short time. "die": at which call of a function of os, counted from 1, a run kills itself: while it writes a
 # file, or before the file takes its place.
 SERVER = """
 import json, os, sys
@@ -50,11 +50,11 @@ methods.found()
 
 def dying(original, count):
     calls = []
-    def call(*args):
+    def call(*args, **named):
         calls.append(args)
         if len(calls) == count:
             os.kill(os.getpid(), 9)
-        return original(*args)
+        return original(*args, **named)
     return call
 
 for line in sys.stdin:
@@ -99,8 +99,7 @@ class Server:
 
     def kill(self, out: Path, delay: float) -> bool:
         """Kill a run so many seconds after it has claimed its folder; False if it was faster."""
-        self.start(out)
-        wait_for(out / ".state" / "lock")
+        wait_for(out / ".state" / "lock", self.start(out))
         time.sleep(delay)
         return self.end(signal.SIGKILL) == -signal.SIGKILL
 
@@ -128,19 +127,24 @@ def whole(server, tmp_path_factory) -> Path:
     return out
 
 
-def wait_for(path: Path) -> None:
+def wait_for(path: Path, pid: int) -> None:
+    """Wait until a run has claimed its folder, or has ended: it may be through between two looks."""
     deadline = time.monotonic() + 60
-    while not path.exists():
+    while not path.exists() and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def through(out: Path) -> bool:
+    """Whether all but sweeping up was done: the same command would refuse to replace the set."""
+    return (out / "card.json").exists() and not (out / ".state" / "state.pt").exists()
 
 
 @pytest.fixture(scope="module")
 def seconds(server, whole, tmp_path_factory) -> float:
     """What a run takes after it has claimed its folder."""
     out = tmp_path_factory.mktemp("resume") / "timed"
-    server.start(out)
-    wait_for(out / ".state" / "lock")
+    wait_for(out / ".state" / "lock", server.start(out))
     start = time.perf_counter()
     assert server.end() == 0
     return time.perf_counter() - start
@@ -163,8 +167,8 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(server, whole, seco
         if not server.kill(out, generator.uniform(0, seconds)):
             seconds *= 0.9  # the machine has become quicker than it was when a whole run was timed
             continue
-        if (out / "card.json").exists() and not (out / ".state" / "state.pt").exists():
-            continue  # it was through, all but sweeping up: the same command would refuse to replace the set
+        if through(out):
+            continue
         killed += 1
         under_way += (out / ".state" / "state.pt").exists()
         assert server.run(out) == 0
@@ -212,6 +216,15 @@ def test_a_run_killed_while_it_saves_the_set(server, whole, tmp_path, after):
     assert_same(out, whole)
 
 
+def test_a_run_killed_while_it_sweeps_up(server, whole, tmp_path):
+    """The set is whole; the same command refuses to replace it, and sweeps up."""
+    out = tmp_path / "set"
+    assert server.run(out, {"rmdir": saves() + 3}) == -signal.SIGKILL  # state, card and images are written
+    assert through(out)
+    assert server.run(out) == 2
+    assert_same(out, whole)
+
+
 @pytest.mark.slow
 def test_the_command_killed_twice_says_where_it_goes_on(whole, tmp_path):
     """From the shell, killed as soon as it has a state of its own."""
@@ -242,7 +255,7 @@ def stamp(path: Path) -> int:
 def test_a_second_process_on_the_folder_is_told_and_does_no_harm(server, whole, tmp_path, monkeypatch, capsys):
     out = tmp_path / "set"
     pid = server.start(out)
-    wait_for(out / ".state" / "state.pt")
+    wait_for(out / ".state" / "state.pt", pid)
     os.kill(pid, signal.SIGSTOP)
     try:
         for more in ([], ["--overwrite"], ["--seed", "1"]):
