@@ -68,14 +68,16 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         closure           hash of the code a result depends on
         words             numbers as they stand in a sentence or a table
         records           records of runs as JSON, and their provenance
+        machine           memory there is and memory taken; times and sizes in words
         tables            tables of records, and sentences that follow from them
         cell              one cell of a table
         cross             students of several architectures on one set
         likeness          identical pixels and the nearest real image, in one pass over the real ones
         residuals         what a set leaves unmatched, band by band, as probe networks see it
         effective         the filter that a method behaves as, from the gradient of its own loss
+        backprojection    what each band of a layer sees of an image, in pixels
+        promise           what the study of deep methods found, as tables and sentences
         scores            accuracies beside random and full real data; HLR, IOR, LRS, ARS
-        machine           memory there is and memory taken; times and sizes in words
         measuring         what the parts of a run take here, from a few steps of each
         audit_words       sentences that follow from the numbers of an audit
         audit             every number about a set, whoever made it

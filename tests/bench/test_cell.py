@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 
 import pytest
 import torch
@@ -96,6 +97,13 @@ def test_the_papers_budget_and_label_regimes(digits):
 )
 def test_the_students_batch_is_the_published_one(ipc, classes, batch):
     assert Cell.of(ipc=ipc).student(blank(classes, 8, channels=1)).batch == batch
+
+
+def test_a_student_of_all_images_takes_steps_enough(digits):
+    """1,437 digits are 12 batches; in ten epochs it would take fewer steps than a student of a hundred images."""
+    assert Cell.of(method="toys.Whole").student(digits).epochs == math.ceil(700 / 12)
+    assert BUDGETS["embedded"].student_of(None, 10, 9000).epochs == 10, "71 batches are enough"
+    assert BUDGETS["paper"].student_of(None, 10, 100).epochs == 200
 
 
 def test_larger_images_take_a_smaller_step(digits):
@@ -318,6 +326,10 @@ def test_a_run_is_a_record_of_its_cell(digits, smoke, tmp_path):
     ]
     assert record.teachers[0]["hash"] != record.teachers[1]["hash"]
     assert set(record.seconds) == {"distill", "students"}
+    network = sum(4 * p.numel() for p in teachers[1].model.parameters())
+    assert (record.bytes["images"], record.bytes["hard"], record.bytes["fixed-soft"]) == (20 * 64, 20, 20 * 10 * 4)
+    assert record.bytes["online-soft"] > network, "with what batch norm keeps"
+    assert 10**7 < record.memory < 10**11
     assert record.code == code_hash("unidd.methods.cfm", "unidd.bench.cell")
     save_record(record, tmp_path / "one.json")
     assert load_record(tmp_path / "one.json") == record
@@ -341,7 +353,9 @@ def test_nobody_teaches_where_nobody_looks(digits, monkeypatch):
     asked = []
     monkeypatch.setattr(cells, "teacher", lambda *_, seed, **__: asked.append(seed) or Teacher(Identity(), seed=seed))
     task = {"dataset": "digits", "budget": "smoke", "seeds": (3, 1)}
-    assert unidd.run(Cell.of(method="toys.Whole", **task), digits).teachers == []
+    whole = unidd.run(Cell.of(method="toys.Whole", **task), digits)
+    assert whole.teachers == []
+    assert whole.bytes == {"images": 1437 * 64, "hard": 1437, "fixed-soft": 1437 * 40}, "of no teacher"
     assert unidd.run(Cell.of(method="toys.Chosen", **task, regimes=("hard",)), digits).teachers == []
     assert asked == []
     record = unidd.run(Cell.of(method="toys.Chosen", **task, regimes=("hard", "fixed-soft")), digits)

@@ -76,7 +76,7 @@ def test_a_protocol_decides_student_training_and_labels(digits, chosen, trained,
 def test_the_packages_own_protocol_is_what_it_was(digits, chosen, trained):
     assert unidd.evaluate(chosen, digits, seeds=(1,), budget="smoke", progress=False) == {"hard": [51.0]}
     ((_, network, training, _),) = trained
-    assert (network, training) == (ModelConfig("convnet", 8), BUDGETS["smoke"].student_of(2, 10))
+    assert (network, training) == (ModelConfig("convnet", 8), BUDGETS["smoke"].student_of(2, 10, 20))
     assert not isinstance(training, Recipe)
 
 
@@ -142,7 +142,7 @@ def test_a_cell_without_one_has_the_parameters_that_it_had():
 
 def test_all_real_images_are_trained_on_as_ever(digits):
     whole = Cell.of(method="toys.Whole", dataset="digits", budget="smoke", protocol="rded")
-    assert (whole.regimes, whole.student(digits)) == (("hard",), BUDGETS["smoke"].student_of(None, 10))
+    assert (whole.regimes, whole.student(digits)) == (("hard",), BUDGETS["smoke"].student_of(None, 10, 1437))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_record_each_with_the_teacher_on_its_card(digits, chosen):
     assert plain.config == {
         "set": {},
         "budget": "smoke",
-        "student": dataclasses.asdict(BUDGETS["smoke"].student_of(2, 10)),
+        "student": dataclasses.asdict(BUDGETS["smoke"].student_of(2, 10, 20)),
     }
 
 

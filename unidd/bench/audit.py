@@ -37,7 +37,7 @@ from ..networks.models import tapped_layers
 from ..networks.training import Teacher
 from .audit_words import verdicts
 from .likeness import SPACES, among_real, digests, features
-from .records import provenance
+from .records import provenance, stored_bytes
 from .scores import accuracies, matched, scores
 
 SCHEMA = 1
@@ -168,17 +168,16 @@ def _classes(synthetic: SyntheticSet) -> dict:
 
 
 def _bytes(synthetic: SyntheticSet, teacher: Teacher | None, stored: int | None) -> dict:
-    """What images and labels take; hard labels as the smallest whole number of bytes that holds a class."""
-    numbers, (n, classes) = synthetic.images.numel(), (len(synthetic), len(synthetic.class_names))
-    network = sum(p.numel() * p.element_size() for p in teacher.model.state_dict().values()) if teacher else None
+    """What images and labels take."""
+    found = stored_bytes(synthetic.images, len(synthetic.class_names), teacher.model if teacher else None)
     return {
         "stored": stored,
-        "images": {"float32": 4 * numbers, "8-bit": numbers},
+        "images": {"float32": 4 * found["images"], "8-bit": found["images"]},
         "labels": {
-            "hard": n * (1 if classes <= 256 else 2),
-            "fixed-soft": 4 * n * classes,
-            "fixed-soft at 16 bits": 2 * n * classes,
-            "online-soft": network,
+            "hard": found["hard"],
+            "fixed-soft": found["fixed-soft"],
+            "fixed-soft at 16 bits": found["fixed-soft"] // 2,
+            "online-soft": found.get("online-soft"),
         },
         "soft labels stored": synthetic.soft is not None,
         "kind": stored_kind(synthetic),

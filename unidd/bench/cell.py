@@ -30,7 +30,8 @@ from ..networks.models import ModelConfig, build
 from ..networks.protocols import Students, find_protocol
 from ..networks.training import NOBODY, Teacher, TrainConfig, teacher, teacher_folder
 from .closure import code_hash
-from .records import Record, provenance
+from .machine import peak_memory
+from .records import Record, provenance, stored_bytes
 
 if TYPE_CHECKING:
     from ..engine.checkpoint import Checkpoint
@@ -45,6 +46,7 @@ class Budget:
         teacher, student, full: epochs of the teacher, of a student, and of a full-data student.
         batch: images of a student's step; 0 goes by IPC, as on CIFAR.
         share: part of a published protocol's epochs.
+        least: steps that a full-data student takes at least, in more epochs if it must.
         training: fields of `TrainConfig` the teacher's training changes.
         method: fields a method gets unless told otherwise, where it has them and does not keep them from budgets.
     """
@@ -55,6 +57,7 @@ class Budget:
     full: int
     batch: int = 0
     share: float = 1.0
+    least: int = 0
     training: dict = field(default_factory=dict)
     method: dict = field(default_factory=dict)
 
@@ -65,11 +68,12 @@ class Budget:
         """Return how the teacher is trained."""
         return replace(TrainConfig(epochs=self.teacher), **self.training)
 
-    def student_of(self, ipc: int | None, classes: int) -> TrainConfig:
+    def student_of(self, ipc: int | None, classes: int, images: int) -> TrainConfig:
         """Return how a student is trained, the same for every method: AdamW, RandomResizedCrop, flip and CutMix."""
         config = TrainConfig(optimizer="adamw", lr=1e-3, weight_decay=1e-2, period=2.0, crop="resized", cutmix=True)
         if ipc is None:
-            return replace(config, epochs=self.full, batch=128)
+            epochs = max(self.full, -(-self.least // -(-images // 128)))
+            return replace(config, epochs=epochs, batch=128)
         batch = self.batch or {1: 10, 10: 50}.get(ipc, 100) * (1 if classes <= 10 else 2)
         return replace(config, epochs=self.student, batch=min(batch, ipc * classes))
 
@@ -77,7 +81,7 @@ class Budget:
         """Return how a student is trained under a protocol; on all real images, always as the package does."""
         recipe = find_protocol(protocol).recipe
         if recipe is None or students.ipc is None:
-            return self.student_of(students.ipc, students.classes)
+            return self.student_of(students.ipc, students.classes, students.images)
         return recipe(replace(students, share=self.share))
 
 
@@ -92,7 +96,7 @@ _EMBEDDED = {
 }
 BUDGETS = {
     "smoke": Budget(width=8, teacher=1, student=2, full=1, share=0.002, method=_SMOKE),
-    "embedded": Budget(width=32, teacher=10, student=200, full=10, share=0.2, method=_EMBEDDED),
+    "embedded": Budget(width=32, teacher=10, student=200, full=10, share=0.2, least=700, method=_EMBEDDED),
     "paper": Budget(width=128, teacher=200, student=1000, full=200),
     "large": Budget(width=128, teacher=100, student=300, full=100, batch=100, training=_LARGE, method={"group": 200}),
 }
@@ -317,7 +321,7 @@ class Cell:
         Args:
             made: the set; None: one of as many images, with the method's hyper-parameters on its card.
         """
-        images = len(made) if made else (self.ipc or 0) * data.classes
+        images = len(made) if made else self.ipc * data.classes if self.ipc else len(data.train)
         card = made.config if made else asdict(self.method)
         asked = Students(images, self.ipc, data.classes, data.channels, self.student_name, card)
         return BUDGETS[self.budget].student_under(self.protocol, asked)
@@ -329,12 +333,14 @@ class Cell:
         teachers: list[dict],
         seconds: dict | None = None,
         rates: Sequence[float] = (),
+        taken: dict[str, int] | None = None,
     ) -> Record:
         """Return the record of measured accuracies.
 
         Args:
             teachers: the card of each repetition's, in the order of the seeds; none if nobody taught.
             rates: learning rates that the students of each repetition started from; kept where the images taught them.
+            taken: bytes of a set.
         """
         student = self.student(data)
         return Record(
@@ -354,6 +360,8 @@ class Cell:
             },
             teachers=teachers,
             seconds=seconds or {},
+            bytes=taken or {},
+            memory=peak_memory(data.device),
             provenance=provenance(data.device),
             code=self.code,
         )
@@ -400,7 +408,9 @@ def run(
         seconds["students"] += time.perf_counter() - made
     if sets and isinstance(synthetic, SyntheticSet):
         synthetic.save(sets)
-    return cell.record(data, accuracy, teachers, {phase: round(value, 1) for phase, value in seconds.items()}, rates)
+    seconds = {phase: round(value, 1) for phase, value in seconds.items()}
+    taken = stored_bytes(synthetic.images, data.classes, None if taught_by is NOBODY else taught_by.model)
+    return cell.record(data, accuracy, teachers, seconds, rates, taken)
 
 
 def teach(
@@ -645,6 +655,8 @@ def set_record(
         accuracy=accuracy,
         config={"set": synthetic.config, "budget": budget, **published, "student": asdict(student)},
         teachers=[teacher] * len(seeds) if teacher else [],
+        bytes=stored_bytes(synthetic.images, data.classes),
+        memory=peak_memory(data.device),
         provenance=provenance(data.device),
         code=code_hash(__name__),
     )

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from ..files import save_json, versions
 
@@ -29,6 +30,8 @@ class Record:
         config: all that was asked for: parameters of the cell, hyper-parameters of method and student.
         teachers: their cards, one a seed, in seed order; empty if nobody taught.
         seconds: wall-clock time by phase.
+        bytes: what a set takes, see `stored_bytes`; empty if it was not counted.
+        memory: the most bytes the process had; 0 if that is not known.
         provenance: device and versions, see `provenance`.
         code: hash of the code it depends on.
     """
@@ -43,6 +46,8 @@ class Record:
     config: dict
     teachers: list[dict]
     seconds: dict[str, float] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+    memory: int = 0
     provenance: dict = field(default_factory=dict)
     role: str = "method"
     code: str = ""
@@ -52,6 +57,19 @@ class Record:
     def protocol(self) -> str:
         """The published protocol that students were trained under; "" under the package's own."""
         return self.config.get("protocol") or self.config.get("cell", {}).get("protocol", "")
+
+
+def stored_bytes(images: Tensor, classes: int, teacher: nn.Module | None = None) -> dict[str, int]:
+    """Return what a set of images (n, C, H, W) takes: the images at 8 bits, and its labels under each label regime.
+
+    Returns:
+        "images"; "hard": the smallest whole number of bytes that holds a class, for each; "fixed-soft": a number of 32
+        bits for each class and image; "online-soft": the teacher's parameters, if there is one.
+    """
+    found = {"images": images.numel(), "hard": len(images) * (1 if classes <= 256 else 2)}
+    found["fixed-soft"] = 4 * len(images) * classes
+    network = {} if teacher is None else teacher.state_dict()
+    return found | ({"online-soft": sum(t.numel() * t.element_size() for t in network.values())} if network else {})
 
 
 def provenance(device: str | torch.device = "cpu") -> dict:

@@ -87,7 +87,7 @@ def accuracies(
                 values = evaluate(images, data, seeds=[seed], augment=augment, progress=progress, **task)
                 for regime in REGIMES:
                     found[regime].setdefault(name + word, []).append(values[regime][0])
-    student, network = BUDGETS[budget].student_of(None, data.classes), BUDGETS[budget].network(model)
+    student, network = BUDGETS[budget].student_of(None, data.classes, len(data.train)), BUDGETS[budget].network(model)
     everything = data.train.images, data.train.labels, data, network, student, seeds
     return {"full": evaluate_images(*everything, progress=progress), "regimes": found}
 
