@@ -128,6 +128,7 @@ def test_the_printed_table_rounds_and_dashes():
     assert (line["accuracy (%)"], line["HLR"], line[IOR]) == ("58.0 ± 2.6", "–", "–")
     line = shown.loc[("photos", "hard", "all", "full")]
     assert (line["accuracy (%)"], line["HLR"], line[IOR]) == ("92.0 ± 2.0", "–", "–")
+    assert pretty(table([record(accuracy={"hard": [95.5, 95.5, 95.5]}), FULL]))["HLR"].tolist() == ["−3.5", "–"]
     single = pretty(table([record(seeds=[0], accuracy={"hard": [40.0]})]))
     assert single["accuracy (%)"].tolist() == ["40.0"]
 

@@ -135,7 +135,8 @@ def _std(values: list[float]) -> float:
 
 
 def _number(value: float, spread: float = _NAN) -> str:
-    return "–" if pd.isna(value) else f"{value:.1f}" + ("" if pd.isna(spread) else f" ± {spread:.1f}")
+    text = f"{value:.1f}".replace("-", "−") + ("" if pd.isna(spread) else f" ± {spread:.1f}")
+    return "–" if pd.isna(value) else text
 
 
 def _interval(middle: float, low: float, high: float) -> str:
