@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Results
 #
-# A few images a class: is a network better taught by distilled ones, or by real ones that were drawn blindly? The
-# digits of the [first page](../book/index) are the easy case, a linear learner. This page has the hard one: `photos`
-# and a convolutional network, trained from scratch.
+# A few images a class: is a network better taught by distilled ones, or by real ones that were drawn blindly, or chosen
+# by a rule? The digits of the [first page](../book/index) are the easy case, a linear learner. This page has the hard
+# one: a convolutional network, trained from scratch.
 #
 # Nothing is trained here. Every number follows from result records, and there are two sorts: the *published* ones,
 # which came with the package, and those of *this machine*, which `make reproduce` makes before it builds this page.
@@ -32,6 +32,10 @@ from unidd.book import plots
 from unidd.book.captions import Captioned
 from unidd.data.synthetic import SyntheticSet
 
+pd.options.display.max_rows = pd.options.display.max_columns = None  # no line left out
+published = records.load_records(records.published())
+own = records.load_records(records.own())
+
 
 def listed(sentences):
     display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
@@ -41,24 +45,90 @@ def once(values):
     return ", ".join(sorted(set(map(str, values))))
 
 
-# %%
-stored = records.load_records(records.published())
-published = [record for record in stored if record.suite == "photos"]
-table = tables.table(published)
-n = min(table.n)
+def kind(record):
+    """What a record is on this page: its suite, or one of two other sections."""
+    if record.protocol:
+        return "protocols"
+    evaluated = "set" in record.config or record.suite.startswith("cross")
+    return "across" if evaluated else record.suite
 
-# %% tags=["remove-input"]
-made = [record.provenance for record in published]
-taught = sorted(card["accuracy"] for record in published for card in record.teachers)
-whole = table[table.role == "ceiling"].iloc[0]
-Markdown(
-    f"The published ones: {len(published)} records of {n} repetitions each, made on "
-    f"{once(p['date'] for p in made)} on {once(p['device'] for p in made)} with torch "
-    f"{once(p['torch'] for p in made)}. Their teachers reach {taught[0]:.1f} to {taught[-1]:.1f} % of the test images, "
-    f"a student of all real images {whole['mean']:.1f} ± {whole['std']:.1f} %, and guessing 10 %. (The student is "
-    "trained as all students are here, with more augmentation than a teacher, and for a few epochs only: it may stay "
-    "below its teacher.)"
-)
+
+def suite(name, stored=published):
+    return [record for record in stored if kind(record) == name]
+
+
+def not_run(command):
+    none = "**Not run.** No records came with the package."
+    display(Markdown(f"{none} `{command}` makes them, and they are then shown below."))
+
+
+# %% tags=["hide-input"]
+def about(found, rows):
+    """Where a suite was run, with which teachers, and how much chance is in it."""
+    made = [record.provenance for record in found]
+    taught = sorted(card["accuracy"] for record in found for card in record.teachers)
+    words = (
+        f"{len(found)} records, n = {once(rows.n)}, made on "
+        f"{once(p['date'] for p in made)} on {once(p['device'] for p in made)} "
+        f"with torch {once(p['torch'] for p in made)}."
+    )
+    if taught:
+        words += f" Teachers reach {taught[0]:.1f} to {taught[-1]:.1f} %."
+    if max(rows.n) < tables.ENOUGH or not rows.ior.count():
+        return words
+    half = ((rows.ior_high - rows.ior_low) / 2).median()
+    return (
+        f"{words} These are {rows.ior.count()} comparisons with random real images: "
+        "where nothing differed at all, about one in twenty intervals would leave out "
+        f"zero by chance. The intervals reach {half:.0f} points to either side (the "
+        "median): most smaller gains go unseen."
+    )
+
+
+def gains(rows, regime, name, ipc=None):
+    under = regime.replace("-", " ") + f" labels at IPC {ipc}" * bool(ipc)
+    under += " labels" * (not ipc)
+    what = " Stars are coresets; the largest gain comes first." if ipc else ""
+    caption = (
+        f"Gain over random real images with {under}: a small ring is a repetition, "
+        "the large marker their mean, the bar its 95 % interval. A bar that reaches "
+        f"over zero decides nothing.{what}"
+    )
+    chart = plots.differences(rows, regime, ipc)
+    display(Captioned(chart, caption, f"fig-gains-{name}-{regime}"))
+
+
+def show(name, stored=published, where=""):
+    """A suite: its records, who wins, all means in one table, and the gains."""
+    found = suite(name, stored)
+    if not found:
+        not_run(f"make batch SUITE={name}")
+        return
+    rows = tables.table(found)
+    display(Markdown(about(found, rows)))
+    listed(tables.standings(rows))
+    chosen = " ★ beats the best coreset, ◆." * any(rows.best)
+    caption = (
+        "▲ beats random real images, ▼ loses to them; without a mark the two were "
+        f"not told apart.{chosen} Test accuracy in %, mean ± standard deviation, "
+        f"n = {once(rows.n)}."
+    )
+    display(Captioned(tables.overview(rows), caption, f"tab-{where}{name}"))
+    measured = rows[rows.ior.notna()]
+    if rows.method.nunique() < 12:
+        for regime in measured.regime.unique():
+            gains(rows, regime, where + name)
+    elif len(measured):  # one of many bars, where most methods can differ
+        gains(rows, "hard", where + name, int(measured.ipc.max()))
+
+
+def numbers(name, stored=published, where=""):
+    """All numbers of a suite, for a fold."""
+    if len(rows := tables.table(suite(name, stored))):
+        shown = tables.pretty(rows).droplevel("data").drop(columns="n")
+        caption = f"Every cell of the suite {name}, n = {once(rows.n)}."
+        display(Captioned(shown, caption, f"tab-{where}{name}-all"))
+
 
 # %% [markdown]
 # ## What was asked
@@ -66,81 +136,123 @@ Markdown(
 # - A **repetition** has everything its own: a teacher, starting images, a distillation, a student. All methods share
 #   the teachers and the starting images of a repetition, so that they are compared in pairs.
 # - What counts is the student's accuracy on the test images at its last epoch, under a {term}`label regime`: the class
-#   of an image (*hard*), or the teacher's answer to every augmented view of it (*online soft*).
-# - `random` is what is to be beaten: real images, drawn blindly. `classification` matches nothing, and shows what
-#   matching adds; `full` is all real images, the ceiling. LFM, HFM and CFM match the inputs of every convolution
-#   ($\Psi$ of centred features, as {ref}`defined <def-correlations>`) through the linear filter, through ridge at one
-#   β, and through ridge whose β falls from {term}`round` to round. At one image a class ({term}`IPC` 1) there is one
-#   round, and CFM is HFM: the same images twice.
+#   of an image (*hard*), one answer of the teacher to each image (*fixed soft*), or its answer to every augmented view
+#   (*online soft*), for which the teacher must be there.
+# - `random` is what is to be beaten: real images, drawn blindly. A {term}`coreset` is real images too, chosen by a
+#   rule. `full` is all real images, the ceiling with hard labels; it is trained for a few epochs only, as a student is,
+#   and may stay below its teacher. Guessing reaches 10 %.
 # - The {term}`budget` is small, a hundred steps a round on a narrow network, so that a laptop can repeat all of it. The
 #   numbers say how the methods compare *here*, and nothing about the published tables.
 #
-# A method is called better or worse only if there are at least five repetitions, and the 95 % interval of the paired
-# difference (Student's t) leaves out zero.
+# A method is called better or worse only if there are at least five repetitions that share nothing (no teacher, no
+# experts, no set), and the 95 % interval of the paired difference (Student's t) leaves out zero.
 #
-# ## Who beats random images
+# **The best coreset** is the one with the highest mean. It is chosen after the fact, by the test accuracies it is then
+# compared by, and that favours it: *better than the best coreset* is a strict test, *worse* is not, and is not said.
+#
+# {term}`HLR` is how far a set falls short of training on all images, both with hard labels: lower is better.
+# {term}`IOR` is the gain over random real images under the same labels, with its 95 % interval.
+#
+# ## Four that match spectra, on photographs
+#
+# `classification` matches nothing, and shows what matching adds. LFM, HFM and CFM match the inputs of every convolution
+# ($\Psi$ of centred features, as {ref}`defined <def-correlations>`) through the linear filter, through ridge at one β,
+# and through ridge whose β falls from {term}`round` to round. At one image a class ({term}`IPC` 1) there is one round,
+# and CFM is HFM: the same images twice.
 
 # %% tags=["remove-input"]
-decided = table[table.ior_low.gt(0) | table.ior_high.lt(0)] if n >= tables.ENOUGH else table[:0]
-better = decided[decided.ior > 0]
-winners = [f"{row.method} ({row.regime.replace('-', ' ')} labels, IPC {row.ipc:.0f})" for row in better.itertuples()]
-display(Markdown(f"By this rule: **{', '.join(winners) or 'no method is shown to beat them'}**."))
-Captioned(
-    tables.overview(table).rename(columns=lambda name: name.removeprefix("online ")),
-    f"▲ marks a method that beats random real images ({len(better)} of {table.ior.count()} comparisons), ▼ one that "
-    f"loses to them ({len(decided) - len(better)}). Without a mark the two were not told apart. "
-    f"Soft labels are online ones. Test accuracy in %, mean ± standard deviation, n = {n}.",
-    "tab-results",
-)
+show("photos")
+
+# %% tags=["remove-input", "hide-output"]
+numbers("photos")
 
 # %% [markdown]
-# The same in words, worked out from the records. In brackets: the paired difference in points, and its 95 % interval.
+# What matching adds: a method that is not better than the cross-entropy alone has not been shown to gain by it. And
+# where there is more than one round, is it better to let β fall, as CFM does, than to keep it, as HFM does? In
+# brackets: the paired difference in points, and its 95 % interval.
 
 # %% tags=["remove-input"]
-listed(tables.verdicts(table))
-Markdown(
-    f"These are {table.ior.count()} comparisons (those of CFM and of HFM at one image a class are the same): where "
-    "nothing differed at all, about one in twenty intervals would leave out zero by chance. The intervals reach "
-    f"{((table.ior_high - table.ior_low) / 2).median():.0f} points to either side (the median): most gains "
-    f"smaller than that go unseen with {n} repetitions."
-)
-
-# %% tags=["hide-input"]
-Captioned(
-    plots.differences(table, "hard"),
-    "With hard labels: a small ring is a repetition, the large marker their mean, the bar its 95 % interval. A bar "
-    "that reaches over zero decides nothing.",
-    "fig-gains-hard",
-)
-
-# %% tags=["hide-input"]
-Captioned(
-    plots.differences(table, "online-soft"),
-    "The same with online soft labels, where a teacher is there to answer for every view of a random image too.",
-    "fig-gains-soft",
-)
-
-# %% [markdown]
-# ## What matching adds, and what loses
-#
-# Two more baselines. The first is the cross-entropy alone, `classification`: a method that is not better has not been
-# shown to gain by matching. The second is HFM: where there is more than one round, is it better to let β fall, as CFM
-# does, than to keep it?
-
-# %% tags=["remove-input"]
+table = tables.table(suite("photos"))
 listed(tables.verdicts(table, "classification", "the cross-entropy alone"))
 high = table[table.method.isin(["hfm", "cfm"]) & (table.ipc > 1)]
 listed(tables.verdicts(high, "hfm", "one fixed β, HFM,"))
-
-# %% tags=["remove-input"]
-losing = decided[decided.ior < 0].method.value_counts()
-lost = [f"`{method}` in {count} of {sum(table.method == method)}" for method, count in losing.items()]
+losing = table[table.ior_side == "worse"].method.value_counts()
+lost = [f"`{m}` in {k} of {sum(table.method == m)}" for m, k in losing.items()]
 Markdown(
-    f"Random real images win over {', '.join(lost)} comparisons. A set can be worse than the images it started from: "
-    "the descent follows the teacher, and what pleases a trained network need not teach a new one."
+    f"Random real images win over {', '.join(lost)} comparisons. A set can be worse "
+    "than the images it started from: the descent follows the teacher, and what "
+    "pleases a trained network need not teach a new one."
     if lost
     else "No method loses to random real images in any comparison."
 )
+
+# %% [markdown]
+# ## Every method and coreset, on photographs
+#
+# The suite `methods`, about six hours of one core.
+
+# %% tags=["remove-input"]
+show("methods")
+
+# %% tags=["remove-input", "hide-output"]
+numbers("methods")
+
+# %% [markdown]
+# ## The same on digits
+#
+# The suite `digits`, about an hour: images of 8×8 pixels, and head matching (`head`), whose theory is exact.
+
+# %% tags=["remove-input"]
+show("digits")
+
+# %% tags=["remove-input", "hide-output"]
+numbers("digits")
+
+# %% [markdown]
+# ## Students of other architectures
+#
+# Does a set teach networks other than the one it was made with, which a star marks?
+
+
+# %% tags=["remove-input"]
+def across(stored=published, where=""):
+    found = suite("across", stored)
+    rows = tables.table(found)
+    of = "The spread is of students alone, of one set. " * any(rows.shared == "one set")
+    return Captioned(
+        tables.across(found),
+        f"Test accuracy in %, mean ± standard deviation, n = {once(rows.n)}. {of}"
+        "Look along a line: a set is as good as where it is worst.",
+        f"tab-{where}across",
+    )
+
+
+if suite("across"):
+    display(across())
+else:
+    models = "convnet convnet-instance resnet18 vgg11-small vit-small"
+    not_run(f"unidd evaluate SET --models {models} --record _runs/cross/NAME.json")
+
+# %% [markdown]
+# ## Under their authors' own protocols
+#
+# Students trained and labelled as the authors of a method do, whose name stands in brackets; see
+# {ref}`protocols <protocols>`. Compare with random real images under the same {term}`protocol` alone.
+
+
+# %% tags=["remove-input"]
+def protocols(stored=published, where=""):
+    rows = tables.table(suite("protocols", stored))
+    caption = f"Students under published protocols, n = {once(rows.n)}."
+    display(Captioned(tables.pretty(rows), caption, f"tab-{where}protocols"))
+    listed(tables.verdicts(rows))
+
+
+if suite("protocols"):
+    protocols()
+else:
+    not_run("make batch SUITE=FILE.yaml")
+    display(Markdown("The file is a suite with a line such as `protocol: dsa`."))
 
 # %% [markdown]
 # ## What the images look like
@@ -150,8 +262,8 @@ Markdown(
 
 # %% tags=["remove-input"]
 home = records.own() / "embedded"
-cards = sorted(home.glob("*-ipc1/card.json"))
-sets = {card.parent.name.removesuffix("-ipc1"): SyntheticSet.load(card.parent) for card in cards}
+folders = [card.parent for card in sorted(home.glob("*-ipc1/card.json"))]
+sets = {made.name.removesuffix("-ipc1"): SyntheticSet.load(made) for made in folders}
 if sets:
     names = next(iter(sets.values())).class_names
     rows = torch.arange(len(sets)).repeat_interleave(len(names))
@@ -159,8 +271,8 @@ if sets:
     alt = f"Images of {', '.join(names)} by {', '.join(sets)}"
     seen = Captioned(
         plots.image_grid(images, rows, tuple(sets), alt=alt),
-        f"Ten images each, of {', '.join(names)}. Compare a column with its place in the row of random images: what "
-        "the descent has changed is what a method writes.",
+        f"Ten images each, of {', '.join(names)}. Compare a column with its place in "
+        "the row of random images: what has changed is what a method writes.",
         "fig-results-images",
     )
 else:
@@ -170,17 +282,17 @@ seen
 # %% [markdown]
 # ## On this machine
 #
-# `make reproduce` runs the same cells over three repetitions, in a few minutes; `make batch SUITE=photos` runs the
-# published ones again. Another machine rounds otherwise, so that even equal seeds train other teachers and end in other
-# numbers: compare the spread, not the digit.
+# `make reproduce` runs the cells of `photos` over three repetitions, in a few minutes; `make batch SUITE=photos` runs
+# the published ones again. Another machine rounds otherwise, so that even equal seeds train other teachers and end in
+# other numbers: compare the spread, not the digit.
 
 # %% tags=["remove-input"]
-own = records.load_records(records.own())
-mine = tables.table([record for record in own if record.suite == "embedded"])
+mine = tables.table(suite("embedded", own))
 if len(mine):
-    columns = {f"published, n = {n}": table, f"this machine, n = {min(mine.n)}": mine}
-    accuracy = {name: tables.pretty(frame)["accuracy (%)"] for name, frame in columns.items()}
-    dates = once(record.provenance["date"] for record in own if record.suite == "embedded")
+    both = {"published": table, "this machine": mine}
+    named = {f"{name}, n = {once(frame.n)}": frame for name, frame in both.items()}
+    accuracy = {name: tables.pretty(of)["accuracy (%)"] for name, of in named.items()}
+    dates = once(record.provenance["date"] for record in suite("embedded", own))
     few = min(mine.n) < tables.ENOUGH
     beside = Captioned(
         pd.concat(accuracy, axis=1).dropna().droplevel("data"),
@@ -193,29 +305,25 @@ else:
 beside
 
 # %% tags=["remove-input"]
-for suite, rows in tables.table([r for r in own if r.suite != "embedded"]).groupby("suite"):
-    about = f"The suite {suite} on this machine, n = {min(rows.n)}."
-    display(Captioned(tables.pretty(rows), about, f"tab-own-{suite}"))
-    listed(tables.verdicts(rows))
+kinds = sorted({kind(record) for record in own} - {"embedded"})
+for name in kinds:
+    if name == "across":
+        display(across(own, "own-"))
+    elif name == "protocols":
+        protocols(own, "own-")
+    else:
+        display(Markdown(f"The suite `{name}`:"))
+        show(name, own, "own-")
+
+# %% tags=["remove-input", "hide-output"]
+for name in kinds:
+    if name not in ("across", "protocols"):
+        numbers(name, own, "own-")
 
 # %% [markdown]
-# ## All numbers
+# ## Where the numbers come from
 #
-# {term}`HLR` is how far a set falls short of training on all images, both with hard labels: lower is better.
-# {term}`IOR` is the gain over random real images under the same labels, with its 95 % interval.
+# Each repetition's teacher, seconds by the clock of a machine that may have had other work, device and versions.
 
-# %% tags=["remove-input"]
-Captioned(
-    tables.pretty(table).droplevel("data").drop(columns="n"),
-    f"Every published cell, n = {n}. Look along a line: a small HLR with an interval of the IOR above zero is what "
-    "distillation is for.",
-    "tab-results-all",
-)
-
-# %% tags=["remove-input"]
-Captioned(
-    tables.runs([*published, *own]),
-    "Where and with what: each repetition's teacher, seconds by the clock of a machine that may have had other work, "
-    "device and versions. A line is one file.",
-    "tab-runs",
-)
+# %% tags=["remove-input", "hide-output"]
+Captioned(tables.runs([*published, *own]), "A line is one file.", "tab-runs")

@@ -117,6 +117,11 @@ for method in ("mean_matching", "random"):
 # said by `parts(data, teacher, run)`, so that `unidd plan` can count it: each has a name, a number, and a `trial` that
 # does a little of it and is timed. What an objective does when it is made is timed without.
 #
+# `view(images, generator, real)` returns what the method sees of images in one draw: by default the images as they are.
+# A method needs it if its loss is of augmented images, such as crops, or draws of DSA; `real` is there for those that
+# augment the synthetic images alone. It is for measurements ({py:mod}`unidd.bench.effective`), which else would look at
+# pixels that the method never saw; no step calls it for you.
+#
 # ## The contract
 #
 # `tests/methods/test_contract.py` runs over every file of the folder, and over the example above. A method keeps it or

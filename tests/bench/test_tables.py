@@ -8,7 +8,7 @@ import pytest
 from records import record
 
 from unidd.bench.records import Record
-from unidd.bench.tables import overview, pretty, runs, table, verdicts
+from unidd.bench.tables import across, overview, pretty, runs, shared, standings, table, verdicts
 
 RANDOM = record("random", role="baseline", accuracy={"hard": [51.0, 50.0, 52.0], "online-soft": [55.0, 60.0, 59.0]})
 IOR = "IOR [95 %]"
@@ -128,6 +128,7 @@ def test_the_printed_table_rounds_and_dashes():
     assert (line["accuracy (%)"], line["HLR"], line[IOR]) == ("58.0 ± 2.6", "–", "–")
     line = shown.loc[("photos", "hard", "all", "full")]
     assert (line["accuracy (%)"], line["HLR"], line[IOR]) == ("92.0 ± 2.0", "–", "–")
+    assert pretty(table([record(accuracy={"hard": [95.5, 95.5, 95.5]}), FULL]))["HLR"].tolist() == ["−3.5", "–"]
     single = pretty(table([record(seeds=[0], accuracy={"hard": [40.0]})]))
     assert single["accuracy (%)"].tolist() == ["40.0"]
 
@@ -239,12 +240,167 @@ def test_a_sentence_for_each_label_regime_and_ipc_that_can_be_compared():
 
 def test_the_overview_marks_what_is_told_apart_and_nothing_else():
     shown = overview(table([*CELLS, FULL, five("lfm", [0.0] * 5, suite="embedded", ipc=10)]))
-    assert shown["hard, IPC 1"].to_dict() == {
-        "random": "50.0 ± 1.6",
-        "cfm": "46.0 ± 0.8 ▼",
-        "hfm": "52.0 ± 9.6",
-        "lfm": "54.0 ± 2.4 ▲",
-    }
-    assert shown["hard, IPC 10"].tolist() == ["–", "–", "–", "50.0 ± 1.6"], "without a baseline, no mark"
+    assert list(shown.index.names) == ["role", "method"]
+    assert list(shown["hard, IPC 1"].items()) == [
+        (("baseline", "random"), "50.0 ± 1.6"),
+        (("method", "cfm"), "46.0 ± 0.8 ▼"),
+        (("method", "hfm"), "52.0 ± 9.6"),
+        (("method", "lfm"), "54.0 ± 2.4 ▲"),
+        (("ceiling", "full"), "92.0 ± 2.0"),
+    ]
+    assert shown["hard, IPC 10"].tolist() == ["–", "–", "–", "50.0 ± 1.6", "92.0 ± 2.0"], "without a baseline, no mark"
     with pytest.raises(ValueError, match="several suites"):
         overview(table([RANDOM, replace(RANDOM, suite="cifar")]))
+
+
+# ---------------------------------------------------------------------------------------- the best coreset
+
+# Of mean 52, 54 and 54: of two alike the first by name is the best. Its accuracies are 52, 54, 56, 53, 55.
+CORESETS = [five(name, [gain] * 5, role="coreset") for name, gain in (("ccs", 2.0), ("rest", 4.0), ("herding", 4.0))]
+# Over herding: 2, 3, 4, 2.5, 3.5 (mean 3, deviation √0.625); 0.5, −0.5, 0, 0.5, −0.5; and −8, −9, −10, −8.5, −9.5.
+MATCHING = [
+    five("lfm", [6.0, 7.0, 8.0, 6.5, 7.5]),
+    five("hfm", [4.5, 3.5, 4.0, 4.5, 3.5]),
+    five("cfm", [-4.0, -5.0, -6.0, -4.5, -5.5]),
+]
+
+
+def test_the_best_coreset_has_the_highest_mean_and_methods_are_paired_with_it():
+    records = [*MATCHING, *CORESETS, RANDOM_5]
+    frame = table(records)
+    assert frame[frame.best].method.tolist() == ["herding"]
+    line, reach = row(records, "lfm"), 2.776445 * math.sqrt(0.625 / 5)
+    assert line[["ioc", "ioc_low", "ioc_high"]].tolist() == pytest.approx([3.0, 3 - reach, 3 + reach])
+    sides = dict(zip(frame.method, frame.ioc_side, strict=True))
+    none = dict.fromkeys(["random", "ccs", "herding", "rest"], "")
+    assert sides == none | {"lfm": "better", "hfm": "not told apart", "cfm": "worse"}
+    assert frame[frame.role != "method"].ioc.isna().all(), "a coreset is measured against random alone"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"ipc": 10}, {"suite": "b"}, {"dataset": "digits"}, {"model": "vit"}, {"config": {"protocol": "dsa"}}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_each_cell_has_a_best_coreset_of_its_own(other):
+    better = replace(CORESETS[0], accuracy={"hard": [90.0] * 5}, **other)
+    frame = table([*MATCHING, *CORESETS, better])
+    assert sorted(frame[frame.best].method) == ["ccs", "herding"]
+    assert frame[frame.method == "lfm"].ioc.tolist() == pytest.approx([3.0])
+
+
+def test_a_coreset_of_other_seeds_is_not_compared_with():
+    best = replace(CORESETS[0], seeds=[1, 2, 3, 4, 5], accuracy={"hard": [90.0] * 5})
+    line = row([*MATCHING, *CORESETS, best], "lfm")
+    assert math.isnan(line["ioc"])
+    assert line["ioc_side"] == ""
+
+
+def test_tables_for_people_show_the_best_coreset():
+    frame = table([*MATCHING, *CORESETS, RANDOM_5])
+    assert overview(frame)["hard, IPC 1"].tolist() == [
+        "50.0 ± 1.6",
+        "52.0 ± 1.6 ▲",
+        "54.0 ± 1.6 ▲◆",
+        "54.0 ± 1.6 ▲",
+        "45.0 ± 0.8 ▼",
+        "54.0 ± 1.3 ▲",
+        "57.0 ± 2.4 ▲★",
+    ]
+    gains = pretty(frame)["over best coreset [95 %]"].droplevel(["data", "labels", "IPC"])
+    assert gains[["herding", "lfm"]].tolist() == ["–", "+3.0 [+2.0, +4.0]"]
+    assert "over best coreset [95 %]" not in pretty(table(CELLS)).columns
+
+
+def test_who_beats_whom_in_words():
+    full = five("full", [40.0] * 5, role="ceiling", ipc=None)
+    assert standings(table([*MATCHING, *CORESETS, RANDOM_5, full])) == [
+        "Hard labels, IPC 1: random real images reach 50.0 ± 1.6 %, the best coreset, herding, 54.0 ± 1.6 %, all "
+        "images 90.0 ± 1.6 %. Better than random: lfm, herding, rest, hfm and ccs (5 of 6); worse: 1. "
+        "Better than the best coreset: lfm (1 of 3)."
+    ]
+    assert standings(table([RANDOM_5, MATCHING[2]]))[0].endswith("Better than random: none of 1; worse: 1.")
+    assert standings(table([RANDOM, record()]))[0].endswith("Better than random: none of 1; no verdict: 1.")
+    assert standings(table([])) == []
+
+
+# ------------------------------------------------------------------------------ what repetitions have in common
+
+CARDS = [{"hash": f"{seed}", "accuracy": 90.0} for seed in FIVE]
+COMMON = {
+    "a teacher": {"teachers": [CARDS[0]] * 5},
+    "experts": {"teachers": CARDS, "config": {"method": {"shared": True}}},
+    "one set": {"teachers": [], "config": {"set": {"method": "lfm"}}},
+}
+
+
+def test_what_repetitions_share_follows_from_the_record():
+    assert {name: shared(five("lfm", [0.0] * 5, **changes)) for name, changes in COMMON.items()} == {
+        name: name for name in COMMON
+    }
+    assert shared(five("lfm", [0.0] * 5, teachers=[*CARDS[:4], CARDS[0]])) == "a teacher", "two of them"
+    own = {"teachers": CARDS, "config": {"method": {"shared": False}}}
+    assert shared(five("lfm", [0.0] * 5, **own)) == shared(five("lfm", [0.0] * 5, teachers=[])) == ""
+
+
+@pytest.mark.parametrize("what", COMMON)
+def test_repetitions_that_share_something_give_no_verdict_anywhere(what):
+    """lfm would be better than random and than the best coreset; hfm, of own repetitions, still is better than one."""
+    common = replace(MATCHING[0], **COMMON[what])
+    frame = table([common, MATCHING[1], *CORESETS, RANDOM_5])
+    line = frame[frame.method == "lfm"].iloc[0]
+    assert (line["ior_side"], line["ioc_side"], line["shared"]) == ("no verdict", "no verdict", what)
+    assert line["ior"] == pytest.approx(7.0), "the number stays"
+    assert overview(frame)["hard, IPC 1"]["method", "lfm"] == "57.0 ± 2.4"
+    assert overview(frame)["hard, IPC 1"]["method", "hfm"] == "54.0 ± 1.3 ▲"
+    (sentence,) = verdicts(frame)
+    assert sentence.endswith(f"; no verdict: lfm (+7.0 [+6.0, +8.0], but its repetitions share {what}).")
+    assert "Better than the best coreset: none of 2; no verdict: 1." in standings(frame)[0]
+
+
+@pytest.mark.parametrize("what", COMMON)
+def test_a_baseline_of_shared_repetitions_gives_no_verdict_on_anything(what):
+    cells = [replace(RANDOM_5, **COMMON[what]), *MATCHING]
+    (sentence,) = verdicts(table(cells))
+    assert sentence.endswith(f"(n = 5); its repetitions share {what}: no verdict on cfm, hfm and lfm.")
+    assert set(table(cells).ior_side) == {"", "no verdict"}
+    (sentence,) = verdicts(table([RANDOM_5, replace(MATCHING[0], **COMMON[what]), *MATCHING[1:]]), baseline="lfm")
+    assert sentence.endswith(f"its repetitions share {what}: no verdict on cfm and hfm.")
+
+
+# --------------------------------------------------------------------------------------- other architectures
+
+
+def test_architectures_are_columns_and_a_star_marks_the_one_a_set_was_made_with():
+    values = {"convnet": [50.0, 52.0, 54.0], "convnet-instance": [45.0, 45.0, 45.0], "resnet18": [40.0, 41.0, 42.0]}
+    cards = {
+        "lfm": {"set": {"cell": {"model": "convnet"}}},
+        "dm": {"set": {"norm": "instance", "net_width": 32, "cell": {"model": "convnet"}}},
+        "random": {"set": {"cell": {"model": "convnet"}}},
+        "theirs": {"set": {"import": {}}},
+        "ccs": {"method": {"proxy": "resnet18"}, "cell": {"model": "convnet"}},
+    }
+    found = across(
+        [
+            record(name, model=model, config=config, accuracy={"hard": row})
+            for name, config in cards.items()
+            for model, row in values.items()
+            if (name, model) != ("dm", "resnet18")
+        ]
+    )
+    assert list(found.columns) == list(values)
+    shown = {name: line.tolist() for (_, _, _, name), line in found.iterrows()}
+    plain = ["52.0 ± 2.0", "45.0 ± 0.0", "41.0 ± 1.0"]
+    assert shown["lfm"] == [f"{plain[0]} *", *plain[1:]]
+    assert shown["dm"] == [plain[0], f"{plain[1]} *", "–"]
+    assert shown["random"] == shown["theirs"] == plain
+    assert shown["ccs"] == [*plain[:2], f"{plain[2]} *"]
+    assert set(found.index.droplevel("method")) == {("photos", "hard", "1")}
+
+
+def test_the_architecture_of_a_set_may_stand_on_its_teachers_card():
+    """Of a set from elsewhere, whose card names no cell."""
+    built = {"name": "convnet", "width": 32, "depth": None, "norm": "instance", "pooling": "avg"}
+    made = [record("theirs", model="convnet-instance", config={"set": {}}, teachers=[{"architecture": built}])]
+    assert across(made).iloc[0].tolist() == ["52.0 ± 2.0 *"]
+    assert len(across([])) == 0

@@ -244,6 +244,24 @@ def test_differences_are_those_of_each_repetition_with_the_interval_of_their_mea
     assert plots.differences(frame, "fixed-soft").layout.meta["alt"] == "No results yet."
 
 
+def test_differences_at_one_ipc_are_sorted_and_any_method_has_a_look():
+    gains = {"cfm": -2.0, "ccs": 1.0, "sre2l": 3.0}
+    rows = [
+        {"regime": "hard", "ipc": ipc, "method": name, "role": "coreset" if name == "ccs" else "method", "n": 5}
+        | {"values": [50.0 + gain] * 5, "ior": gain, "ior_low": gain, "ior_high": gain}
+        for ipc in (1.0, 10.0)
+        for name, gain in gains.items()
+    ]
+    drawn = {"regime": "hard", "method": "random", "role": "baseline", "values": [50.0] * 5}
+    frame = pd.DataFrame([*rows, drawn | {"ipc": 1.0}, drawn | {"ipc": 10.0}])
+    chart = plots.differences(frame, "hard", 10)
+    assert [trace.y[0] for trace in chart.data[1::2]] == ["sre2l", "ccs", "cfm"]
+    assert [trace.marker.symbol for trace in chart.data[1::2]] == ["circle", "star", palette.look("cfm").symbol]
+    assert "hard labels at IPC 10: sre2l +3.0" in chart.layout.meta["alt"]
+    assert len(plots.differences(frame, "hard").data) == 12
+    assert stills.figure(json.loads(chart.to_json()), stills.NARROW)
+
+
 def decoded(chart) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(chart.data[0].source.split(",")[1])))
 

@@ -341,21 +341,26 @@ def _growth_traces(found: dict[str, Any], i: int) -> list[go.Scatter]:
     return [*traces, go.Scatter(own | line, line={"color": COLOURS[i], "dash": DASHES[i]})]
 
 
-def differences(table: pd.DataFrame, regime: str) -> go.Figure:
+def differences(table: pd.DataFrame, regime: str, ipc: int | None = None) -> go.Figure:
     """Draw what each method gains over random real images: a dot a repetition, a bar the 95 % interval of the mean.
+
+    Coresets are stars, and methods that have no look of their own are grey circles.
 
     Args:
         table: from `tables.table`, of one suite.
         regime: label regime.
+        ipc: show these rows alone, the largest gain first; None shows all in the order of the table.
     """
     shown = [row for row in table.sort_values("ipc", kind="stable").to_dict("records") if row["regime"] == regime]
     drawn = {row["ipc"]: row["values"] for row in shown if row["role"] == "baseline"}
-    rows = [row for row in shown if not pd.isna(row["ior"])]
+    rows = [row for row in shown if not pd.isna(row["ior"]) and ipc in (None, row["ipc"])]
     if not rows:
         return _nothing("no results yet")
+    if ipc:
+        rows.sort(key=lambda row: -row["ior"])
     traces, words = [], []
     for row in rows:
-        name, own, middle = f"{row['method']}, IPC {row['ipc']:.0f}", look(row["method"]), row["ior"]
+        name, own, middle = row["method"] + f", IPC {row['ipc']:.0f}" * (not ipc), _look_of(row), row["ior"]
         gains = [round(a - b, 3) for a, b in zip(row["values"], drawn[row["ipc"]], strict=True)]
         reach = 0.0 if pd.isna(row["ior_high"]) else round(row["ior_high"] - middle, 3)
         words.append(f"{name} {middle:+.1f} ± {reach:.1f}")
@@ -368,8 +373,20 @@ def differences(table: pd.DataFrame, regime: str) -> go.Figure:
         traces.append(
             go.Scatter(x=[round(middle, 3)], y=[name], error_x=bar, mode="markers", marker=dot, hovertemplate=about)
         )
-    alt = f"Points gained over random real images with {regime.replace('-', ' ')} labels: {'; '.join(words)}."
+    under = regime.replace("-", " ") + " labels" + f" at IPC {ipc}" * bool(ipc)
+    alt = f"Points gained over random real images with {under}: {'; '.join(words)}."
     down = {"autorange": "reversed", "ticks": "", "showgrid": False}
-    chart = figure(traces, alt, height=90 + 34 * len(rows), xaxis={"title": "points over random"}, yaxis=down)
+    high = 90 + (22 if ipc else 34) * len(rows)
+    chart = figure(traces, alt, height=high, xaxis={"title": "points over random"}, yaxis=down)
     chart.update_layout(showlegend=False)
     return chart.add_vline(0, line={"color": TEXT, "dash": "dot", "width": 1.5})
+
+
+def _look_of(row: dict[str, Any]) -> Look:
+    """The look of a method in a figure of many, where its name stands beside it."""
+    if row["role"] == "coreset":
+        return Look(TEXT, "dot", "star")
+    try:
+        return look(row["method"])
+    except KeyError:
+        return Look(TEXT, "solid", "circle")

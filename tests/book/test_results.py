@@ -1,0 +1,97 @@
+"""The page of results, from records that a test writes: what was not run is said, and all suites are shown alike."""
+
+from pathlib import Path
+
+import jupytext
+import pandas as pd
+import pytest
+from records import record
+
+from unidd.bench import records
+from unidd.bench.records import Record, save_record
+from unidd.book.captions import Captioned
+
+PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "12_results.py"
+SEEDS = [0, 1, 2, 3, 4]
+ROLES = {"random": "baseline", "ccs": "coreset", "herding": "coreset", "full": "ceiling"}
+FEW = ("random", "lfm", "hfm", "cfm", "classification", "full")
+MANY = (*FEW, "ccs", "herding", "dm", "dc", "sre2l", "kip", "head")
+
+
+@pytest.fixture(autouse=True)
+def options_as_they_were():
+    with pd.option_context("display.max_rows", 60, "display.max_columns", 20):
+        yield
+
+
+def made(method: str, ipc: int = 10, gain: float = 0.0, **changes) -> Record:
+    values = [50.0 + gain + (seed * 7 % 5) + len(method) % 3 for seed in SEEDS]
+    about = {"date": "2026-01-01", "device": "cpu (x)", "torch": "2.15.0"}
+    fields = {"seeds": SEEDS, "role": ROLES.get(method, "method"), "accuracy": {"hard": values}, "provenance": about}
+    return record(method, None if method == "full" else ipc, **fields | changes)
+
+
+def put(folder: Path, *found: Record) -> None:
+    for i, one in enumerate(found):
+        save_record(one, folder / one.suite / f"{i:03d}.json")
+
+
+def read(published: Path, own: Path, monkeypatch) -> tuple[str, dict[str, Captioned]]:
+    """Run the page's code; gives what it displays: its words, and by name what has a caption."""
+    shown: list = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr(records, "published", lambda *_: published)
+    monkeypatch.setenv("UNIDD_RUNS", str(own))
+    names: dict = {}
+    for cell in jupytext.read(PAGE).cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, PAGE.name, "exec"), names)
+    captioned = [one for one in shown if isinstance(one, Captioned)]
+    assert len({one.name for one in captioned}) == len(captioned)
+    words = "\n".join(one.data for one in shown if hasattr(one, "data") and not isinstance(one, Captioned))
+    return words, {one.name: one for one in (*captioned, names["beside"]) if isinstance(one, Captioned)}
+
+
+def test_what_was_not_run_is_said_with_the_command_that_makes_it(tmp_path, monkeypatch):
+    put(tmp_path, *(made(name, suite="photos") for name in FEW))
+    words, shown = read(tmp_path, tmp_path / "none", monkeypatch)
+    assert words.count("Not run.") == 4
+    for command in ("make batch SUITE=methods", "make batch SUITE=digits", "--models convnet", "protocol: dsa"):
+        assert command in words
+    assert set(shown) == {"tab-photos", "fig-gains-photos-hard", "tab-photos-all"}
+
+
+@pytest.mark.parametrize("where", ["published", "own"])
+def test_all_suites_architectures_and_protocols_are_shown_from_either_place(where, tmp_path, monkeypatch):
+    dsa = {"suite": "theirs", "config": {"cell": {"protocol": "dsa"}}}
+    crossed = [made("dm", suite="local", model=model, config={"set": {}}) for model in ("convnet", "resnet18")]
+    folders = {"published": tmp_path / "results", "own": tmp_path / "runs"}
+    put(folders["own"], *(made(name, gain=1.0, suite="embedded") for name in FEW))
+    put(folders["published"], *(made(name, suite="photos") for name in FEW))
+    suites = [made(name, ipc, suite=suite) for suite in ("methods", "digits") for name in MANY for ipc in (1, 10)]
+    put(folders[where], *suites, *crossed, made("random", **dsa), made("dm", gain=9.0, **dsa))
+    words, shown = read(folders["published"], folders["own"], monkeypatch)
+    before = "" if where == "published" else "own-"
+    assert words.count("Not run.") == (0 if where == "published" else 4)
+    assert {f"tab-{before}{name}" for name in ("methods", "digits", "across", "protocols")} <= set(shown)
+    assert {f"fig-gains-{before}digits-hard", f"tab-{before}digits-all"} <= set(shown)
+    beside = shown["tab-beside"].thing
+    assert beside.loc[("hard", "10", "cfm")].tolist() == ["52.0 ± 1.6", "53.0 ± 1.6"]
+    table = shown[f"tab-{before}digits"].thing
+    assert list(table.columns) == ["hard, IPC 1", "hard, IPC 10"]
+    roles = list(dict.fromkeys(table.index.get_level_values("role")))
+    assert roles == ["baseline", "coreset", "method", "ceiling"]
+    assert "◆" in table.to_string()
+    assert list(shown[f"tab-{before}across"].thing.columns) == ["convnet", "resnet18"]
+    assert "hard (dsa) labels at IPC 10" in words
+    assert "the best coreset, " in words
+
+
+def test_no_line_of_a_long_table_is_left_out(tmp_path, monkeypatch):
+    suites = [made(name, ipc, suite="methods") for name in MANY for ipc in range(1, 9)]
+    put(tmp_path, *(made(name, suite="photos") for name in FEW), *suites)
+    _, shown = read(tmp_path, tmp_path / "none", monkeypatch)
+    rows = shown["tab-methods-all"].thing
+    assert len(rows) > 60
+    assert rows.to_html().count("<tr>") >= len(rows)
+    assert rows._repr_html_().count("<tr>") >= len(rows)
