@@ -139,8 +139,8 @@ def numbers(name, stored=published, where=""):
 #   of an image (*hard*), one answer of the teacher to each image (*fixed soft*), or its answer to every augmented view
 #   (*online soft*), for which the teacher must be there.
 # - `random` is what is to be beaten: real images, drawn blindly. A {term}`coreset` is real images too, chosen by a
-#   rule. `full` is all real images, the ceiling with hard labels; it is trained for a few epochs only, as a student is,
-#   and may stay below its teacher. Guessing reaches 10 %.
+#   rule. `full` is all real images, the ceiling with hard labels; it is trained for a few epochs, with the students'
+#   augmentation, and may stay below its teacher. Guessing reaches 10 %.
 # - The {term}`budget` is small, a hundred steps a round on a narrow network, so that a laptop can repeat all of it. The
 #   numbers say how the methods compare *here*, and nothing about the published tables.
 #
@@ -230,8 +230,7 @@ def across(stored=published, where=""):
 if suite("across"):
     display(across())
 else:
-    models = "convnet convnet-instance resnet18 vgg11-small vit-small"
-    not_run(f"unidd evaluate SET --models {models} --record _runs/cross/NAME.json")
+    not_run("make batch SUITE=cross-digits")
 
 # %% [markdown]
 # ## Under their authors' own protocols
@@ -251,8 +250,7 @@ def protocols(stored=published, where=""):
 if suite("protocols"):
     protocols()
 else:
-    not_run("make batch SUITE=FILE.yaml")
-    display(Markdown("The file is a suite with a line such as `protocol: dsa`."))
+    not_run("make batch SUITE=protocols-digits")
 
 # %% [markdown]
 # ## What the images look like

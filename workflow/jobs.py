@@ -2,10 +2,12 @@
 
 A suite file gives what all jobs share (`dataset`, `model`, `seeds`, `budget`, … : parameters of the notebook)
 and two lists, `methods` × `ipcs`. A method that takes all images has no IPC and is one job. An entry such as
-`frepo: {lr: 0.01}` is a method with hyper-parameters of its own.
+`frepo: {lr: 0.01}` is a method with hyper-parameters of its own. Where students are to be trained under published
+protocols, `methods` has a list for each of these; `student_models` is a list of their architectures, each another job.
 """
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +21,6 @@ from unidd.methods import find
 from unidd.networks.models import build
 
 ROOT = Path(__file__).resolve().parent.parent
-LISTS = ("methods", "ipcs")
 
 
 class Suite(NamedTuple):
@@ -70,19 +71,28 @@ def load(path: Path) -> Suite:
         ValueError: the file is not a suite; the notebook or `unidd.Cell` refuses a parameter.
     """
     content = yaml.safe_load(path.read_text())
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in LISTS):
-        raise ValueError(f"{path}: a suite needs the lists {' and '.join(LISTS)}")
+    if isinstance(content, dict) and isinstance(content.get("methods"), list):
+        content["methods"] = {"": content["methods"]}
+    if (
+        not isinstance(content, dict)
+        or not _grouped(content.get("methods"))
+        or not isinstance(content.get("ipcs"), list)
+    ):
+        raise ValueError(f"{path}: a suite needs the lists methods, or one for each protocol, and ipcs")
     notebook = ROOT / content.pop("notebook", "notebooks/benchmark.ipynb")
-    methods, ipcs = (content.pop(key) for key in LISTS)
+    methods, ipcs, models = content.pop("methods"), content.pop("ipcs"), content.pop("student_models", [""])
     shared = {"suite": path.stem, **content}
     jobs, code, seeds = {}, {}, ()
-    for entry in methods:
+    entries = [(protocol, entry) for protocol, group in methods.items() for entry in group]
+    for protocol, entry in entries:
         try:
             method, own = _entry(entry)
             has_ipc = find(method).has_ipc
-            for ipc in ipcs if has_ipc else [None]:
-                name = f"{method}-ipc{ipc}" if has_ipc else method
-                jobs[name] = {**shared, "method": method, "ipc": ipc, **own}
+            for ipc, model in itertools.product(ipcs if has_ipc else [None], models):
+                students = {"protocol": protocol, "student_model": model}
+                students = {key: value for key, value in students.items() if value}
+                name = "-".join([method, *([f"ipc{ipc}"] if has_ipc else []), *students.values()])
+                jobs[name] = {**shared, "method": method, "ipc": ipc, **own, **students}
                 cell = Cell.of(**jobs[name])
                 for network in (cell.network(), cell.student_network()):  # a name is looked up when it is built
                     build(network, channels=3, size=64, classes=2)
@@ -93,6 +103,10 @@ def load(path: Path) -> Suite:
         raise ValueError(f"{path}: the suite has no job")
     check_names(notebook, {"out": "", **shared})
     return Suite(shared, jobs, notebook, code, source_fingerprint(shared.get("dataset", "photos")), seeds)
+
+
+def _grouped(methods: object) -> bool:
+    return isinstance(methods, dict) and all(isinstance(group, list) for group in methods.values())
 
 
 def _entry(entry: object) -> tuple[str, dict]:

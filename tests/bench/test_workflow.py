@@ -142,6 +142,18 @@ def test_a_method_of_a_suite_may_have_hyper_parameters_of_its_own(folder):
     assert [Cell.of(**job).method.lr for name, job in found.items() if name.startswith("cfm")] == [0.5]
 
 
+def test_students_of_a_suite_may_be_of_several_protocols_and_architectures(folder):
+    groups = {"dc": ["random"], "dsa": ["random", {"dm": {"lr": 0.5}}]}
+    write_suite(folder, methods=groups, ipcs=[1], student_models=["convnet", "resnet18"])
+    found = {name: Cell.of(**job) for name, job in jobs.load(folder / "tiny.yaml").jobs.items()}
+    assert list(found) == [
+        *("random-ipc1-dc-convnet", "random-ipc1-dc-resnet18", "random-ipc1-dsa-convnet", "random-ipc1-dsa-resnet18"),
+        *("dm-ipc1-dsa-convnet", "dm-ipc1-dsa-resnet18"),
+    ]
+    last = found["dm-ipc1-dsa-resnet18"]
+    assert (last.method.lr, last.protocol, last.student_model, last.model) == (0.5, "dsa", "resnet18", "convnet")
+
+
 @needs("random", "full")
 @pytest.mark.parametrize("name", ["methods", "digits"])
 def test_the_long_suites_have_every_method(name):
@@ -192,7 +204,10 @@ def test_dry_run_lists_the_jobs_and_runs_none(folder):
         ({"ipsc": [1]}, "unknown parameter ipsc"),
         ({"seeds": 3}, "tiny.yaml"),
         ({"ipcs": []}, "the suite has no job"),
-        ({"methods": "cfm"}, "a suite needs the lists methods and ipcs"),
+        ({"methods": "cfm"}, "a suite needs the lists methods, or one for each protocol, and ipcs"),
+        ({"methods": {"dsa": "cfm"}}, "a suite needs the lists methods, or one for each protocol, and ipcs"),
+        ({"methods": {"psa": ["cfm"]}}, "psa"),
+        ({"student_models": ["gnome"]}, "unknown model 'gnome'"),
         ({"notebook": "missing.ipynb"}, "there is no notebook"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
