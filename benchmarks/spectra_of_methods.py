@@ -10,11 +10,13 @@ the end of its descent the filter is found that the method's own gradient acts a
 several networks with random weights.
 
 Repetitions that are done are kept in _runs/studies/matching/parts/, and not done again unless the code or the settings
-they depend on changed. All of those asked for make one JSON record, results/studies/matching/photos.json; at another
-budget than "embedded" it lies in _runs. One thread.
+they depend on changed. All of those asked for make one JSON record, results/studies/matching/photos.json, and of the
+first seed two pictures a method beside it: an image a class; and a few of them as each band of the trained network's
+layers sees them. At another budget than "embedded" they lie in _runs. One thread.
 """
 
 import json
+import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
@@ -24,10 +26,12 @@ from typing import Any
 import torch
 import tyro
 import yaml
-from torch import Generator
+from PIL import Image
+from torch import Generator, Tensor
 
 from unidd import methods
 from unidd.bench import audit
+from unidd.bench.backprojection import back_projected, contrasted
 from unidd.bench.cell import BUDGETS, budgeted, teach
 from unidd.bench.closure import code_hash
 from unidd.bench.effective import draw_seeds, effective, verdict
@@ -44,6 +48,7 @@ from unidd.networks.models import build
 from unidd.networks.training import NOBODY
 
 plain = partial(audit.plain, digits=5)  # what stands in a file
+COLUMNS = 4  # images of a picture of bands
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "studies" / "matching"
 
 
@@ -131,17 +136,48 @@ def parsed(asked: str, budget: str) -> Method:
     return budgeted(methods.find(name), budget, None, **{field: yaml.safe_load(value) for field, _, value in parts})
 
 
-def kept(asked: str, method: Method, seed: int, study: Study) -> dict[str, Any]:
-    """Return a repetition from its file, or work it out and keep it there."""
+def _place(asked: str, method: Method, seed: int, study: Study) -> tuple[Path, str]:
+    """Return where a repetition is kept, and the hash of all that it depends on."""
     path = own() / "studies" / "matching" / "parts" / f"{study.dataset}-{study.budget}-{asked}-seed{seed}.json"
     identity = {"study": asdict(study), "method": asdict(method), "seed": seed}
-    mark = json_hash({**plain(identity), "code": code_hash(type(method).__module__, "unidd.bench.effective")})
+    return path, json_hash({**plain(identity), "code": code_hash(type(method).__module__, "unidd.bench.effective")})
+
+
+def kept(asked: str, method: Method, seed: int, study: Study) -> dict[str, Any]:
+    """Return a repetition from its file, or work it out and keep it there."""
+    path, mark = _place(asked, method, seed, study)
     if path.exists() and (found := json.loads(path.read_text())).get("mark") == mark:
         return found
     found = plain(repetition(method, seed, study)) | {"method": asked, "mark": mark}
     save_json(found, path)
     print(f"{asked}, seed {seed}: {found['seconds']:.0f} s", flush=True)
     return found
+
+
+def drawn(asked: str, method: Method, seed: int, study: Study) -> list[Path]:
+    """Return the two pictures of a repetition's set, or distill it again and draw them."""
+    path, mark = _place(asked, method, seed, study)
+    paths = [path.with_name(f"{path.stem}-{what}-{mark[:12]}.webp") for what in ("images", "bands")]
+    if not all(each.exists() for each in paths):
+        data = _data(study.dataset)
+        taught = teach(data, "convnet", study.budget, seed=seed, progress=False) if method.needs_teacher else NOBODY
+        made = method.distill(data, taught, Run(study.ipc, seed))
+        firsts = made.images[[int((made.labels == c).nonzero()[0]) for c in range(data.classes)]].clamp(0, 1)
+        _saved(paths[0], [firsts], lossless=True)
+        some = firsts[torch.linspace(0, data.classes - 1, COLUMNS).round().long()]
+        parts = back_projected(_seen_through(study, seed)[max(study.epochs)], some)
+        rows = [row.cpu() for of_layer in parts.values() for row in contrasted(of_layer)]
+        _saved(paths[1], [some, *rows], quality=88)
+        print(f"{asked}: pictures", flush=True)
+    return paths
+
+
+def _saved(path: Path, rows: list[Tensor], **options: Any) -> None:
+    """Save rows of images (n, C, H, W) in [0, 1], tile beside tile, as a WebP picture."""
+    canvas = torch.cat([torch.cat([*row.expand(-1, 3, -1, -1)], 2) for row in rows], 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = (canvas.permute(1, 2, 0) * 255).round().byte().numpy()
+    Image.fromarray(pixels).save(path, method=6, **options)
 
 
 def verdicts(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -197,6 +233,9 @@ def main(asked: Asked) -> Path:
     path = asked.out or folder / f"{study.dataset}.json"
     about = {"study": "matching", "dataset": study.dataset, "settings": asdict(study), "seeds": list(asked.seeds)}
     save_json(plain({**about, "verdicts": verdicts(rows), "rows": rows, "provenance": provenance()}), path)
+    for name, method in made.items():
+        for source, what in zip(drawn(name, method, asked.seeds[0], study), ("images", "bands"), strict=True):
+            shutil.copyfile(source, path.with_name(f"{path.stem}-{name}-{what}.webp"))
     return path
 
 

@@ -3,13 +3,17 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import spectra_of_methods as bench
+import torch
 import toys
+from PIL import Image
 from toys import needs
 
 from unidd.bench.effective import verdict
 from unidd.core.bands import KINDS
+from unidd.data.synthetic import choose
 
 STUDY = bench.Study("toy", 2, "smoke", bands=2, epochs=(0, 1), draws=2)
 
@@ -54,6 +58,14 @@ def test_a_study_is_one_record_and_goes_on_where_it_broke_off(tmp_path, monkeypa
                 assert ("own" in layer) == (row["method"] == "lfm"), "the others do not augment"
                 if row["method"] == "random":
                     assert layer["transfer"]["clean"]["filter"] == [0, 0], "it is the start"
+    for name in asked.methods:
+        images, bands = (Image.open(path.with_name(f"toy-{name}-{what}.webp")) for what in ("images", "bands"))
+        assert images.size == (toys.SIZE * toys.CLASSES, toys.SIZE)
+        layers = record["rows"][0]["residuals by epoch"]["1"]
+        assert bands.size == (toys.SIZE * bench.COLUMNS, toys.SIZE * (1 + 2 * len(layers)))
+    firsts = toys.data().train.images[choose(toys.data(), 2, 0)[: toys.CLASSES]]
+    shown = torch.from_numpy(np.array(Image.open(path.with_name("toy-random-images.webp")))).permute(2, 0, 1)
+    assert torch.equal(shown, torch.cat([*firsts], 2)), "one image a class, as it is"
     assert [row["hyper-parameters"].get("strategy") for row in record["rows"][:2]] == [None, "none"]
     changed = bench.Asked(("random",), (0,), replace(STUDY, ipc=1), out=tmp_path / "other.json")
     assert bench.main(changed) == tmp_path / "other.json"

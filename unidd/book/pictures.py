@@ -7,6 +7,7 @@ import base64
 import io
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -95,6 +96,12 @@ def sheet(images: Tensor, columns: int) -> tuple[str, list[int]]:
     """Images (n, C, H, W) in rows, a gap of two pixels between them: a data URI, and its width and height."""
     canvas = grid(images, columns)
     return data_uri(canvas), [canvas.shape[2], canvas.shape[1]]
+
+
+def tiles(strip: bytes) -> Tensor:
+    """Return the images (n, 3, s, s), in [0, 1], of a picture file that has square ones side by side."""
+    pixels = torch.from_numpy(np.array(Image.open(io.BytesIO(strip)).convert("RGB"))).float() / 255
+    return torch.stack(pixels.permute(2, 0, 1).split(len(pixels), 2))
 
 
 def data_uri(canvas: Tensor) -> str:

@@ -1,0 +1,114 @@
+"""What the chapter on the deep methods reads out of its study, against a record small enough to work out by hand."""
+
+import math
+
+import pytest
+
+from unidd.bench import promise
+from unidd.bench.tables import paired
+from unidd.core.bands import KINDS
+
+
+def seen(left: list[float], gain: list[float], own: float | None = None) -> dict:
+    """A layer of which every kind is the same; in the method's own view all is `own` times as much."""
+    views = {"clean": 1.0} | ({"own": own} if own else {})
+    found = {view: {kind: [times * value for value in left] for kind in KINDS} for view, times in views.items()}
+    return {"eigenvalues": [1, 0.1], **found, "transfer": {view: dict.fromkeys(KINDS, gain) for view in views}}
+
+
+def row(method: str, seed: int, left: list[float], gain: list[float], own: float | None = None) -> dict:
+    return {"method": method, "seed": seed, "residuals by epoch": {"0": {"4": seen(left, gain, own)}}}
+
+
+RECORD = {
+    "rows": [
+        row("random", 0, [0.1, 0.2], [0, 0]),
+        row("random", 1, [0.2, 0.2], [0, 0]),
+        row("lfm", 0, [0.1, 0.8], [0.5, -3], own=0.5),
+        row("lfm", 1, [0.4, 0.4], [0, -1], own=0.5),
+    ],
+    "verdicts": {},
+}
+
+
+def of(view: str):
+    frame = promise.residuals(RECORD)
+    return frame[(frame.view == view) & (frame.kind == "class")]
+
+
+def test_a_line_for_each_number_and_the_clean_view_where_there_is_no_other():
+    frame = promise.residuals(RECORD)
+    assert len(frame) == 4 * 2 * 2 * len(KINDS)
+    assert frame.epochs.tolist() == [0] * len(frame)
+    assert promise.wide(of("clean")).loc["lfm"].tolist() == pytest.approx([0.25, 0.6])
+    assert promise.wide(of("own")).loc["lfm"].tolist() == pytest.approx([0.125, 0.3])
+    assert promise.wide(of("own")).loc["random"].tolist() == pytest.approx([0.15, 0.2])
+    assert promise.wide(of("clean")).index.tolist() == ["random", "lfm"], "in the record's order"
+
+
+def test_what_is_left_is_compared_with_the_start_and_with_another_method():
+    start = promise.left_of(of("clean"), "lfm", 1)
+    assert start.mean == pytest.approx(math.sqrt(4 * 2))
+    logs = paired([math.log(4), math.log(2)], [0, 0])
+    assert list(start) == pytest.approx([math.exp(value) for value in logs])
+    other = promise.left_of(of("clean"), "lfm", 0, of="random")
+    assert other.mean == pytest.approx(math.sqrt(1 * 2))
+
+
+def test_a_single_repetition_has_no_interval():
+    one = promise.Ratio.of([0.5])
+    assert (one.mean, str(one)) == (0.5, "× 0.5")
+    assert math.isnan(one.low)
+    assert str(promise.Ratio(2, 1.5, 3)) == "× 2 [1.5, 3]"
+
+
+def place(r2: float, word: str, agrees: bool | None, said: list[str], low: float | None = 0.1) -> dict:
+    words = {"mean": 0.3, "low": low, "high": 0.5, "explained": 0.9, "word": word, "said": said, "agrees": agrees}
+    return {"r2": r2, "cross-entropy": 0.25, "noise": 0.1, "all": words}
+
+
+def verdicts(words: list[str], agree: list[bool | None], said: list[str]) -> dict:
+    best = {at: place(0.9, *two, said) for at, *two in zip(("0", "0.5", "1"), words, agree, strict=True)}
+    return {"random": dict.fromkeys(best, place(0.2, "neither", False, said)), "epoch 10": best}
+
+
+def judged(words: list[str], agree: list[bool | None], said: list[str], n: int = 5) -> str:
+    rows = [{"method": "lfm", "seed": seed} for seed in range(n)]
+    (sentence,) = promise.sentences(promise.behaves({"rows": rows, "verdicts": {"lfm": verdicts(words, agree, said)}}))
+    return sentence
+
+
+def test_a_method_is_seen_through_the_networks_that_explain_it_best():
+    found = promise.behaves({"rows": [], "verdicts": {"lfm": verdicts(["neither"] * 3, [True] * 3, [])}})
+    assert found.networks.unique().tolist() == ["the teacher"]
+    assert found.place.tolist() == ["start", "middle", "end"]
+    assert found.r2.tolist() == [0.9] * 3
+
+
+@pytest.mark.parametrize(
+    ("agree", "end"),
+    [
+        ([True] * 3, "kept"),
+        ([False] * 3, "broken"),
+        ([True, False, True], "kept in part"),
+        ([None] * 3, "bands explain too little of its gradient for a word"),
+    ],
+    ids=str,
+)
+def test_the_promise_is_kept_where_the_theory_said_so(agree, end):
+    said = judged(["low-pass", "unseen", "high-pass"], agree, ["low-pass"])
+    tilt = "(+0.30 [+0.10, +0.50])"
+    assert said == (
+        f"lfm: the theory says low-pass; seen through the teacher, low-pass at the start {tilt}, "
+        f"unseen at the middle, high-pass at the end {tilt}: {end}"
+    )
+
+
+def test_few_repetitions_have_no_verdict():
+    assert judged(["no verdict"] * 3, [None] * 3, [], n=4) == "lfm: the theory says nothing; n = 4, no verdict"
+
+
+def test_a_study_that_is_not_there_says_so_and_a_picture_is_none():
+    with pytest.raises(FileNotFoundError, match="did not come with this installation"):
+        promise.found("never")
+    assert promise.picture("lfm", "images", "never") is None

@@ -1,0 +1,167 @@
+"""What the study of deep methods found, as tables and sentences: do they keep the promise of the linear theory?
+
+The study is `benchmarks/spectra_of_methods.py`; what it measures is in `residuals` and `effective`.
+"""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ..core.bands import KINDS
+from .records import published
+from .tables import ENOUGH, paired
+
+PLACES = {"0": "start", "0.5": "middle", "1": "end"}  # of a descent
+NETWORKS = {  # that gradients are seen through
+    "random": "networks with random weights",
+    "epoch 1": "the network after one epoch",
+    "epoch 10": "the teacher",
+}
+
+
+class Ratio(NamedTuple):
+    """A geometric mean over repetitions, with its 95 % interval by Student's t of the logarithms."""
+
+    mean: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(values: list[float]) -> "Ratio":
+        """Of numbers above 0, one a repetition; a single one has no interval."""
+        logs = [math.log(value) for value in values]
+        return Ratio(*(math.exp(end) for end in paired(logs, [0.0] * len(logs))))
+
+    def __str__(self) -> str:
+        ends = "" if math.isnan(self.low) else f" [{self.low:.2g}, {self.high:.2g}]"
+        return f"× {self.mean:.2g}{ends}"
+
+
+def found(dataset: str = "photos") -> dict[str, Any]:
+    """Return the published record of the study.
+
+    Raises:
+        FileNotFoundError: it did not come with this installation.
+    """
+    return json.loads(published("studies", "matching", f"{dataset}.json").read_text())
+
+
+def picture(method: str, what: str, dataset: str = "photos") -> bytes | None:
+    """Return a picture (WebP) of a method's set of the study's first seed, or None where there is none.
+
+    Args:
+        what: "images", one of each class; or "bands", a row of some of them, and for each layer and band a row of what
+            `back_projected` makes of these.
+    """
+    try:
+        return published("studies", "matching", f"{dataset}-{method}-{what}.webp").read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def residuals(record: dict[str, Any]) -> pd.DataFrame:
+    """Return what each set leaves unmatched: a line a repetition, network, layer, view, kind and band.
+
+    Columns: method, seed, epochs (the network was trained), layer, view ("clean", "own"), kind, band (0 has the lowest
+    frequencies), left (e) and ratio (e over that of the random real images it started from, in the same view). Where a
+    method sees images as they are, its own view is the clean one.
+    """
+    lines = []
+    for row in record["rows"]:
+        for epochs, layers in row["residuals by epoch"].items():
+            for layer, seen in layers.items():
+                for view in ("clean", "own"):
+                    of = view if view in seen else "clean"
+                    here = {"method": row["method"], "seed": row["seed"], "epochs": int(epochs), "layer": layer}
+                    lines += [
+                        {**here, "view": view, "kind": kind, "band": band, "left": left, "ratio": 1 - gain}
+                        for kind in KINDS
+                        for band, (left, gain) in enumerate(
+                            zip(seen[of][kind], seen["transfer"][of][kind], strict=True)
+                        )
+                    ]
+    return pd.DataFrame(lines)
+
+
+def wide(frame: pd.DataFrame, value: str = "left") -> pd.DataFrame:
+    """Return the mean over repetitions, a line a method in the record's order, a column a band, low frequencies first.
+
+    Args:
+        frame: lines of `residuals`, of one network, layer, view and kind.
+    """
+    order = frame["method"].drop_duplicates()
+    return frame.pivot_table(value, "method", "band").loc[order]
+
+
+def left_of(frame: pd.DataFrame, method: str, band: int, of: str | None = None) -> Ratio:
+    """Return what a method leaves unmatched in a band as a part of what the start leaves, or another method's set.
+
+    Args:
+        frame: lines of `residuals`, of one network, layer, view and kind.
+        of: the other method, paired by repetition.
+    """
+    here = frame[frame["band"] == band].set_index("seed")
+    own = here[here["method"] == method]
+    if of is None:
+        return Ratio.of(own["ratio"].tolist())
+    return Ratio.of((own["left"] / here.loc[here["method"] == of, "left"]).dropna().tolist())
+
+
+def through(verdicts: dict[str, Any]) -> str:
+    """Return the networks through which most of a method's gradient is explained, the mean over its descent.
+
+    Args:
+        verdicts: of one method: network → place → what `spectra_of_methods.verdicts` says.
+    """
+    return max(verdicts, key=lambda name: sum(place["r2"] for place in verdicts[name].values()))
+
+
+def behaves(record: dict[str, Any]) -> pd.DataFrame:
+    """Return the filter each method behaves as, a line a method and place of its descent.
+
+    Columns: method, place, networks (those of `through`), r2, entropy (the part of the gradient that is the probe's
+    cross-entropy), explained (of the rest, by bands), tilt, low, high (its 95 % interval), word, said (by the theory),
+    agrees, n.
+    """
+    lines = []
+    for method, verdicts in record["verdicts"].items():
+        name, n = through(verdicts), sum(row["method"] == method for row in record["rows"])
+        for at, place in verdicts[name].items():
+            words = place["all"]
+            line = {"method": method, "place": PLACES.get(at, at), "networks": NETWORKS.get(name, name), "n": n}
+            line |= {"r2": place["r2"], "entropy": place["cross-entropy"]}
+            line |= {"explained": words["explained"], "tilt": words["mean"], "low": words["low"], "high": words["high"]}
+            lines.append(line | {key: words[key] for key in ("word", "said", "agrees")})
+    numbers = dict.fromkeys(("r2", "entropy", "explained", "tilt", "low", "high"), float)  # None is no number
+    return pd.DataFrame(lines).astype(numbers)
+
+
+def sentences(frame: pd.DataFrame) -> list[str]:
+    """Return for each method what it behaves as from start to end, and whether the theory said so.
+
+    Args:
+        frame: of `behaves`.
+    """
+    return [_sentence(str(method), lines) for method, lines in frame.groupby("method", sort=False)]
+
+
+def _sentence(method: str, lines: pd.DataFrame) -> str:
+    first = lines.iloc[0]
+    said = f"the theory says {' and '.join(first['said'])}" if len(first["said"]) else "the theory says nothing"
+    if first["n"] < ENOUGH:
+        return f"{method}: {said}; n = {first['n']}, no verdict"
+    steps = [f"{line.word} at the {line.place}{_tilt(line)}" for line in lines.itertuples()]
+    judged = lines["agrees"].dropna().astype(bool)
+    if judged.empty:
+        kept = "bands explain too little of its gradient for a word"
+    else:
+        kept = "kept" if judged.all() else "broken" if not judged.any() else "kept in part"
+    return f"{method}: {said}; seen through {first['networks']}, {', '.join(steps)}: {kept}"
+
+
+def _tilt(line: Any) -> str:
+    if line.word == "unseen" or math.isnan(line.low):
+        return ""
+    return f" ({line.tilt:+.2f} [{line.low:+.2f}, {line.high:+.2f}])".replace("-", "−")
