@@ -65,7 +65,8 @@ def study(seed: int, data: ImageData, ipc: int, budget: str, settings: dict) -> 
     }
 
 
-def main(words: list[str] | None = None) -> None:
+def options(words: list[str] | None = None) -> argparse.Namespace:
+    """Return what is asked for on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dataset", nargs="?", default="photos")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
@@ -73,7 +74,11 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--budget", default="embedded")
     parser.add_argument("--group", type=int)
     parser.add_argument("--beta", type=float)
-    asked = parser.parse_args(words)
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> None:
+    asked = options(words)
     told = {name: getattr(asked, name) for name in ("group", "beta")}
     settings = {name: value for name, value in told.items() if value is not None}
     data = load(asked.dataset)

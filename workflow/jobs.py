@@ -3,8 +3,9 @@
 A suite file gives what all jobs share (`dataset`, `model`, `seeds`, `budget`, … : parameters of the notebook)
 and two lists, `methods` × `ipcs`. A method that takes all images has no IPC and is one job. An entry such as
 `frepo: {lr: 0.01}` is a method with hyper-parameters of its own; where one method stands there twice, `as` names an
-entry, its job and its line in tables, as in `{cfm: {schedule: linear}, as: cfm-linear}`. Where students are to be trained under published
-protocols, `methods` has a list for each of these; `student_models` is a list of their architectures, each another job.
+entry, its job and its line in tables: `{cfm: {schedule: linear}, as: cfm-linear}`. Where students are to be trained
+under published protocols, `methods` has a list for each of these; `student_models` is a list of their architectures,
+each another job.
 """
 
 import hashlib
@@ -98,7 +99,9 @@ def load(path: Path) -> Suite:
                 students = {key: value for key, value in students.items() if value}
                 name = "-".join([label or method, *([f"ipc{ipc}"] if has_ipc else []), *students.values()])
                 if name in jobs:
-                    raise ValueError(f"the job {name} is there already: name the entry with as, as in {{cfm: …, as: …}}")
+                    raise ValueError(
+                        f"the job {name} is there already: name the entry with as, as in {{cfm: …, as: …}}"
+                    )
                 labels[name] = {"as": label} if label else {}
                 jobs[name] = {**shared, "method": method, "ipc": ipc, **own, **students}
                 cell = Cell.of(**jobs[name])

@@ -39,7 +39,7 @@ def run(notebook: Path, copy: Path, parameters: dict) -> None:
 
 
 def relabel(record: Path, label: str) -> None:
-    """Name the method of a record, which tables tell apart by it; its hyper-parameters stand in the record as before."""
+    """Name the method of a record anew, by which tables tell entries apart; its hyper-parameters stay in the record."""
     save_json(json.loads(record.read_text()) | {"method": label}, record)
 
 

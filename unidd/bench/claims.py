@@ -101,7 +101,7 @@ class Better:
 
 @dataclass(frozen=True)
 class Reaches:
-    """The claim that a method reaches a published accuracy, in %: that the 95 % interval of ours is not all below it."""
+    """The claim that a method reaches a published accuracy, in %: our 95 % interval is not all below it."""
 
     suite: str
     method: str
@@ -233,11 +233,10 @@ class Row:
 
 
 def overview(rows: Sequence[Row], evidence: Evidence) -> pd.DataFrame:
-    """Return a line a row: what it shows and claims, the grade, the command, the budget, the outcome, the checks."""
+    """Return a line a row: its place and claim, the grade, the command, the budget, the outcome, the checks."""
     lines = [
         {
-            "in the paper": row.place,
-            "shows": row.shows,
+            "in the paper": f"{row.place}: {row.shows}",
             "claim": row.claim,
             "grade": row.grade,
             "outcome here": row.outcome(evidence),
@@ -251,7 +250,7 @@ def overview(rows: Sequence[Row], evidence: Evidence) -> pd.DataFrame:
 
 
 def details(row: Row, evidence: Evidence) -> pd.DataFrame:
-    """Return a line for each check of a row that has records: the claim, the outcome, the difference and its interval."""
+    """Return a line for each check of a row that has records: claim, outcome, difference and its interval."""
     looks = [look for look in row.looks(evidence) if look.outcome != NOT_RUN]
     return pd.DataFrame([look._asdict() for look in looks], columns=Look._fields).rename(
         columns={"words": "claim", "number": "difference [95 %]"}
@@ -260,12 +259,12 @@ def details(row: Row, evidence: Evidence) -> pd.DataFrame:
 
 def sentence(row: Row, evidence: Evidence) -> str:
     """Return in words what came of a row, and how to run what was not."""
-    outcome = row.outcome(evidence)
+    outcome, name = row.outcome(evidence), f"**{row.place[0].upper()}{row.place[1:]}**"
     if outcome == UNKNOWN:
-        return f"**{row.place}**: what it claims is not known to us, so there is nothing to check."
+        return f"{name}: what they claim is not known to us, so there is nothing to check."
     if outcome == NOT_RUN:
-        return f"**{row.place}** ({row.shows}): not run. `{row.command}` makes the records ({row.here})."
+        return f"{name} ({row.shows}): not run. `{row.command}` makes the records ({row.here})."
     looks = row.looks(evidence)
     ran = sum(look.outcome != NOT_RUN for look in looks)
     some = f"; `{row.command}` makes the rest" if ran < len(looks) else ""
-    return f"**{row.place}** ({row.shows}): {outcome}. Of {len(looks)} checks {ran} have records{some}."
+    return f"{name} ({row.shows}): {outcome}. Of {len(looks)} checks {ran} have records{some}."
