@@ -67,7 +67,7 @@ def study(seed: int, data: ImageData, ipc: int, budget: str, settings: dict) -> 
 
 def options(words: list[str] | None = None) -> argparse.Namespace:
     """Return what is asked for on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
     parser.add_argument("dataset", nargs="?", default="photos")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--ipc", type=int, default=10)

@@ -48,6 +48,7 @@ from IPython.display import Markdown, display
 from unidd.bench import claims, paper, records, tables
 from unidd.book.captions import Captioned
 
+pd.options.display.max_rows = pd.options.display.max_colwidth = None  # all of it
 published = records.load_records(records.published())
 suites = {record.suite for record in published}
 here = records.load_records(records.own())

@@ -42,16 +42,29 @@ def test_no_row_is_without_a_status_a_grade_and_a_command(row):
 
 
 @each
-def test_a_command_is_one_that_there_is(row):
-    first, *words = shlex.split(row.command)
-    if first == "make":
-        assert words[0] == "batch"
-        assert suite(words[1].removeprefix("SUITE=")).jobs
-    elif first in ("python", "pytest"):
-        assert (ROOT / words[0]).is_file()
-        assert not words[1:] or (words[0] == "benchmarks/round_detail.py" and round_detail.options(words[1:]))
-    else:
-        assert row.command == "–"
+def test_every_command_is_one_that_there_is(row):
+    for command in row.command.split(" && "):
+        first, *words = shlex.split(command)
+        if first == "make":
+            assert words[0] == "batch"
+            assert suite(words[1].removeprefix("SUITE=")).jobs
+        elif first in ("python", "pytest"):
+            assert (ROOT / words[0]).is_file()
+            assert not words[1:] or (words[0] == "benchmarks/round_detail.py" and round_detail.options(words[1:]))
+        else:
+            assert command == "–"
+
+
+@each
+def test_the_commands_make_all_that_the_checks_look_at(row):
+    """But for the suite photos, whose records came with the package."""
+    suites = {check.suite for check in row.checks if isinstance(check, (Better, Reaches))}
+    asked = {part.split("SUITE=")[1] for part in row.command.split(" && ") if "SUITE=" in part}
+    assert suites - {"photos"} == asked
+    for check in row.checks:
+        if isinstance(check, Larger):
+            script = (ROOT / row.command.split()[1]).read_text()
+            assert f"results/studies/{check.study}/" in script
 
 
 def cells(name):

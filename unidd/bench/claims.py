@@ -58,7 +58,7 @@ class Evidence:
         Raises:
             ValueError: there are several.
         """
-        fits = self.rows
+        fits: Any = self.rows
         for column, value in place.items():
             fits = fits[fits[column] == value]
         if len(fits) > 1:
@@ -192,7 +192,7 @@ class Row:
         shows: what it is, in words of ours.
         claim: what it says.
         grade: of our source for that: "A", "B" or "C", see `GRADES`; "–" where nothing is claimed.
-        command: what makes its records.
+        command: what makes its records; several are joined by &&.
         here: the budget that it is run at here.
         checks: what decides; none where nothing is known that could be checked.
         counts: how many figures or tables of the paper the row stands for.
