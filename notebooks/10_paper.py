@@ -46,6 +46,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from unidd.bench import claims, paper, records, tables
+from unidd.book import plots
 from unidd.book.captions import Captioned
 
 pd.options.display.max_rows = pd.options.display.max_colwidth = None  # all of it
@@ -74,15 +75,30 @@ def show(rows, name):
         display(Captioned(found, caption, f"tab-paper-{name}"))
 
 
+def gains(rows, regime, name):
+    """Gains over random real images at the largest IPC of a suite."""
+    ipc = int(rows.ipc.max())
+    caption = (
+        f"Gain over random real images with {regime.replace('-', ' ')} labels at IPC "
+        f"{ipc}: a small ring is a repetition, the large marker their mean, the bar its "
+        "95 % interval. A bar that reaches over zero decides nothing."
+    )
+    chart = plots.differences(rows, regime, ipc)
+    display(Captioned(chart, caption, f"fig-suite-{name}-{regime}"))
+
+
 def suite(name, words):
     """All cells of a suite, if it was run."""
     found = [record for record in (*published, *here) if record.suite == name]
-    if found:
-        rows = tables.table(found)
-        n = ", ".join(sorted(set(map(str, rows.n))))
-        caption = f"{words} Test accuracy in %, mean ± standard deviation, n = {n}."
-        marks = " ▲ beats random real images, ▼ loses to them."
-        display(Captioned(tables.overview(rows), caption + marks, f"tab-suite-{name}"))
+    if not found:
+        return
+    rows = tables.table(found)
+    n = ", ".join(sorted(set(map(str, rows.n))))
+    caption = f"{words} Test accuracy in %, mean ± standard deviation, n = {n}."
+    caption += " ▲ beats random real images, ▼ loses to them."
+    display(Captioned(tables.overview(rows), caption, f"tab-suite-{name}"))
+    for regime in rows[rows.ior.notna()].regime.unique():
+        gains(rows, regime, name)
 
 
 # %% tags=["remove-input"]
