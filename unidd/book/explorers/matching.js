@@ -189,7 +189,7 @@ const beads = (style, points) =>
   points.map(([cx, cy]) => h("svg:circle", { class: `ux-band ux-${style}`, cx, cy, r: 3 }));
 
 /** Level lines of a logarithmic axis: powers of ten, or 1, 2, 5 of each where few of them are there. */
-function levels(axis, [low, high]) {
+function logLevels(axis, [low, high]) {
   if (high - low > 1.5) return axis.decades(high - low > 4 ? 2 : 1);
   const powers = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, i) => Math.floor(low) + i);
   return powers.flatMap((k) => [1, 2, 5].map((v) => v * 10 ** k)).filter(axis.holds)
@@ -217,7 +217,7 @@ function drawUnmatched(drawing, readings, choice, axis, style) {
   draw(drawing, axis.width, box.bottom + 17, [
     bandShade(axis, box),
     text(0, 12, unmatchedWords(choice, axis.width > 380)),
-    ...rungs(levels(Y, limits), [box.across], Y.at(1)),
+    ...rungs(logLevels(Y, limits), [box.across], Y.at(1)),
     ...curves.filter(({ std }) => std.length).map(spread),
     ...curves.flatMap(({ look, mean }) => [line(look, points(mean)), ...beads(look, points(mean))]),
     rule("zero", box.bottom, box.across),
