@@ -11,16 +11,27 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from stages import begin_anew, put
+from studies import record, sheets
 from visits import ROOT, Visit, served
 
 from unidd.book.pictures import packed, photograph, unpacked, weighed
-from unidd.book.widgets import BandExplorer, CurriculumPlayer, DigitsExplorer, FilterExplorer, ImageExplorer
+from unidd.book.widgets import (
+    BandExplorer,
+    CurriculumPlayer,
+    DigitsExplorer,
+    FilterExplorer,
+    ImageExplorer,
+    MatchingExplorer,
+)
 
 pytestmark = pytest.mark.browser
 RECORD = json.loads((ROOT / "results" / "studies" / "curriculum" / "photos.json").read_text())
 ROUNDS = len(RECORD["runs"]["cosine"]["beta"])
 IMAGES = torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 PICTURE = photograph()
+METHODS = ("random", "cfm", "lfm", "hfm", "classification", "dm", "dc", "dsa", "mtt", "frepo", "sre2l")
+STUDY = record(METHODS, seeds=2)
+SHEETS = sheets(METHODS, tile=32, columns=5)
 SHOT = torch.rand(128, 128, 3, generator=torch.Generator().manual_seed(2)).cumsum(0).cumsum(1)
 SCREEN, HEADER = {"desktop": (1280, 720), "phone": (390, 844)}, 48
 
@@ -35,6 +46,7 @@ def folder(tmp_path_factory, digits):
         ImageExplorer({"ridge, β = 0.1": IMAGES, "linear": IMAGES / 2}, IMAGES, IMAGES),
         CurriculumPlayer(RECORD, IMAGES[:10].repeat(ROUNDS, 1, 1, 1), IMAGES[10:].repeat(ROUNDS, 1, 1, 1)),
         DigitsExplorer(digits),
+        MatchingExplorer(STUDY, SHEETS, methods=METHODS[1:4]),
     )
 
 
