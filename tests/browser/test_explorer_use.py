@@ -191,6 +191,21 @@ def test_what_an_address_cannot_mean_is_left_as_it_is(driver, site):
         assert seen.errors == []
 
 
+def test_an_address_chooses_methods_a_network_and_a_band(driver, site):
+    wrong = f"matching-1.at=0.3&matching-1.methods={'~'.join(METHODS[1:8])}"
+    for said, chosen in (("matching-1.methods=cfm~mtt", ["cfm", "mtt"]), (wrong, list(METHODS[1:4]))):
+        known = "&matching-1.epoch=0&matching-1.band=2&matching-1.term=class"
+        with contextlib.closing(Visit(driver, site, f"index.html#{said}{known}")) as seen:
+            matching = seen.driver.find_elements(By.CSS_SELECTOR, ".ux")[6]
+            found = matching.find_elements(By.CSS_SELECTOR, ".ux-chips input:checked")
+            assert [box.get_property("value") for box in found] == chosen
+            values = [control(matching, name).get_property("value") for name in ("Network", "Statistic", "Descent")]
+            assert values == ["0", "class", "1"]
+            caption = matching.find_element(By.TAG_NAME, "caption").text
+            assert caption.startswith("Band 3 of 3 of second, λ about ")
+            assert seen.errors == []
+
+
 # ---- a reader's own photograph
 
 

@@ -147,7 +147,7 @@ def _epoch(group: str) -> str:
 def _through(seen: list[Row], layers: list[str]) -> dict[str, Any]:
     parts = {
         "r2": [of["r2"] for of in seen],
-        "bands": [of["r2"] - of["cross-entropy"]["share"] for of in seen],
+        "bands": [max(0.0, of["r2"] - of["cross-entropy"]["share"]) for of in seen],
         "explained": [part if math.isfinite(part := explained(dict(of))) else 0.0 for of in seen],
     }
     means: dict[str, Any] = {name: significant(sum(own) / len(own), 3) for name, own in parts.items()}

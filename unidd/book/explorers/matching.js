@@ -279,7 +279,7 @@ function matchingTable(model, study) {
     const without = !readings.some(({ name }) => model.get("sheets")[name]);
     node.classList.toggle("ux-bare", without);
     [images.hidden, filtered.hidden] = [without, without];
-    filtered.textContent = `band ${band + 1} of ${layer}`;
+    filtered.textContent = `in band ${band + 1}`;
     caption.textContent = `Band ${band + 1} of ${study.bands} of ${layer}, λ about ${
       format(study.eigenvalues[epoch][layer][band])}, ${networkWords(epoch)}: ${
       seedWords(study, readings.map(({ name }) => name))}`;

@@ -107,10 +107,13 @@ export const CSS = `
 .ux-chips + .ux-deck { margin-top: 10px; }
 .ux-choices .ux-select { grid-template-columns: 62px minmax(0, 1fr); align-items: center; }
 .ux .ux-choices select { font-size: 13px; padding: 4px 4px; }
-.ux-matched tr { display: grid; grid-template-columns: minmax(0, 2.2fr) repeat(5, minmax(0, 1fr)) repeat(2, 20.5%);
+.ux-matched tr { display: grid; grid-template-columns: minmax(0, 2.8fr) repeat(5, minmax(0, 1fr)) repeat(2, 19.5%);
   align-items: center; column-gap: 8px; }
 .ux .ux-matched :is(td, th) { padding-right: 0; } .ux .ux-matched .ux-tiles { text-align: left; }
 .ux .ux-bare tr { grid-template-columns: minmax(0, 2fr) repeat(5, minmax(0, 1fr)); }
+.ux .ux-matched tbody th { display: flex; gap: 3px; align-items: center; white-space: normal; overflow-wrap: anywhere;
+  font-size: 12px; }
+.ux-matched .ux-sample { width: 19px; margin: 0; }
 .ux .ux-matched .ux-picture .ux-pixels { image-rendering: auto; }
 .ux-chip:has(:disabled) { opacity: 0.5; }
 @container (max-width: 559px) {
