@@ -87,6 +87,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         pictures          photographs as patches, and pictures small enough for a page
         linear            ten digits distilled for a linear learner, in PyTorch
         palette           one look for each filter and each method
+        matched           a study of what methods match, as light as a page needs it
         captions          a caption for anything a notebook shows
         svg               charts as SVG, which need no script
         named             numbers with a name, and those that disagree

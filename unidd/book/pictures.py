@@ -117,6 +117,17 @@ def encoded(canvas: Tensor, form: str, **options) -> str:
     return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def size_of(uri: str) -> tuple[int, int]:
+    """Return width and height, in pixels, of a picture as a data URI.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not uri.startswith("data:image/") or ";base64," not in uri:
+        raise ValueError(f"a picture for a page must be a data URI, as `sheet` makes, not {uri[:40]!r}")
+    return Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))).size
+
+
 def digits(values: Tensor | list[float]) -> list[float]:
     """Nine significant digits, largest first; a rounding error below 0 counts as 0."""
     values = values.tolist() if isinstance(values, Tensor) else values
