@@ -14,7 +14,7 @@ from unidd.engine.parallel import Ranks
 from unidd.engine.run import Run
 from unidd.methods import _drawing, find
 from unidd.methods._drawing import settle
-from unidd.methods.dc import distance
+from unidd.methods._gradients import distance
 
 IPC = 2
 

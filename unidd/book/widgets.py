@@ -352,7 +352,7 @@ class MatchingExplorer(Explorer):
     Raises:
         traitlets.TraitError: a value is out of range; the message says which are allowed.
         ValueError: the record cannot be read, see `matched.summary`, or a sheet does not have these tiles.
-    Source: `unidd.bench.residuals` for e and T, `unidd.bench.effective` for c and R².
+    Source: the chapter "Do the deep methods keep the promise?".
     """
 
     kind = traitlets.Unicode("matching").tag(sync=True)
