@@ -488,4 +488,5 @@ print(f"gradients of matching: {sizes[0] / sizes[1]:.3f} to 1")
 # `unidd/core/statistics.py` (both sides), `unidd/engine/descent.py` and `unidd/engine/loop.py` (the steps),
 # `unidd/book/explorers/curriculum.js` (the player), `unidd/book/chain.py` (a step as pictures). Its tests:
 # `tests/methods/test_theory_cfm.py`, `tests/methods/test_cfm.py`, `tests/core/test_matching.py`. Its record:
-# `benchmarks/curriculum.py`. Whether a student learns more from such images is on the next page, {doc}`12_results`.
+# `benchmarks/curriculum.py`. What such a descent leaves unmatched, beside the other methods, is on the next page,
+# {doc}`09_deep_methods`; whether a student learns more from its images on {doc}`12_results`.

@@ -57,7 +57,9 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         _drawing          methods that look through networks drawn anew
         _recovering       methods that descend on the statistics of a teacher's batch norms
         _patches          real patches that a teacher finds easy
+        _gradients        gradients of a network's weights, and how far two are apart
         _unrolling        derivatives of where descent on synthetic images leads
+        _trajectory       how far a student ends from where an expert is
         _lamb             the optimiser of FRePo
         _krr              methods of kernel ridge regression
         _scores           what a network, or its training, says of each image
@@ -90,6 +92,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         pictures          photographs as patches, and pictures small enough for a page
         linear            ten digits distilled for a linear learner, in PyTorch
         palette           one look for each filter and each method
+        matched           a study of what methods match, as light as a page needs it
         captions          a caption for anything a notebook shows
         svg               charts as SVG, which need no script
         named             numbers with a name, and those that disagree

@@ -13,9 +13,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from studies import BANDS, LAYERS, record, sheets
 
 from unidd.book import pictures, plots, stills
-from unidd.book.widgets import BandExplorer, CurriculumPlayer, DigitsExplorer, FilterExplorer, ImageExplorer
+from unidd.book.widgets import (
+    BandExplorer,
+    CurriculumPlayer,
+    DigitsExplorer,
+    FilterExplorer,
+    ImageExplorer,
+    MatchingExplorer,
+)
 from unidd.core.filters import Linear, Ridge
 from unidd.core.spectra import spectrum
 from unidd.core.statistics import covariance
@@ -36,6 +44,8 @@ EXPLORERS = {
     "curriculum": lambda: CurriculumPlayer(RECORD, IMAGES, IMAGES / 2, round=1),
     "digits": lambda: DigitsExplorer(load("digits")),
     "no pictures": lambda: CurriculumPlayer(RECORD),
+    "matching": lambda: MatchingExplorer(record(), sheets(), methods=("cfm", "herding"), tile=8),
+    "no sheets": lambda: MatchingExplorer(record(), measure="transfer", view="own"),
 }
 
 
@@ -125,6 +135,8 @@ def test_an_explorer_has_a_still_which_is_the_same_file_each_time(name):
         "curriculum": 2,
         "digits": 2,
         "no pictures": 0,
+        "matching": 4,
+        "no sheets": 0,
     }
     assert len(embedded(svg.decode())) == pictured[name] - (name == "images")  # of "ridge" with "start": two sheets
 
@@ -171,3 +183,20 @@ def test_the_ridge_curve_of_an_explorer_is_the_response():
     low, high = math.log10(0.01) - 0.15, math.log10(4.0)
     lam = torch.tensor(10 ** (low + (high - low) * relative(points[:, 0])))
     np.testing.assert_allclose(relative(points[:, 1]), relative(Ridge(0.3).response(lam)), atol=0.01)
+
+
+@pytest.mark.parametrize(("measure", "gain"), [("residual", 0), ("transfer", 2)])
+def test_the_still_of_what_methods_match_has_their_residuals_and_their_tiles(measure, gain):
+    given = {"methods": ("cfm",), "measure": measure, "view": "own", "layer": LAYERS[1], "band": 1, "tile": 8}
+    state = MatchingExplorer(record(), sheets(), **given).state()
+    svg = stills.explorer(state).decode()
+    left, *_, right = [found for found in curves(svg, plots.COLOURS[0]) if len(found) == BANDS]  # the legend between
+    mean = state["study"]["residuals"]["cfm"]["own"]["10"][LAYERS[1]][0][gain]
+    np.testing.assert_allclose(relative(left[:, 1]), relative(np.log(mean)), atol=1e-3)
+    weights = state["study"]["gradients"]["cfm"]["1"]["10"]["weights"][LAYERS[1]][0]
+    np.testing.assert_allclose(relative(right[:, 1]), relative(weights), atol=1e-3)
+    lam = state["study"]["eigenvalues"]["10"][LAYERS[1]]
+    np.testing.assert_allclose(relative(left[:, 0]), relative(np.log(lam)), atol=1e-3)
+    (images, filtered) = embedded(svg)[:2]
+    row = 1 + BANDS + 1  # of the second layer's second band; `sheets` has a grey for each row
+    assert [int(one[0, 0, 0]) for one in (images, filtered)] == [0, round(255 * row / (1 + len(LAYERS) * BANDS))]

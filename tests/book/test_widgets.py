@@ -8,11 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from studies import record, sheets
 from traitlets import TraitError
 
 from unidd.book import pictures, widgets
 from unidd.book.palette import LOOKS
-from unidd.book.widgets import EXPLORER, FILTERS, BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
+from unidd.book.widgets import (
+    EXPLORER,
+    FILTERS,
+    BandExplorer,
+    CurriculumPlayer,
+    FilterExplorer,
+    ImageExplorer,
+    MatchingExplorer,
+)
 from unidd.core.spectra import high_frequency_share, normalised_power, participation, spectrum
 from unidd.core.statistics import covariance
 
@@ -35,6 +44,7 @@ EXPLORERS = (
     lambda: BandExplorer(PICTURE, flc=torch.randn(64, 3)),
     lambda: ImageExplorer({"ridge": IMAGES, "linear": IMAGES / 2}, IMAGES, IMAGES),
     lambda: CurriculumPlayer(RECORD, IMAGES, IMAGES / 2),
+    lambda: MatchingExplorer(record(), sheets(), tile=8),
 )
 
 

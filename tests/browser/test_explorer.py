@@ -13,11 +13,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from stages import begin_anew, put, worked
+from studies import BANDS, LAYERS, record, sheets
 from visits import ROOT, Visit, served
 
 from unidd.book import widgets
 from unidd.book.pictures import patches
-from unidd.book.widgets import BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer
+from unidd.book.widgets import BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer, MatchingExplorer
 from unidd.core.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge
 from unidd.core.spectra import high_frequency_share, radial_power, spectrum
 from unidd.core.statistics import covariance
@@ -31,6 +32,7 @@ IMAGES = torch.rand(10, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 BLURRED = F.avg_pool2d(IMAGES, 3, 1, 1)
 RECORD = json.loads((ROOT / "results" / "studies" / "curriculum" / "photos.json").read_text())
 ROUNDS = len(RECORD["runs"]["cosine"]["beta"])
+STUDY = record(("random", "cfm", "lfm", "herding", "classification", "dm", "dc", "mtt"))
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,7 @@ def stage(tmp_path_factory):
         BandExplorer(PICTURE, flc=FLC),
         ImageExplorer({"ridge": IMAGES, "linear": BLURRED}, IMAGES.flip(0), IMAGES, names=tuple("abcdefghij")),
         CurriculumPlayer(RECORD, IMAGES.repeat(ROUNDS, 1, 1, 1), BLURRED.repeat(ROUNDS, 1, 1, 1)),
+        MatchingExplorer(STUDY, sheets(), tile=8, methods=("cfm", "herding"), layer=LAYERS[0]),
     )
     modules = folder / "modules" / "_static"
     shutil.copytree(Path(widgets.__file__).with_name("explorers"), modules)
@@ -93,6 +96,11 @@ def images(page_of_all):
 @pytest.fixture
 def player(page_of_all):
     return page_of_all[3]
+
+
+@pytest.fixture
+def matching(page_of_all):
+    return page_of_all[4]
 
 
 def find(explorer, selector):
@@ -450,6 +458,77 @@ def test_pictures_follow_the_round_and_belong_to_one_schedule(player):
     Select(find(player, "select")).select_by_visible_text("constant")
     assert not strip.is_displayed()
     assert "“cosine”" in find(player, ".ux-r1 .ux-note").text
+
+
+def row_of(explorer, method):
+    row = explorer.find_element(By.XPATH, f".//tbody/tr[starts-with(., '{method}')]")
+    return [cell.text.replace("−", "-") for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
+
+
+def test_each_band_network_and_view_shows_what_the_record_says(matching):
+    rows = [row for row in STUDY["rows"] if row["method"] == "cfm"]
+    for view, network, epoch in (("clean", "random weights", "0"), ("own", "after 1 epoch", "1")):
+        Select(slider_or_select(matching, "Images")).select_by_value(view)
+        Select(slider_or_select(matching, "Network")).select_by_visible_text(network)
+        for band in range(BANDS):
+            of = [row["residuals by epoch"][epoch][LAYERS[0]] for row in rows]
+            e = sum(one[view]["filter"][band] for one in of) / len(of)
+            gain = sum(one["transfer"][view]["filter"][band] for one in of) / len(of)
+            shown = row_of(matching, "cfm")
+            assert [float(v) for v in shown[1:3]] == pytest.approx([e, gain], rel=0.06)
+            assert shown[4:6] == ["0.65", "0.15"]
+            assert row_of(matching, "herding")[3:6] == ["–"] * 3
+            slider(matching, "Band").send_keys(Keys.ARROW_RIGHT)
+        slider(matching, "Band").send_keys(Keys.HOME)
+
+
+def slider_or_select(explorer, label):
+    return explorer.find_element(By.XPATH, f".//label[starts-with(., '{label}')]/following-sibling::*[1]")
+
+
+def tile_row(explorer, n):
+    """Which row of its sheet the nth strip shows."""
+    script = """const strip = arguments[0].querySelectorAll(".ux-strip")[arguments[1]];
+        const [outer, inner] = [strip, strip.firstChild].map((e) => e.getBoundingClientRect());
+        return [(outer.top - inner.top) / inner.height, outer.height / inner.height];"""
+    above, share = explorer.parent.execute_script(script, explorer, n)
+    rows = 1 + len(LAYERS) * BANDS
+    high = rows * 10 - 2  # tiles of 8 pixels, 2 between
+    assert share == pytest.approx(8 / high, rel=0.02)
+    return above * high / 10
+
+
+def test_the_shade_and_the_tiles_follow_the_band_which_a_click_chooses_too(matching):
+    shade, chart = find(matching, ".ux-window"), find(matching, ".ux-chart")
+    before = float(shade.get_attribute("x"))
+    assert [tile_row(matching, n) for n in (0, 1)] == pytest.approx([0, 1], abs=0.02)
+    slider(matching, "Band").send_keys(Keys.END)
+    assert float(find(matching, ".ux-window").get_attribute("x")) < before, "small λ are left"
+    assert [tile_row(matching, n) for n in (0, 1)] == pytest.approx([0, BANDS], abs=0.02)
+    Select(slider_or_select(matching, "Layer")).select_by_visible_text(LAYERS[1])
+    assert tile_row(matching, 1) == pytest.approx(2 * BANDS, abs=0.02)
+    strip = matching.find_elements(By.CSS_SELECTOR, ".ux-strip img")[3]
+    assert strip.get_attribute("alt") == f"Images of cfm, filtered to band {BANDS} of {LAYERS[1]}"
+    click = """const { right, top, height } = arguments[0].getBoundingClientRect();
+        const at = { clientX: right - 20, clientY: top + height / 2, bubbles: true };
+        arguments[0].dispatchEvent(new MouseEvent("click", at));"""
+    matching.parent.execute_script(click, chart)
+    assert slider(matching, "Band").get_property("value") == "1"
+
+
+def test_six_methods_at_most_are_drawn_beside_the_real_images(matching):
+    for name in ("lfm", "classification", "dm", "dc"):
+        box(matching, name).send_keys(Keys.SPACE)
+    assert not box(matching, "mtt").is_enabled()
+    lines = find(matching, ".ux-chart").find_elements(By.CSS_SELECTOR, ".ux-line")
+    assert len(lines) == 1 + 6
+    box(matching, "dc").send_keys(Keys.SPACE)
+    assert box(matching, "mtt").is_enabled()
+    lower = matching.find_elements(By.CSS_SELECTOR, ".ux-chart")[1]
+    assert len(lower.find_elements(By.CSS_SELECTOR, ".ux-line")) == 3, "herding and classification have no weights"
+    for chosen in matching.find_elements(By.CSS_SELECTOR, ".ux-chips input:checked"):
+        chosen.send_keys(Keys.SPACE)
+    assert len(matching.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1, "the real images alone"
 
 
 def wait_for(player, round):

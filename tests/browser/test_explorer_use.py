@@ -11,16 +11,27 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from stages import begin_anew, put
+from studies import record, sheets
 from visits import ROOT, Visit, served
 
 from unidd.book.pictures import packed, photograph, unpacked, weighed
-from unidd.book.widgets import BandExplorer, CurriculumPlayer, DigitsExplorer, FilterExplorer, ImageExplorer
+from unidd.book.widgets import (
+    BandExplorer,
+    CurriculumPlayer,
+    DigitsExplorer,
+    FilterExplorer,
+    ImageExplorer,
+    MatchingExplorer,
+)
 
 pytestmark = pytest.mark.browser
 RECORD = json.loads((ROOT / "results" / "studies" / "curriculum" / "photos.json").read_text())
 ROUNDS = len(RECORD["runs"]["cosine"]["beta"])
 IMAGES = torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 PICTURE = photograph()
+METHODS = ("random", "cfm", "lfm", "hfm", "classification", "dm", "dc", "dsa", "mtt", "frepo", "sre2l")
+STUDY = record(METHODS, seeds=2)
+SHEETS = sheets(METHODS, tile=32, columns=5)
 SHOT = torch.rand(128, 128, 3, generator=torch.Generator().manual_seed(2)).cumsum(0).cumsum(1)
 SCREEN, HEADER = {"desktop": (1280, 720), "phone": (390, 844)}, 48
 
@@ -35,6 +46,7 @@ def folder(tmp_path_factory, digits):
         ImageExplorer({"ridge, β = 0.1": IMAGES, "linear": IMAGES / 2}, IMAGES, IMAGES),
         CurriculumPlayer(RECORD, IMAGES[:10].repeat(ROUNDS, 1, 1, 1), IMAGES[10:].repeat(ROUNDS, 1, 1, 1)),
         DigitsExplorer(digits),
+        MatchingExplorer(STUDY, SHEETS, methods=METHODS[1:4]),
     )
 
 
@@ -177,6 +189,21 @@ def test_what_an_address_cannot_mean_is_left_as_it_is(driver, site):
         assert band.find_element(By.CSS_SELECTOR, ".ux-toggle input").is_selected(), "what it can mean is shown"
         assert len(filters.find_elements(By.CSS_SELECTOR, ".ux-chips input:checked")) == 3
         assert seen.errors == []
+
+
+def test_an_address_chooses_methods_a_network_and_a_band(driver, site):
+    wrong = f"matching-1.at=0.3&matching-1.methods={'~'.join(METHODS[1:8])}"
+    for said, chosen in (("matching-1.methods=cfm~mtt", ["cfm", "mtt"]), (wrong, list(METHODS[1:4]))):
+        known = "&matching-1.epoch=0&matching-1.band=2&matching-1.term=class"
+        with contextlib.closing(Visit(driver, site, f"index.html#{said}{known}")) as seen:
+            matching = seen.driver.find_elements(By.CSS_SELECTOR, ".ux")[6]
+            found = matching.find_elements(By.CSS_SELECTOR, ".ux-chips input:checked")
+            assert [box.get_property("value") for box in found] == chosen
+            values = [control(matching, name).get_property("value") for name in ("Network", "Statistic", "Descent")]
+            assert values == ["0", "class", "1"]
+            caption = matching.find_element(By.TAG_NAME, "caption").text
+            assert caption.startswith("Band 3 of 3 of second, λ about ")
+            assert seen.errors == []
 
 
 # ---- a reader's own photograph

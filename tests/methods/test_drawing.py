@@ -14,7 +14,7 @@ from unidd.engine.parallel import Ranks
 from unidd.engine.run import Run
 from unidd.methods import _drawing, find
 from unidd.methods._drawing import settle
-from unidd.methods.dc import distance
+from unidd.methods._gradients import distance, weight_gradients
 
 IPC = 2
 
@@ -278,3 +278,14 @@ def test_what_each_operation_does():
 def test_a_strategy_with_no_such_operation_is_one_clear_error():
     with pytest.raises(ValueError, match=r"strategy has no operation 'blur'.*cutout"):
         find("dm")(strategy="flip_blur")
+
+
+def test_gradients_of_a_batch_taken_in_parts_are_those_of_the_whole():
+    network = toys.network().double().requires_grad_()
+    x = toys.randn(40, 3, toys.SIZE, toys.SIZE)
+    labels = torch.full((40,), 2)
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    expected = torch.autograd.grad(F.cross_entropy(network(x), labels, reduction="sum") / 50, weights)
+    for found in (weight_gradients(network, x, 2, 50), weight_gradients(network, x, 2, 50, graph=True)):
+        for a, b in zip(found, expected, strict=True):
+            assert torch.allclose(a, b.flatten(1), rtol=1e-10, atol=1e-14)

@@ -3,6 +3,7 @@
 A method has the look of the filter it is. No meaning hangs on colour alone: a look is a colour, a dash and a marker.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -60,13 +61,16 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     """Return the looks of several names in one figure, no two alike.
 
     A name that starts with that of a filter or method ("ridge, β = 0.1") has its look; a second of one filter has the
-    colour, with another dash and an open marker; a name that has no look gets one that is left.
+    colour, with another dash and an open marker; a name that has no look gets a colour that fewest have.
     """
     own = {name: known for name in names if (known := _known(name))}
-    spare = [one for one in LOOKS.values() if one not in own.values()] + list(LOOKS.values())
+    uses = Counter(one.colour for one in own.values())
     found: dict[str, Look] = {}
     for name in names:
-        one = own.get(name) or spare.pop(0)
+        if name not in own:
+            own[name] = min(LOOKS.values(), key=lambda one: uses[one.colour])
+            uses[own[name].colour] += 1
+        one = own[name]
         alike = [other for other in found.values() if other.colour == one.colour]
         if alike:
             dashes = [dash for dash in DASHES if dash not in {other.dash for other in alike}]

@@ -114,7 +114,23 @@ def encoded(canvas: Tensor, form: str, **options) -> str:
     """A picture (4, H, W), RGBA in [0, 1], as a data URI of that format; options are those of Pillow."""
     buffer = io.BytesIO()
     Image.fromarray((canvas.permute(1, 2, 0) * 255).round().byte().numpy(), "RGBA").save(buffer, form, **options)
-    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return uri(buffer.getvalue(), form)
+
+
+def uri(picture: bytes, form: str) -> str:
+    """The content of a picture file of that format as a data URI."""
+    return f"data:image/{form};base64,{base64.b64encode(picture).decode()}"
+
+
+def size_of(uri: str) -> tuple[int, int]:
+    """Return width and height, in pixels, of a picture as a data URI.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not uri.startswith("data:image/") or ";base64," not in uri:
+        raise ValueError(f"a picture for a page must be a data URI, as `sheet` makes, not {uri[:40]!r}")
+    return Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))).size
 
 
 def digits(values: Tensor | list[float]) -> list[float]:

@@ -7,6 +7,7 @@ import base64
 import io
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -18,7 +19,7 @@ from PIL import Image
 
 from ..core.filters import AllPass, BandPass, Filter, Landweber, Linear, Residual, Ridge
 from . import linear
-from .palette import looks
+from .palette import LOOKS, looks
 from .pictures import unpacked, weighed
 from .plots import COLOURS, TEXT
 
@@ -230,6 +231,7 @@ def explorer(state: dict) -> bytes:
         ValueError: there is no such kind.
     """
     kinds = {"filters": _filters, "band": _band, "images": _images, "curriculum": _curriculum, "digits": _digits}
+    kinds["matching"] = _matching
     if state["kind"] not in kinds:
         raise ValueError(f"no still picture can be drawn of an explorer of the kind {state['kind']!r}")
     with mpl.rc_context(STYLE):
@@ -346,8 +348,58 @@ def _curriculum(state: dict) -> Figure:
     if lower:
         row = slice(*(round((b + k) * (state["shape"][1] + 2) / len(run["beta"])) for k in (0, 1)))
         strips = {side: _decoded(state["sheets"][side])[row] for side in ("start", "distilled")}
-        _row(lower, {f"round {b} starts from": strips["start"], "and ends with": strips["distilled"]}, upright=True)
+        _row(lower, {f"round {b} starts from": strips["start"], "and ends with": strips["distilled"]}, across=1)
     return drawing
+
+
+def _matching(state: dict) -> Figure:
+    """What is left unmatched, the weights of bands in the gradients, and the images of the methods that have some."""
+    study, band, at, epoch, layer = state["study"], *(state[name] for name in ("band", "at", "epoch", "layer"))
+    names, term = [study["reference"], *state["methods"]], study["terms"].index(state["term"])
+    gain = 2 if state["measure"] == "transfer" else 0
+    lam = study["eigenvalues"][epoch][layer]
+    pictured = [name for name in names if name in state["sheets"] and layer in state["pictured"]]
+    drawing = _empty(330 + 75 * len(pictured))
+    upper, lower = _halves(drawing, 330, 75 * len(pictured)) if pictured else (drawing, None)
+    left, right = upper.subplots(1, 2)
+    for name in names:
+        views = study["residuals"][name]
+        mean = views.get(state["view"], views["clean"])[epoch][layer][term][gain]
+        left.plot(lam, mean, "o", markersize=4, label=name, **_own_line(study, name))
+        seen = study["gradients"][name].get(at, {}).get(epoch, {})
+        if weights := seen.get("weights", {}).get(layer, [[]] * len(study["terms"]))[term]:
+            part = 0.35 if seen["explained"] < study["least"] else 1.0
+            right.plot(lam, weights, "o", markersize=4, alpha=part, **_own_line(study, name))
+    left.axhline(1, color=TEXT, linewidth=0.8)
+    left.set(yscale="log", ylabel="1 − T(λ)" if gain else "left unmatched, e(λ)")
+    right.set(ylim=(-0.05, 1.06), ylabel="effective filter: c(λ), over its largest")
+    edges = [lam[0] * 2.8, *(math.sqrt(a * b) for a, b in pairwise(lam)), lam[-1] / 2.8]
+    for axes in (left, right):
+        axes.axvspan(edges[band + 1], edges[band], color=COLOURS[0], alpha=0.15)
+        axes.set(xscale="log", xlim=(edges[-1], edges[0]), xlabel=f"λ of {layer}, large = low frequency")
+    left.legend(fontsize=8.5)
+    if lower:
+        _row(lower, _strips(state, pictured), across=2)
+    return drawing
+
+
+def _own_line(study: dict, name: str) -> dict[str, Any]:
+    """How the line of a method of a study is drawn."""
+    colour, dash = study["styles"][name]
+    colours = {known.replace("-", ""): look.colour for known, look in LOOKS.items()}
+    return {"color": colours[colour], "linestyle": DASHES[dash]}
+
+
+def _strips(state: dict, names: list[str]) -> dict[str, np.ndarray]:
+    """Of each method the images, and what of them lies in the band: the first row of its sheet, and another."""
+    shape, layer, band = state["shape"], state["layer"], state["band"]
+    row = 1 + state["pictured"].index(layer) * state["study"]["bands"] + band
+    found = {}
+    for name in names:
+        for number, words in ((0, name), (row, f"{name}, band {band + 1} of {layer}")):
+            top = number * (shape["tile"] + shape["gap"])
+            found[words] = _decoded(state["sheets"][name])[top : top + shape["tile"]]
+    return found
 
 
 def _digits(state: dict) -> Figure:
@@ -365,7 +417,7 @@ def _digits(state: dict) -> Figure:
     drawing = _empty(420)
     upper, lower = _halves(drawing, 1, 1)
     strips = {f"step {t}": torch.cat([*x.view(-1, 8, 8)], 1) for t, x in seen.items() if t in (0, max(seen))}
-    _row(upper, strips, upright=True)
+    _row(upper, strips, across=1)
     axes = lower.subplots()
     for i, (name, values) in enumerate(scores.items()):
         axes.plot(list(seen), values, label=name, color=COLOURS[i], linestyle=list(DASHES.values())[i])
@@ -374,9 +426,9 @@ def _digits(state: dict) -> Figure:
     return drawing
 
 
-def _row(place, pictures: dict[str, Any], upright: bool = False) -> None:
-    """Pictures side by side, or one below the other, each under its name; grey ones are (n, n) in [0, 1]."""
-    shape = (len(pictures), 1) if upright else (1, len(pictures))
+def _row(place, pictures: dict[str, Any], across: int | None = None) -> None:
+    """Pictures side by side, or so many in a row, each under its name; grey ones are (n, n) in [0, 1]."""
+    shape = (len(pictures) // across, across) if across else (1, len(pictures))
     for axes, (name, picture) in zip(place.subplots(*shape, squeeze=False).flat, pictures.items(), strict=True):
         if isinstance(picture, torch.Tensor):
             picture = (picture.clamp(0, 1) * 255).round().byte().expand(3, -1, -1).permute(1, 2, 0).numpy()

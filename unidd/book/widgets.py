@@ -14,18 +14,24 @@ import torch
 import traitlets
 from torch import Tensor
 
+from ..core.bands import KINDS
 from ..core.spectra import normalised_power, participation, share_above
 from ..data.datasets import ImageData
 from . import linear
 from .bundle import bundle, script
+from .matched import sheet_shape, summary
 from .palette import LOOKS, look
-from .pictures import digits, packed, photograph, sheet
+from .pictures import digits, packed, photograph, sheet, size_of
 from .rounding import rounded
 
-__all__ = ["BandExplorer", "CurriculumPlayer", "DigitsExplorer", "FilterExplorer", "ImageExplorer", "photograph"]
+__all__ = [
+    *("BandExplorer", "CurriculumPlayer", "DigitsExplorer", "FilterExplorer", "ImageExplorer", "MatchingExplorer"),
+    "photograph",
+]
 
 EXPLORER = "application/vnd.unidd.explorer+json"
 FILTERS = ("allpass", "linear", "ridge", "landweber", "residual", "bandpass")
+MOST = 6  # methods that can be told apart in one drawing
 
 
 _MAIN = Path(__file__).with_name("explorers") / "main.js"
@@ -320,6 +326,105 @@ class CurriculumPlayer(Explorer):
         if not 0 <= value < _rounds(self.record):
             raise traitlets.TraitError(f"round must lie in 0 … {_rounds(self.record) - 1}, not {value}")
         return value
+
+
+class MatchingExplorer(Explorer):
+    """What methods leave unmatched in each band of a layer's frequencies, and the filter that their gradients act as.
+
+    Args:
+        record: of a study, as `benchmarks/spectra_of_methods.py` writes it; its "rows" are enough.
+        sheets: method → data URI of a sheet of tiles: a column an image; in the first row the images, then for each of
+            `layers` and each of its bands, low frequencies first, a row of the same images filtered to that band. The
+            gap between tiles is found from its size: 2 pixels of `pictures.sheet`, or none. None shows no images.
+        offered: methods that can be chosen, in this order; by default all of the record.
+        reference: the method of real images, always shown.
+        methods: those chosen, at most 6; by default the first three.
+        epoch: of the networks that sets and gradients are seen through; "0": with random weights.
+        layer: the last one of the record if left out.
+        band: 0 … J − 1, low frequencies first.
+        view: of images as they are, "clean", or as each method sees them, "own".
+        measure: "residual", e, or "transfer", 1 − T.
+        term: the statistic: "filter" (FFC), "class" (class signal) or "mean" (mean feature).
+        at: place of the descent where the gradient is looked at; by default the last.
+        layers: of the sheets, in their order; by default those of the record.
+        tile: side of a tile of the sheets, in pixels.
+        names: what the images of the sheets are of, in order, for their description.
+    Raises:
+        traitlets.TraitError: a value is out of range; the message says which are allowed.
+        ValueError: the record cannot be read, see `matched.summary`, or a sheet does not have these tiles.
+    Source: the chapter "Do the deep methods keep the promise?".
+    """
+
+    kind = traitlets.Unicode("matching").tag(sync=True)
+    label = traitlets.Unicode("Explorer: what methods leave unmatched, band by band of a layer").tag(sync=True)
+    study = traitlets.Dict().tag(sync=True)
+    sheets = traitlets.Dict().tag(sync=True)
+    shape = traitlets.Dict().tag(sync=True)
+    pictured = traitlets.List().tag(sync=True)
+    names = traitlets.Unicode().tag(sync=True)
+    methods = traitlets.List(traitlets.Unicode(), maxlen=MOST).tag(sync=True)
+    epoch = traitlets.Unicode().tag(sync=True)
+    layer = traitlets.Unicode().tag(sync=True)
+    band = traitlets.Int(0).tag(sync=True)
+    view = traitlets.Enum(("clean", "own"), default_value="clean").tag(sync=True)
+    measure = traitlets.Enum(("residual", "transfer"), default_value="residual").tag(sync=True)
+    term = traitlets.Enum(KINDS, default_value="filter").tag(sync=True)
+    at = traitlets.Unicode().tag(sync=True)
+    shared = (*Explorer.shared, "study", "sheets", "shape", "pictured", "names")
+    shared = (*shared, "methods", "epoch", "layer", "band", "view", "measure", "term", "at")
+
+    def __init__(
+        self,
+        record: dict,
+        sheets: dict[str, str] | None = None,
+        *,
+        offered: tuple[str, ...] | None = None,
+        reference: str = "random",
+        methods: tuple[str, ...] | None = None,
+        epoch: str = "10",
+        layer: str | None = None,
+        at: float | None = None,
+        layers: tuple[str, ...] | None = None,
+        tile: int = 32,
+        names: tuple[str, ...] = (),
+        **traits,
+    ):
+        study = summary(record, offered, reference)
+        pictured = list(layers or study["layers"])
+        sheets = {name: uri for name, uri in (sheets or {}).items() if name in study["seeds"]}
+        shapes = {
+            name: sheet_shape(size_of(uri), tile, 1 + len(pictured) * study["bands"]) for name, uri in sheets.items()
+        }
+        if any(shape != next(iter(shapes.values())) for shape in shapes.values()):
+            raise ValueError(f"all sheets must be of one size: {shapes}")
+        super().__init__(
+            study=study,
+            sheets=sheets,
+            shape=next(iter(shapes.values()), {}),
+            pictured=pictured,
+            names=f": {', '.join(names)}" if names else "",
+            methods=list(study["methods"][:3] if methods is None else methods),
+            epoch=str(epoch),
+            layer=layer or study["layers"][-1],
+            at=f"{at:g}" if at is not None else (study["places"] or [""])[-1],
+            **traits,
+        )
+
+    @traitlets.validate("methods")
+    def _check_methods(self, proposal):
+        return [_one_of(name, self.study["methods"], "method") for name in dict.fromkeys(proposal.value)]
+
+    @traitlets.validate("epoch", "layer", "at")
+    def _check_name(self, proposal):
+        name = proposal.trait.name
+        known = self.study[{"epoch": "epochs", "layer": "layers", "at": "places"}[name]]
+        return _one_of(proposal.value, known or [""], name)
+
+    @traitlets.validate("band")
+    def _check_band(self, proposal):
+        if not 0 <= proposal.value < self.study["bands"]:
+            raise traitlets.TraitError(f"band must lie in 0 … {self.study['bands'] - 1}, not {proposal.value}")
+        return proposal.value
 
 
 class DigitsExplorer(Explorer):

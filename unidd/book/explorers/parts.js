@@ -67,15 +67,17 @@ export function select(label, options, onChange) {
   return { node, set: (value) => { input.value = value; } };
 }
 
-/** Check boxes that look like chips, each with a sample of its line. */
+/** Check boxes that look like chips, each with a sample of its line, in the style of its name if it has no other. */
 export function chips(legend, items, onChange) {
   const boxes = items.map(({ name }) => {
     const box = h("input", { type: "checkbox", value: name });
     box.addEventListener("change", () => onChange(boxes.filter((b) => b.checked).map((b) => b.value)));
     return box;
   });
-  const node = h("fieldset", { class: "ux-chips" }, h("legend", {}, legend), ...items.map(({ name, label }, i) =>
-    h("label", { class: `ux-chip ux-${name}` }, boxes[i], sample(name), label)));
+  const node = h("fieldset", { class: "ux-chips" }, h("legend", {}, legend), ...items.map((item, i) => {
+    const { name, label, style = name } = item;
+    return h("label", { class: `ux-chip ux-${style}` }, boxes[i], sample(style), label);
+  }));
   return { node, set: (names) => boxes.forEach((b) => { b.checked = names.includes(b.value); }) };
 }
 

@@ -16,6 +16,8 @@ export const CSS = `
 .ux-classification { --c: var(--ux-classification); --dash: 2 5; } .ux-hfm { --c: var(--ux-hfm); --dash: 14 5; }
 .ux-real { --c: var(--ux-real); --dash: none; } .ux-own { --c: var(--ux-text); --dash: none; }
 .ux-other { --c: var(--ux-text); --dash: 2 4; }
+.ux-dash-solid { --dash: none; } .ux-dash-dash { --dash: 10 5; } .ux-dash-dot { --dash: 2 5; }
+.ux-dash-dashdot { --dash: 7 4 1.5 4; } .ux-dash-longdash { --dash: 14 5; } .ux-dash-longdashdot { --dash: 14 4 2 4; }
 .ux-deck { display: grid; gap: 10px 20px; }
 .ux-slot { display: grid; gap: 8px; align-content: start; min-width: 0; } .ux-slot:empty { display: none; }
 @container (min-width: 560px) {
@@ -101,6 +103,24 @@ export const CSS = `
 .ux-pair .ux-caption > span { white-space: nowrap; }
 .ux .ux-guess legend { white-space: normal; } .ux-count { color: var(--ux-soft); font-variant-numeric: tabular-nums; }
 .ux .ux-play button { min-width: 4.8em; padding: 4px 9px; } .ux-play { align-items: center; gap: 6px 8px; }
+.ux-choices { display: grid; gap: 4px 12px; } .ux-pick { cursor: pointer; } .ux-faint { opacity: 0.35; }
+.ux-chips + .ux-deck { margin-top: 10px; }
+.ux-choices .ux-select { grid-template-columns: 62px minmax(0, 1fr); align-items: center; }
+.ux .ux-choices select { font-size: 13px; padding: 4px 4px; }
+.ux-matched tr { display: grid; grid-template-columns: minmax(0, 2.8fr) repeat(5, minmax(0, 1fr)) repeat(2, 19.5%);
+  align-items: center; column-gap: 8px; }
+.ux .ux-matched :is(td, th) { padding-right: 0; } .ux .ux-matched .ux-tiles { text-align: left; }
+.ux .ux-bare tr { grid-template-columns: minmax(0, 2fr) repeat(5, minmax(0, 1fr)); }
+.ux .ux-matched tbody th { display: flex; gap: 3px; align-items: center; white-space: normal; overflow-wrap: anywhere;
+  font-size: 12px; }
+.ux-matched .ux-sample { width: 19px; margin: 0; }
+.ux .ux-matched .ux-picture .ux-pixels { image-rendering: auto; }
+.ux-chip:has(:disabled) { opacity: 0.5; }
+@container (max-width: 559px) {
+  .ux .ux-matched tr { grid-template-columns: repeat(8, minmax(0, 1fr)); column-gap: 5px; }
+  .ux-matched th:first-child { grid-column: span 3; } .ux-matched .ux-tiles { grid-column: span 4; }
+  .ux-choices { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .ux-choices .ux-select { grid-template-columns: minmax(0, 1fr); } }
 .ux-tools { margin-top: 8px; align-items: center; font-size: 13px; } .ux .ux-soft { color: var(--ux-soft); }
 .ux .ux-tools button { min-width: 0; }
 .ux .ux-file { display: inline-flex; align-items: center; min-height: 32px; padding: 4px 12px; cursor: pointer;
