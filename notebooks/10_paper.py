@@ -26,9 +26,9 @@
 # **What counts.** A claim is split into checks, such as *students of CFM's images are better than those of random
 # ones*. A check is *reproduced* if the 95 % interval of the paired difference (Student's *t*) is above zero, *not
 # reproduced* if it is below, and *not decided* if it holds zero or there are fewer than five {term}`repetitions
-# <repetition>`: the rule of the {doc}`results <12_results>`. A row is reproduced if all its checks are, in part if
-# some are, and not reproduced if none is and one says the contrary. With so many checks some come out by chance: about
-# one in twenty where nothing differs.
+# <repetition>`: the rule of the {doc}`results <12_results>`. A row is *reproduced* if all its checks are, *in part* if
+# some are and none says the contrary, *mixed* if some are and others say the contrary. With so many checks some come
+# out by chance: about one in twenty where nothing differs.
 #
 # **At what size.** The published budget wants GPUs. Here most checks are run at the {term}`budget` of a laptop, on
 # photographs and digits. That may confirm or question the *direction* of a claim; it says nothing about its numbers.

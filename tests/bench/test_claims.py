@@ -122,7 +122,8 @@ YES, NO, OPEN, NOT_RUN = (
     ("checks", "outcome"),
     [
         ((YES, YES), "reproduced"),
-        ((YES, NO), "reproduced in part"),
+        ((YES, NO), "mixed"),
+        ((YES, NO, NOT_RUN), "mixed"),
         ((YES, NOT_RUN), "reproduced in part"),
         ((NO, NOT_RUN), "not reproduced"),
         ((NOT_RUN,), "not run"),

@@ -17,9 +17,9 @@ from .records import Record
 from .tables import ENOUGH, compared, paired, table
 from .words import signed
 
-REPRODUCED, PARTLY, OPEN, REFUTED = "reproduced", "reproduced in part", "not decided", "not reproduced"
-NOT_RUN, UNKNOWN = "not run", "not known to us"
-OUTCOMES = (REPRODUCED, PARTLY, OPEN, REFUTED, NOT_RUN, UNKNOWN)
+REPRODUCED, PARTLY, MIXED = "reproduced", "reproduced in part", "mixed"
+OPEN, REFUTED, NOT_RUN, UNKNOWN = "not decided", "not reproduced", "not run", "not known to us"
+OUTCOMES = (REPRODUCED, PARTLY, MIXED, OPEN, REFUTED, NOT_RUN, UNKNOWN)
 _OF = {"better": REPRODUCED, "worse": REFUTED}  # a verdict of `compared`; any other decides nothing
 
 
@@ -214,16 +214,19 @@ class Row:
     def outcome(self, evidence: Evidence) -> str:
         """Return one of `OUTCOMES`.
 
-        "reproduced" if all checks are, "reproduced in part" if some are; else "not reproduced" if a check says the
-        contrary, or "not decided": too few repetitions, or an interval that holds 0. "not run" if no check has records.
+        "reproduced" if all checks are; "mixed" if some are and others say the contrary; "reproduced in part" if some
+        are and the others decide nothing or were not run. Else "not reproduced" if a check says the contrary, or "not
+        decided": too few repetitions, or an interval that holds 0. "not run" if no check has records.
         """
         if not self.checks:
             return UNKNOWN
         found = Counter(look.outcome for look in self.looks(evidence))
         if found[NOT_RUN] == len(self.checks):
             return NOT_RUN
+        if found[REPRODUCED] == len(self.checks):
+            return REPRODUCED
         if found[REPRODUCED]:
-            return REPRODUCED if found[REPRODUCED] == len(self.checks) else PARTLY
+            return MIXED if found[REFUTED] else PARTLY
         return REFUTED if found[REFUTED] else OPEN
 
     def counted(self, evidence: Evidence) -> str:
