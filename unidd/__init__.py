@@ -77,6 +77,9 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         likeness          identical pixels and the nearest real image, in one pass over the real ones
         residuals         what a set leaves unmatched, band by band, as probe networks see it
         effective         the filter that a method behaves as, from the gradient of its own loss
+        claims            what was claimed, and what records say of it
+        paper             the paper, figure by figure and table by table
+        terms             CFM with one of its matching terms, for the ablation of its loss
         backprojection    what each band of a layer sees of an image, in pixels
         promise           what the study of deep methods found, as tables and sentences
         scores            accuracies beside random and full real data; HLR, IOR, LRS, ARS

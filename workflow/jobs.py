@@ -2,13 +2,16 @@
 
 A suite file gives what all jobs share (`dataset`, `model`, `seeds`, `budget`, … : parameters of the notebook)
 and two lists, `methods` × `ipcs`. A method that takes all images has no IPC and is one job. An entry such as
-`frepo: {lr: 0.01}` is a method with hyper-parameters of its own. Where students are to be trained under published
-protocols, `methods` has a list for each of these; `student_models` is a list of their architectures, each another job.
+`frepo: {lr: 0.01}` is a method with hyper-parameters of its own; where one method stands there twice, `as` names an
+entry, its job and its line in tables: `{cfm: {schedule: linear}, as: cfm-linear}`. Where students are to be trained
+under published protocols, `methods` has a list for each of these; `student_models` is a list of their architectures,
+each another job.
 """
 
 import hashlib
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +33,7 @@ class Suite(NamedTuple):
         code: job name → hash of the code its record depends on.
         seeds: of the repetitions, each with a teacher of its own.
         data: hash of the data set, as far as it can change under its name.
+        labels: job → {"as": its method in the record}, where the suite names it.
     """
 
     shared: dict
@@ -38,6 +42,7 @@ class Suite(NamedTuple):
     code: dict[str, str]
     data: str
     seeds: tuple[int, ...]
+    labels: dict[str, dict]
 
 
 def suite_path(suite: str) -> Path:
@@ -82,16 +87,22 @@ def load(path: Path) -> Suite:
     notebook = ROOT / content.pop("notebook", "notebooks/benchmark.ipynb")
     methods, ipcs, models = content.pop("methods"), content.pop("ipcs"), content.pop("student_models", [""])
     shared = {"suite": path.stem, **content}
-    jobs, code, seeds = {}, {}, ()
+    jobs, code, seeds, labels = {}, {}, (), {}
     entries = [(protocol, entry) for protocol, group in methods.items() for entry in group]
     for protocol, entry in entries:
         try:
+            label, entry = _label(entry)
             method, own = _entry(entry)
             has_ipc = find(method).has_ipc
             for ipc, model in itertools.product(ipcs if has_ipc else [None], models):
                 students = {"protocol": protocol, "student_model": model}
                 students = {key: value for key, value in students.items() if value}
-                name = "-".join([method, *([f"ipc{ipc}"] if has_ipc else []), *students.values()])
+                name = "-".join([label or method, *([f"ipc{ipc}"] if has_ipc else []), *students.values()])
+                if name in jobs:
+                    raise ValueError(
+                        f"the job {name} is there already: name the entry with as, as in {{cfm: …, as: …}}"
+                    )
+                labels[name] = {"as": label} if label else {}
                 jobs[name] = {**shared, "method": method, "ipc": ipc, **own, **students}
                 cell = Cell.of(**jobs[name])
                 for network in (cell.network(), cell.student_network()):  # a name is looked up when it is built
@@ -102,11 +113,21 @@ def load(path: Path) -> Suite:
     if not jobs:
         raise ValueError(f"{path}: the suite has no job")
     check_names(notebook, {"out": "", **shared})
-    return Suite(shared, jobs, notebook, code, source_fingerprint(shared.get("dataset", "photos")), seeds)
+    return Suite(shared, jobs, notebook, code, source_fingerprint(shared.get("dataset", "photos")), seeds, labels)
 
 
 def _grouped(methods: object) -> bool:
     return isinstance(methods, dict) and all(isinstance(group, list) for group in methods.values())
+
+
+def _label(entry: object) -> tuple[str, object]:
+    """The name that an entry has of its own, if any, and the entry without it."""
+    if not isinstance(entry, dict) or "as" not in entry:
+        return "", entry
+    label, rest = entry["as"], {key: value for key, value in entry.items() if key != "as"}
+    if not isinstance(label, str) or not re.fullmatch(r"[\w.=-]+", label):
+        raise ValueError(f"as must be a name of letters, digits and . = - _, not {label!r}")
+    return label, rest
 
 
 def _entry(entry: object) -> tuple[str, dict]:

@@ -2,6 +2,7 @@
 
 An unknown parameter is an error before anything runs (papermill alone only warns), and the executed copy
 appears at COPY only once it is whole; that of a failed run stays beside it (.failed.ipynb), with the traceback.
+The name `as` is no parameter of the notebook: the record that it wrote to `out` says it in place of its method's.
 """
 
 import json
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import papermill
+
+from unidd.files import save_json
 
 
 def check_names(notebook: Path, parameters: dict) -> None:
@@ -35,10 +38,19 @@ def run(notebook: Path, copy: Path, parameters: dict) -> None:
     failed.replace(copy)
 
 
+def relabel(record: Path, label: str) -> None:
+    """Name the method of a record anew, by which tables tell entries apart; its hyper-parameters stay in the record."""
+    save_json(json.loads(record.read_text()) | {"method": label}, record)
+
+
 def main() -> int:
-    notebook, copy, parameters = sys.argv[1:]
+    notebook, copy = map(Path, sys.argv[1:3])
+    parameters = json.loads(sys.argv[3])
+    label = parameters.pop("as", "")
     try:
-        run(Path(notebook), Path(copy), json.loads(parameters))
+        run(notebook, copy, parameters)
+        if label:
+            relabel(Path(parameters["out"]), label)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

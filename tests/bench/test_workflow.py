@@ -40,6 +40,7 @@ model = "convnet"
 method = "cfm"
 ipc = 1
 seeds = [0]
+settings = {}
 budget = "embedded"
 out = "record.json"
 """
@@ -149,6 +150,30 @@ def test_a_method_of_a_suite_may_have_hyper_parameters_of_its_own(folder):
     assert [Cell.of(**job).method.lr for name, job in found.items() if name.startswith("cfm")] == [0.5]
 
 
+def test_entries_of_one_method_have_names_of_their_own(folder):
+    entries = ["cfm", {"cfm": {"schedule": "linear"}, "as": "cfm-linear"}, {"hfm": {}, "as": "ridge-0.1"}]
+    write_suite(folder, methods=entries, ipcs=[1, 10])
+    suite = jobs.load(folder / "tiny.yaml")
+    names = ["cfm-ipc1", "cfm-ipc10", "cfm-linear-ipc1", "cfm-linear-ipc10", "ridge-0.1-ipc1", "ridge-0.1-ipc10"]
+    assert list(suite.jobs) == list(suite.labels) == names
+    assert [label.get("as") for label in suite.labels.values()] == [
+        *(None, None, "cfm-linear", "cfm-linear", "ridge-0.1", "ridge-0.1")
+    ]
+    made = Cell.of(**suite.jobs["cfm-linear-ipc10"]).method
+    assert (made.name, made.schedule) == ("cfm", "linear")
+
+
+def test_a_record_says_the_name_of_its_entry_and_tables_tell_entries_apart(folder):
+    write_suite(folder, methods=["cfm", {"cfm": {"schedule": "linear"}, "as": "cfm-linear"}])
+    run = snakemake(folder)
+    assert run.returncode == 0, run.stderr
+    found = {p.stem: json.loads(p.read_text()) for p in (folder / "_runs" / "tiny").glob("*.json")}
+    assert {job: one["method"] for job, one in found.items()} == {"cfm-ipc1": "cfm", "cfm-linear-ipc1": "cfm-linear"}
+    assert log(folder) == ["cfm 1", "cfm 1"]
+    write_suite(folder, methods=["cfm", {"cfm": {"schedule": "linear"}, "as": "cfm-line"}])
+    assert planned(snakemake(folder, "--dry-run")) == ["cfm-line-ipc1.json"]
+
+
 def test_students_of_a_suite_may_be_of_several_protocols_and_architectures(folder):
     groups = {"dc": ["random"], "dsa": ["random", {"dm": {"lr": 0.5}}]}
     write_suite(folder, methods=groups, ipcs=[1], student_models=["convnet", "resnet18"])
@@ -207,6 +232,9 @@ def test_dry_run_lists_the_jobs_and_runs_none(folder):
         ({"methods": [{"cfm": {"lr": 0.1}, "lfm": {}}]}, "a method is a name, or"),
         ({"methods": [{"cfm": 3}]}, "a method is a name, or"),
         ({"methods": [{"cfm": {"speed": 3}}]}, "unknown parameter speed"),
+        ({"methods": ["cfm", {"cfm": {"lr": 0.1}}]}, "the job cfm-ipc1 is there already: name the entry with as"),
+        ({"methods": [{"cfm": {}, "as": "a b"}]}, "as must be a name of letters, digits"),
+        ({"methods": [{"as": "linear"}]}, "a method is a name, or"),
         ({"ipcs": [0]}, "ipc must be at least 1"),
         ({"ipsc": [1]}, "unknown parameter ipsc"),
         ({"seeds": 3}, "tiny.yaml"),
