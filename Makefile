@@ -4,6 +4,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 SUITE  ?= embedded
 CORES  ?= 2
+# Another budget than that of the suite's file, such as BUDGET=paper; its records lie under <suite>-<budget>
+BUDGET ?=
+# Where jobs run: PROFILE=slurm; or PROFILE=gpus GPUS=0,1,2,3, a job on each of these at a time
+PROFILE ?=
+GPUS    ?=
+DEVICE  ?= $(if $(PROFILE),cuda)
 # More options for Snakemake, such as SNAKEMAKE_OPTIONS="--dry-run" or "--forceall" (run finished jobs again)
 SNAKEMAKE_OPTIONS ?=
 # Which notebooks `make notebooks` refreshes
@@ -25,6 +31,10 @@ SOURCES   := $(wildcard _config.yml _toc.yml book/*.* book/*/*.* notebooks/*.py 
 # Teachers are shared by batch, book and notebook tests. Progress bars have no place in a page or a log.
 export UNIDD_CACHE ?= $(CURDIR)/_cache
 quiet := TQDM_DISABLE=1
+comma := ,
+jobs_at_once = $(if $(GPUS),$(words $(subst $(comma), ,$(GPUS))),$(CORES))
+chosen = suite=$(SUITE) $(if $(BUDGET),budget=$(BUDGET)) $(if $(DEVICE),device=$(DEVICE)) $(if $(GPUS),gpus=$(GPUS))
+profile = $(if $(PROFILE),--profile workflow/profiles/$(PROFILE))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -33,7 +43,8 @@ quiet := TQDM_DISABLE=1
 help: ## list what can be made
 	@echo "UniDD: dataset distillation through spectral filters. Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) SUITE=$(SUITE) CORES=$(CORES) SNAKEMAKE_OPTIONS=… NOTEBOOKS=… BENCH=…"
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) SUITE=$(SUITE) CORES=$(CORES) BUDGET=… PROFILE=… GPUS=… DEVICE=…"
+	@echo "           SNAKEMAKE_OPTIONS=… NOTEBOOKS=… BENCH=…"
 
 setup: $(INSTALLED) ## make the virtual environment (once; some GB with torch)
 
@@ -51,7 +62,7 @@ reproduce: setup ## set up, run the batch on embedded photographs, build the boo
 	@echo "Open _build/html/index.html in a browser, from the disk as it is: every page works without a server"
 
 batch: setup ## run the jobs of SUITE that are not done yet; records go to _runs/
-	$(BIN)/snakemake --snakefile workflow/Snakefile --config suite=$(SUITE) --cores $(CORES) \
+	$(BIN)/snakemake --snakefile workflow/Snakefile $(profile) --config $(chosen) --cores $(jobs_at_once) \
 	  --rerun-triggers params --rerun-incomplete --keep-going --nolock --quiet host reason $(SNAKEMAKE_OPTIONS)
 
 book: setup ## build the book afresh, every notebook executed as where only the wheel is, warnings as errors

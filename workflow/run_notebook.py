@@ -1,4 +1,4 @@
-"""Run one notebook with parameters: `run_notebook.py NOTEBOOK COPY '{"name": value}'`.
+"""Run one notebook with parameters: `run_notebook.py NOTEBOOK COPY '{"name": value}' [DEVICE]`.
 
 An unknown parameter is an error before anything runs (papermill alone only warns), and the executed copy
 appears at COPY only once it is whole; that of a failed run stays beside it (.failed.ipynb), with the traceback.
@@ -36,9 +36,9 @@ def run(notebook: Path, copy: Path, parameters: dict) -> None:
 
 
 def main() -> int:
-    notebook, copy, parameters = sys.argv[1:]
+    notebook, copy, parameters, *device = sys.argv[1:]
     try:
-        run(Path(notebook), Path(copy), json.loads(parameters))
+        run(Path(notebook), Path(copy), json.loads(parameters) | ({"device": device[0]} if device else {}))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
