@@ -38,7 +38,7 @@ profile = $(if $(PROFILE),--profile workflow/profiles/$(PROFILE))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce batch book test lint lint-js check coverage mutants notebooks bench gpu pins clean distclean chromium
+.PHONY: help setup reproduce batch plan book test lint lint-js check coverage mutants notebooks bench gpu pins clean distclean chromium
 
 help: ## list what can be made
 	@echo "UniDD: dataset distillation through spectral filters. Targets:"
@@ -64,6 +64,9 @@ reproduce: setup ## set up, run the batch on embedded photographs, build the boo
 batch: setup ## run the jobs of SUITE that are not done yet; records go to _runs/
 	$(BIN)/snakemake --snakefile workflow/Snakefile $(profile) --config $(chosen) --cores $(jobs_at_once) \
 	  --rerun-triggers params --rerun-incomplete --keep-going --nolock --quiet host reason $(SNAKEMAKE_OPTIONS)
+
+plan: setup ## say what the jobs of SUITE will take here, from a few real steps of each: minutes
+	$(quiet) $(BIN)/python workflow/forecast.py $(SUITE) $(if $(BUDGET),--budget $(BUDGET)) $(if $(DEVICE),--device $(DEVICE))
 
 book: setup ## build the book afresh, every notebook executed as where only the wheel is, warnings as errors
 	rm -rf _build/html _build/.doctrees $(BOOK)

@@ -86,24 +86,23 @@ def forecast(suite: jobs.Suite, students: Students, planned: Callable[[Cell], Pl
     found, passes, teachers = [], 0.0, Taken("teachers", 0.0)
     for name, parameters in suite.jobs.items():
         cell = Cell.of(**parameters)
-        taken = students.taken(cell)
+        taken = replace(students.taken(cell), name=name)
         teachers = max(teachers, students.teachers(cell), key=lambda t: t.seconds)
-        if cell.method.role == "ceiling":  # takes the images as they are
-            found.append(replace(taken, name=name))
-            continue
-        of = planned(cell)
-        own = sum(seconds for phase, seconds, _ in of.phases if phase not in _ONCE)
-        once = sum(seconds for phase, seconds, _ in of.phases if phase == "real side")
-        passes = max(passes, once * (1 if cell.given.teacher else len(cell.seeds)))
-        seconds = len(cell.seeds) * own + taken.seconds
-        found.append(Taken(name, seconds, max(of.memory, taken.memory), of.disk))
-        print(line(found[-1]), flush=True)
+        if cell.method.role != "ceiling":  # which takes the images as they are
+            of = planned(cell)
+            own = sum(seconds for phase, seconds, _ in of.phases if phase not in _ONCE)
+            once = sum(seconds for phase, seconds, _ in of.phases if phase == "real side")
+            passes = max(passes, once * (1 if cell.given.teacher else len(cell.seeds)))
+            seconds = len(cell.seeds) * own + taken.seconds
+            taken = Taken(name, seconds, max(of.memory, taken.memory), of.disk)
+        found.append(taken)
+        print(line(taken), flush=True)
     return [*found, teachers, Taken("real side", passes)]
 
 
 def line(taken: Taken) -> str:
     memory, disk = (size(value) if value else "–" for value in (taken.memory, taken.disk))
-    return f"{taken.name:<28} {duration(taken.seconds) if taken.seconds else '–':>10} {memory:>12} {disk:>12}"
+    return f"{taken.name:<28} {duration(taken.seconds) if taken.seconds else '–':>12} {memory:>12} {disk:>12}"
 
 
 def total(found: list[Taken]) -> Taken:
@@ -122,7 +121,7 @@ def main() -> int:
         suite = jobs.load(jobs.suite_path(asked.suite), asked.budget)
         first = Cell.of(**next(iter(suite.jobs.values())))
         students = Students(first.source.load(device=asked.device))
-        print(f"{suite.name} on {asked.device}{'':<16} {'time':>14} {'memory':>12} {'disk':>12}")
+        print(f"{f'{suite.name} on {asked.device}':<28} {'time':>12} {'memory':>12} {'disk':>12}")
         found = forecast(suite, students, lambda cell: plan(cell, device=asked.device))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
