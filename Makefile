@@ -34,7 +34,8 @@ quiet := TQDM_DISABLE=1
 comma := ,
 jobs_at_once = $(if $(GPUS),$(words $(subst $(comma), ,$(GPUS))),$(CORES))
 chosen = suite=$(SUITE) $(if $(BUDGET),budget=$(BUDGET)) $(if $(DEVICE),device=$(DEVICE)) $(if $(GPUS),gpus=$(GPUS))
-profile = $(if $(PROFILE),--profile workflow/profiles/$(PROFILE))
+profile = $(if $(PROFILE),$(which_gpus)--profile workflow/profiles/$(PROFILE))
+which_gpus = $(if $(filter gpus,$(PROFILE)),$(if $(GPUS),,$(error PROFILE=gpus needs the GPUs, such as GPUS=0$(comma)1)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

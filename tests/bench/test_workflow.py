@@ -19,6 +19,7 @@ import nbformat
 import pytest
 import yaml
 from PIL import Image
+from stand_ins import chain, write_statistics, write_weights
 from toys import needs
 
 from unidd import methods
@@ -26,6 +27,11 @@ from unidd.bench import records
 from unidd.bench.cell import Cell
 from unidd.bench.records import load_record
 from unidd.bench.tables import ENOUGH
+from unidd.core.statistics import statistics_hash
+from unidd.data.datasets import load
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.released import read_statistics
+from unidd.networks.models import ModelConfig, build, weights_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -195,6 +201,17 @@ def test_a_suite_at_another_budget_has_another_name_and_the_published_values(fol
     assert large["frepo-ipc10"] == methods.find("frepo").preset("cifar10", use_flip=True)
     assert small["frepo-ipc10"].lr == 0.01 != large["frepo-ipc10"].lr
     assert small["dc-ipc10"].outer == methods.find("dc")().outer
+
+
+@pytest.mark.parametrize(("name", "budget", "group"), [("tiny-imagenet", None, 100), ("tiny-imagenet", "large", 200)])
+def test_class_groups_are_halved_where_the_budget_is_reduced(name, budget, group, tmp_path, monkeypatch):
+    path = jobs.suite_path(name)
+    monkeypatch.chdir(tmp_path)
+    brought(yaml.safe_load(path.read_text()))
+    suite = jobs.load(path, budget)
+    method = Cell.of(**suite.jobs["cfm-ipc1"]).method
+    assert (method.group, method.beta) == (group, 0.5)
+    assert suite.name == ("tiny-imagenet-large" if budget else "tiny-imagenet")
 
 
 def test_published_suites_have_published_budgets():
@@ -405,6 +422,27 @@ def test_a_method_of_ones_own_runs_in_the_batch(folder):
     )
     (folder / "mine.py").write_text((folder / "mine.py").read_text().replace("square()", "abs()"))
     assert planned(snakemake(folder, "--dry-run")) == ["mine-ipc1.json"], "its code has changed"
+
+
+@needs("random", "full")
+def test_released_files_teach_all_repetitions_of_a_batch(folder):
+    """Through the real notebook, on stand-ins in the layout of what the authors released."""
+    data, network = load("digits"), build(ModelConfig(width=8), 1, 8, 10, seed=3).eval()
+    write_weights(folder / "ckpt" / "Net.pth", network)
+    images = data.normalise(data.train.images[:200]).double()
+    write_statistics(folder / "statistic", chain(network), images, data.train.labels[:200], 10)
+    given = {"teacher": "ckpt/Net.pth", "normalisation": "data", "statistics": "statistic"}
+    options = {"notebook": str(ROOT / "notebooks" / "benchmark.ipynb"), "seeds": [0, 1], "regimes": ["online-soft"]}
+    write_suite(folder, methods=["cfm", "full"], **options, **given)
+    run = subprocess.run(command(folder), capture_output=True, text=True, timeout=600, cwd=folder)
+    assert run.returncode == 0, run.stdout + run.stderr
+    record = load_record(folder / "_runs" / "tiny" / "cfm-ipc1.json")
+    assert [card["hash"] for card in record.teachers] == [weights_hash(network)] * 2
+    assert record.config["cell"] == {**record.config["cell"], **given}
+    made = SyntheticSet.load(folder / "_runs" / "tiny" / "cfm-ipc1")
+    statistics = read_statistics(folder / "statistic", "mean", data, network)
+    assert made.config["statistics"] == statistics_hash(statistics)
+    assert load_record(folder / "_runs" / "tiny" / "full.json").teachers == []
 
 
 def test_the_batch_decides_by_the_hash_that_the_record_carries(folder):

@@ -8,6 +8,7 @@ import oracles
 import pytest
 import torch
 import toys
+from devices import Elsewhere
 from stand_ins import write_statistics
 
 from unidd.engine.parallel import Ranks
@@ -127,3 +128,12 @@ def test_statistics_of_another_teacher_are_refused_by_a_look_at_images(folder):
 def test_no_statistics(tmp_path):
     with pytest.raises(FileNotFoundError, match="there are no statistics"):
         read(tmp_path / "nowhere")
+
+
+def test_a_look_at_images_that_lie_elsewhere(folder):
+    expected = read(folder, "class")
+    with Elsewhere("meta") as there:
+        data, model = toys.data().to(there.device), toys.teacher().model.to(there.device)
+        found = read_statistics(folder, "class", data, model)
+    assert all(torch.equal(found[layer].scatter, expected[layer].scatter) for layer in LAYERS)
+    assert all(found[layer].cross.device.type == "cpu" for layer in LAYERS)
