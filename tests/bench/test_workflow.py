@@ -427,7 +427,7 @@ def test_a_method_of_ones_own_runs_in_the_batch(folder):
 @needs("random", "full")
 def test_released_files_teach_all_repetitions_of_a_batch(folder):
     """Through the real notebook, on stand-ins in the layout of what the authors released."""
-    data, network = load("digits"), build(ModelConfig(width=8), 1, 8, 10, seed=3).eval()
+    data, network = load("digits"), build(ModelConfig(width=8), 1, 8, 10, seed=3).eval().requires_grad_(False)
     write_weights(folder / "ckpt" / "Net.pth", network)
     images = data.normalise(data.train.images[:200]).double()
     write_statistics(folder / "statistic", chain(network), images, data.train.labels[:200], 10)
