@@ -4,6 +4,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 SUITE  ?= embedded
 CORES  ?= 2
+# Another budget than that of the suite's file, such as BUDGET=paper; its records lie under <suite>-<budget>
+BUDGET ?=
+# Where jobs run: PROFILE=slurm; or PROFILE=gpus GPUS=0,1,2,3, a job on each of these at a time
+PROFILE ?=
+GPUS    ?=
+DEVICE  ?= $(if $(PROFILE),cuda)
 # More options for Snakemake, such as SNAKEMAKE_OPTIONS="--dry-run" or "--forceall" (run finished jobs again)
 SNAKEMAKE_OPTIONS ?=
 # Which notebooks `make notebooks` refreshes
@@ -25,15 +31,21 @@ SOURCES   := $(wildcard _config.yml _toc.yml book/*.* book/*/*.* notebooks/*.py 
 # Teachers are shared by batch, book and notebook tests. Progress bars have no place in a page or a log.
 export UNIDD_CACHE ?= $(CURDIR)/_cache
 quiet := TQDM_DISABLE=1
+comma := ,
+jobs_at_once = $(if $(GPUS),$(words $(subst $(comma), ,$(GPUS))),$(CORES))
+chosen = suite=$(SUITE) $(if $(BUDGET),budget=$(BUDGET)) $(if $(DEVICE),device=$(DEVICE)) $(if $(GPUS),gpus=$(GPUS))
+profile = $(if $(PROFILE),$(which_gpus)--profile workflow/profiles/$(PROFILE))
+which_gpus = $(if $(filter gpus,$(PROFILE)),$(if $(GPUS),,$(error PROFILE=gpus needs the GPUs, such as GPUS=0$(comma)1)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce batch book test lint lint-js check coverage mutants notebooks bench gpu pins clean distclean chromium
+.PHONY: help setup reproduce batch plan book test lint lint-js check coverage mutants notebooks bench gpu pins clean distclean chromium
 
 help: ## list what can be made
 	@echo "UniDD: dataset distillation through spectral filters. Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) SUITE=$(SUITE) CORES=$(CORES) SNAKEMAKE_OPTIONS=… NOTEBOOKS=… BENCH=…"
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) SUITE=$(SUITE) CORES=$(CORES) BUDGET=… PROFILE=… GPUS=… DEVICE=…"
+	@echo "           SNAKEMAKE_OPTIONS=… NOTEBOOKS=… BENCH=…"
 
 setup: $(INSTALLED) ## make the virtual environment (once; some GB with torch)
 
@@ -51,8 +63,11 @@ reproduce: setup ## set up, run the batch on embedded photographs, build the boo
 	@echo "Open _build/html/index.html in a browser, from the disk as it is: every page works without a server"
 
 batch: setup ## run the jobs of SUITE that are not done yet; records go to _runs/
-	$(BIN)/snakemake --snakefile workflow/Snakefile --config suite=$(SUITE) --cores $(CORES) \
+	$(BIN)/snakemake --snakefile workflow/Snakefile $(profile) --config $(chosen) --cores $(jobs_at_once) \
 	  --rerun-triggers params --rerun-incomplete --keep-going --nolock --quiet host reason $(SNAKEMAKE_OPTIONS)
+
+plan: setup ## say what the jobs of SUITE will take here, from a few real steps of each: minutes
+	$(quiet) $(BIN)/python workflow/forecast.py $(SUITE) $(if $(BUDGET),--budget $(BUDGET)) $(if $(DEVICE),--device $(DEVICE))
 
 book: setup ## build the book afresh, every notebook executed as where only the wheel is, warnings as errors
 	rm -rf _build/html _build/.doctrees $(BOOK)

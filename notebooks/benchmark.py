@@ -44,21 +44,26 @@ suite = "local"
 protocol = "unidd"  # or students as the authors of dc, dsa, mtt, frepo, sre2l or rded train them
 regimes = ["hard", "online-soft"]  # and fixed-soft; left so, those of the protocol
 settings = {}  # hyper-parameters of the method, such as {"beta": 0.5}
+teacher = None  # a file of weights, the teacher of all repetitions; None: each trains its own
+normalisation = None  # mean and std that it was trained with: cifar10, cifar100, tiny-imagenet, imagenet or data
+statistics = None  # of the real side, released with that teacher; None: one pass over the real images
+device = "cpu"  # or cuda, mps
 out = ""  # file for the record; nothing is written if empty
 
 # %%
 from unidd import Cell, SyntheticSet
 
-cell = Cell.from_namespace(globals(), beside=("out",))
+cell = Cell.from_namespace(globals(), beside=("out", "device"))
 cell
 
 # %% [markdown]
 # ## Distill, train students, test
 #
 # A teacher is trained once for a data set, an architecture, a {term}`budget` and a seed, and found again by the hash of
-# the four; so the cells of a suite compare methods under the same teachers. Students see hard labels, or the teacher's
-# soft labels: one stored with each image (fixed soft), or of every augmented view (online soft). What counts is the
-# accuracy at the *last* epoch: the test images choose nothing.
+# the four; so the cells of a suite compare methods under the same teachers. A suite may also name a teacher that others
+# have trained; all repetitions then share it, and no verdict follows from them. Students see hard labels, or the
+# teacher's soft labels: one stored with each image (fixed soft), or of every augmented view (online soft). What counts
+# is the accuracy at the *last* epoch: the test images choose nothing.
 
 # %% tags=["hide-input"]
 import tempfile
@@ -79,7 +84,7 @@ if out:
 with tempfile.TemporaryDirectory() as scratch:
     kept = out and cell.method.has_ipc
     sets = Path(out).with_suffix("") if kept else Path(scratch)
-    record = run(cell, sets=sets)
+    record = run(cell, cell.source.load(device=device), sets=sets)
     shown = SyntheticSet.load(sets)
 
 # %% tags=["hide-input"]

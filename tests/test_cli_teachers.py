@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 import docstring_parser
 import pytest
 import torch
+from stand_ins import chain, write_statistics
 
 from unidd import Teacher, cli, distill, evaluate
 from unidd.bench.cell import Cell, another_teacher
 from unidd.bench.cell import run as run_cell
 from unidd.data.datasets import load
 from unidd.data.synthetic import SyntheticSet
+from unidd.engine import realside
 from unidd.methods import _descending
 from unidd.networks.models import ModelConfig, build, weights_hash
 from unidd.networks.training import TrainConfig, train
@@ -208,6 +211,65 @@ def test_a_set_without_a_teacher_has_no_other(trained):
             teacher=Teacher(trained),
             progress=False,
         )
+
+
+# ------------------------------------------------------------------------------------- statistics of the real side
+
+
+@pytest.fixture
+def statistics(trained, tmp_path) -> str:
+    """Those of some images, which are not those of all."""
+    data = dataclasses.replace(load("digits"), normalisation=CONSTANTS)
+    images, labels = data.train.images[:150], data.train.labels[:150]
+    write_statistics(tmp_path / "statistic", chain(trained), data.normalise(images).double(), labels, 10)
+    return "statistic"
+
+
+def test_statistics_take_the_place_of_the_pass(unidd, file, trained, statistics, monkeypatch):
+    assert unidd(*IMPORT, "--out", "mine")[0] == 0
+    told = ("--teacher", "mine", "--statistics", statistics)
+    with monkeypatch.context() as patch:
+        patch.setattr(realside, "real_statistics", lambda *_, **__: pytest.fail("a pass over the images begins"))
+        assert unidd("distill", "cfm", *SMOKE, *told, "--out", "set")[0] == 0
+    made = SyntheticSet.load("set")
+    teacher = Teacher.of(trained, load("digits"), normalisation=CONSTANTS)
+    asked = {"budget": "smoke", "teacher": teacher, "progress": False}
+    by_hand = distill(load("digits"), statistics=statistics, **asked)
+    assert torch.equal(made.images, by_hand.images)
+    assert made.config["statistics"] == by_hand.config["statistics"]
+    assert not torch.equal(made.images, distill(load("digits"), **asked).images)
+    code, out, err = unidd("plan", "cfm", *SMOKE, *told)
+    assert code == 0, err
+    assert re.search(r"real side +–  in the cache, or not needed", out)
+
+
+def test_a_run_is_not_resumed_with_other_statistics(unidd, file, statistics, monkeypatch):
+    assert unidd(*IMPORT, "--out", "mine")[0] == 0
+    task = ("distill", "cfm", *SMOKE, "--teacher", "mine", "--ipc", "2", "--save-every", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr("unidd.engine.loop.Position.leave", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            unidd(*task, "--statistics", statistics)
+    code, _, err = unidd(*task)
+    assert code == 2
+    assert "holds an unfinished run with another statistics" in err
+    code, _, err = unidd(*task, "--statistics", statistics)
+    assert code == 0, err
+
+
+def test_statistics_that_do_not_fit_are_one_error(unidd, file, statistics):
+    assert unidd(*IMPORT, "--out", "mine")[0] == 0
+    for arguments, message in (
+        (("cfm", "--statistics", statistics), "statistics belong to one teacher: say the file"),
+        (("cfm", "--statistics", "none", "--teacher", "mine"), "there are no statistics none: say a folder"),
+        (("classification", "--statistics", statistics, "--teacher", "mine"), "matches no statistics of the real side"),
+        (("random", "--statistics", statistics), "matches no statistics of the real side"),
+    ):
+        for command in ("distill", "plan"):
+            code, _, err = unidd(command, *arguments, *SMOKE)
+            assert (code, err.count("unidd: error: ")) == (2, 1)
+            assert message in err
+    assert not Path("distilled").exists()
 
 
 # ----------------------------------------------------------------------------------------------------- class order

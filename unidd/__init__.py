@@ -50,6 +50,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         run               what a distillation is asked for
         precision         half precision of the network
         realside          one pass over the real images, shared and kept
+        released          statistics of the real side from files of UniDD's released code
         descent           an iterator of steps over an Objective
         loop              carries it out: progress, the state on disk, a look at the loss
     methods               a file each, found by name; `unidd methods` lists them; what they share
@@ -72,6 +73,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         records           records of runs as JSON, and their provenance
         machine           memory there is and memory taken; times and sizes in words
         tables            tables of records, and sentences that follow from them
+        given             a teacher and statistics of others, in place of a cell's own
         cell              one cell of a table
         cross             students of several architectures on one set
         likeness          identical pixels and the nearest real image, in one pass over the real ones

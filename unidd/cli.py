@@ -40,6 +40,7 @@ from .bench.cell import (
 )
 from .bench.cell import teach as bench_teach
 from .bench.cross import check_models, made_with, matrix, records
+from .bench.given import read_side
 from .bench.machine import keep_memory
 from .bench.planning import plan
 from .bench.records import save_record
@@ -80,6 +81,8 @@ class Task(Source):
         model: architecture of the teacher: convnet, resnet18, or a torchvision model.
         teacher: of your own, in place of one that is trained: a file of weights (safetensors, or a state dict), or what
             unidd import-teacher wrote.
+        statistics: of the real side before that teacher's layers, in place of a pass over the real images: a folder
+            with <network>=<layer>/running.npz of UniDD's released code.
         budget: widths, steps and epochs.
         preset: the method's hyper-parameters as published, by the name of one of its presets.
         out: folder for images.safetensors, card.json and preview.png.
@@ -94,6 +97,7 @@ class Task(Source):
     start: Path | None = None
     model: str = "convnet"
     teacher: Path | None = None
+    statistics: Path | None = None
     budget: Budget = "embedded"
     preset: str | None = None
     out: Path = Path("distilled")
@@ -134,14 +138,15 @@ def distill(method: Method, task: Task) -> None:
         data, cell = brought.seen(data), cell.taught_by(brought)
     start = ranks.from_first(lambda: _start(task, data))
     cell.check(data, ranks=ranks, start=start)
+    side = read_side(task.statistics, method, data, brought) if task.statistics else None
     ranks.from_first(lambda: check_writable(out))
     with Checkpoint(out, overwrite=task.overwrite, ranks=ranks) as checkpoint:
         ranks.from_first(lambda: _check_free(checkpoint, task.overwrite))
         if isinstance(method, Descending):
-            checkpoint.check(method.identity(data, cell.run(task.seed, start=start)))
+            checkpoint.check(method.identity(data, cell.run(task.seed, start=start, statistics=side)))
         teacher = brought or _teacher(cell, data, ranks)
         options = {"checkpoint": checkpoint, "save_every": task.save_every, "ranks": ranks, "progress": True}
-        options |= {"start": start}
+        options |= {"start": start, "statistics": side}
         result = cell.distill(task.seed, data, teacher, **options)
         if ranks.first:
             _write(result, out)
@@ -206,7 +211,8 @@ def forecast(method: Method, task: Task) -> None:
     if sys.stderr.isatty() and not silent():
         print("measuring a few real steps …", file=sys.stderr)
     start = read_set(task.start) if task.start else None
-    options: dict[str, Any] = {"save_every": task.save_every, "start": start, "teacher": task.teacher}
+    options: dict[str, Any] = {name: getattr(task, name) for name in ("save_every", "teacher", "statistics")}
+    options |= {"start": start}
     found = plan(cell, out=task.out, root=task.root, device=task.device, **options)
     if start:
         _say_start(task, start, found.images)

@@ -6,6 +6,10 @@ and two lists, `methods` × `ipcs`. A method that takes all images has no IPC an
 entry, its job and its line in tables: `{cfm: {schedule: linear}, as: cfm-linear}`. Where students are to be trained
 under published protocols, `methods` has a list for each of these; `student_models` is a list of their architectures,
 each another job.
+
+One suite serves two budgets, the reduced one of its file and a published one that is asked for beside it; the suite is
+then called `<suite>-<budget>`, so that no reduced record stands for a published one. Under a published budget a method
+has the hyper-parameters that were published for the data (`presets`), and none that its entry calls `reduced`.
 """
 
 import hashlib
@@ -19,11 +23,15 @@ import yaml
 from run_notebook import check_names
 
 from unidd.bench.cell import Cell
+from unidd.bench.given import Given
 from unidd.data.datasets import source_fingerprint
-from unidd.methods import find
+from unidd.files import json_hash
+from unidd.methods import Descending, Method, find
 from unidd.networks.models import build
 
 ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = ("paper", "large")  # budgets
+SETTINGS = ("suite", "budget", "device", "gpus")  # of Snakemake's configuration
 
 
 class Suite(NamedTuple):
@@ -32,7 +40,8 @@ class Suite(NamedTuple):
     Attributes:
         code: job name → hash of the code its record depends on.
         seeds: of the repetitions, each with a teacher of its own.
-        data: hash of the data set, as far as it can change under its name.
+        data: hash of the data set and of given files, as far as they can change under their names.
+        name: of the suite at its budget, under which its records lie.
         labels: job → {"as": its method in the record}, where the suite names it.
     """
 
@@ -42,6 +51,7 @@ class Suite(NamedTuple):
     code: dict[str, str]
     data: str
     seeds: tuple[int, ...]
+    name: str
     labels: dict[str, dict]
 
 
@@ -64,17 +74,55 @@ def chosen(config: dict) -> Path:
     Raises:
         ValueError: there is none, or the configuration sets anything else.
     """
-    if unknown := set(config) - {"suite"}:
+    if unknown := set(config) - set(SETTINGS):
         raise ValueError(f"unknown setting {', '.join(sorted(unknown))}: a suite's values are set in its file")
     return suite_path(config.get("suite", "embedded"))
 
 
-def load(path: Path) -> Suite:
+def load(path: Path, budget: str | None = None) -> Suite:
     """Read a suite. Its notebook is notebooks/benchmark.ipynb unless its key `notebook` names another.
 
+    Args:
+        budget: in place of the file's.
     Raises:
         ValueError: the file is not a suite; the notebook or `unidd.Cell` refuses a parameter.
     """
+    content = _content(path)
+    notebook = ROOT / content.pop("notebook", "notebooks/benchmark.ipynb")
+    methods, ipcs, models = content.pop("methods"), content.pop("ipcs"), content.pop("student_models", [""])
+    presets = content.pop("presets", [])
+    own = content.get("budget", "embedded")
+    name = path.stem if budget in (None, own) else f"{path.stem}-{budget}"
+    shared = {**content, "suite": name, "budget": budget or own}
+    jobs, code, seeds, labels = {}, {}, (), {}
+    entries = [(protocol, entry) for protocol, group in methods.items() for entry in group]
+    for protocol, entry in entries:
+        try:
+            label, entry = _label(entry)
+            method, settings = _entry(entry)
+            has_ipc = find(method).has_ipc
+            for ipc, model in itertools.product(ipcs if has_ipc else [None], models):
+                students = {"protocol": protocol, "student_model": model}
+                students = {key: value for key, value in students.items() if value}
+                job = "-".join([label or method, *([f"ipc{ipc}"] if has_ipc else []), *students.values()])
+                if job in jobs:
+                    raise ValueError(f"the job {job} is there already: name the entry with as, as in {{cfm: …, as: …}}")
+                labels[job] = {"as": label} if label else {}
+                found = _settled(find(method), ipc, shared["budget"], settings, presets)
+                jobs[job] = _looked_at({**shared, "method": method, "ipc": ipc, **found, **students})
+                cell = Cell.of(**jobs[job])
+                for network in (cell.network(), cell.student_network()):  # a name is looked up when it is built
+                    build(network, channels=3, size=64, classes=2)
+                code[job], seeds = cell.code, cell.seeds
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {entry}: {error}") from None
+    if not jobs:
+        raise ValueError(f"{path}: the suite has no job")
+    check_names(notebook, {"out": "", **shared})
+    return Suite(shared, jobs, notebook, code, _fingerprint(shared), seeds, name, labels)
+
+
+def _content(path: Path) -> dict:
     content = yaml.safe_load(path.read_text())
     if isinstance(content, dict) and isinstance(content.get("methods"), list):
         content["methods"] = {"": content["methods"]}
@@ -84,36 +132,33 @@ def load(path: Path) -> Suite:
         or not isinstance(content.get("ipcs"), list)
     ):
         raise ValueError(f"{path}: a suite needs the lists methods, or one for each protocol, and ipcs")
-    notebook = ROOT / content.pop("notebook", "notebooks/benchmark.ipynb")
-    methods, ipcs, models = content.pop("methods"), content.pop("ipcs"), content.pop("student_models", [""])
-    shared = {"suite": path.stem, **content}
-    jobs, code, seeds, labels = {}, {}, (), {}
-    entries = [(protocol, entry) for protocol, group in methods.items() for entry in group]
-    for protocol, entry in entries:
-        try:
-            label, entry = _label(entry)
-            method, own = _entry(entry)
-            has_ipc = find(method).has_ipc
-            for ipc, model in itertools.product(ipcs if has_ipc else [None], models):
-                students = {"protocol": protocol, "student_model": model}
-                students = {key: value for key, value in students.items() if value}
-                name = "-".join([label or method, *([f"ipc{ipc}"] if has_ipc else []), *students.values()])
-                if name in jobs:
-                    raise ValueError(
-                        f"the job {name} is there already: name the entry with as, as in {{cfm: …, as: …}}"
-                    )
-                labels[name] = {"as": label} if label else {}
-                jobs[name] = {**shared, "method": method, "ipc": ipc, **own, **students}
-                cell = Cell.of(**jobs[name])
-                for network in (cell.network(), cell.student_network()):  # a name is looked up when it is built
-                    build(network, channels=3, size=64, classes=2)
-                code[name], seeds = cell.code, cell.seeds
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {entry}: {error}") from None
-    if not jobs:
-        raise ValueError(f"{path}: the suite has no job")
-    check_names(notebook, {"out": "", **shared})
-    return Suite(shared, jobs, notebook, code, source_fingerprint(shared.get("dataset", "photos")), seeds, labels)
+    return content
+
+
+def _fingerprint(shared: dict) -> str:
+    data, given = source_fingerprint(shared.get("dataset", "photos")), Given.of(shared).fingerprint()
+    return json_hash({"data": data, "given": given}) if given else data
+
+
+def _settled(cls: type[Method], ipc: int | None, budget: str, settings: dict, presets: list[str]) -> dict:
+    """Return the hyper-parameters of a method's entry at a budget, under a published one those of its presets first."""
+    settings = dict(settings)
+    reduced = settings.pop("reduced", {})
+    if budget not in PUBLISHED:
+        settings |= reduced
+    else:
+        names = [*(name for preset in presets for name in (f"{preset}-ipc{ipc}", preset)), f"ipc{ipc}"]
+        settings = {**next((cls.presets[name] for name in names if name in cls.presets), {}), **settings}
+    return {"settings": settings} if settings else {}
+
+
+def _looked_at(job: dict) -> dict:
+    """Return a job without the given files that nobody looks at in it, whose change is no reason to run it again."""
+    alone = Cell.of(**{key: value for key, value in job.items() if key not in Given.names()})
+    if not alone.needs_teacher:
+        return {key: value for key, value in job.items() if key not in Given.names()}
+    matches = isinstance(alone.method, Descending) and alone.method.real_signal
+    return job if matches else {key: value for key, value in job.items() if key != "statistics"}
 
 
 def _grouped(methods: object) -> bool:
@@ -131,13 +176,15 @@ def _label(entry: object) -> tuple[str, object]:
 
 
 def _entry(entry: object) -> tuple[str, dict]:
-    """A method's name, and the parameters that are its own."""
+    """A method's name, and the hyper-parameters that are its own; among them `reduced`, those of a reduced budget."""
     if isinstance(entry, str):
         return entry, {}
     if not (isinstance(entry, dict) and len(entry) == 1 and isinstance(next(iter(entry.values())), dict)):
         raise ValueError("a method is a name, or a name with its hyper-parameters, as in {frepo: {lr: 0.01}}")
     name, settings = next(iter(entry.items()))
-    return name, {"settings": settings}
+    if not isinstance(settings.get("reduced", {}), dict):
+        raise ValueError("reduced must be hyper-parameters, as in {frepo: {reduced: {lr: 0.01}}}")
+    return name, settings
 
 
 def cells_hash(notebook: Path) -> str:

@@ -1,4 +1,4 @@
-"""Run one notebook with parameters: `run_notebook.py NOTEBOOK COPY '{"name": value}'`.
+"""Run one notebook with parameters: `run_notebook.py NOTEBOOK COPY '{"name": value}' [DEVICE]`.
 
 An unknown parameter is an error before anything runs (papermill alone only warns), and the executed copy
 appears at COPY only once it is whole; that of a failed run stays beside it (.failed.ipynb), with the traceback.
@@ -44,11 +44,11 @@ def relabel(record: Path, label: str) -> None:
 
 
 def main() -> int:
-    notebook, copy = map(Path, sys.argv[1:3])
-    parameters = json.loads(sys.argv[3])
+    notebook, copy, given, *device = sys.argv[1:]
+    parameters = json.loads(given) | ({"device": device[0]} if device else {})
     label = parameters.pop("as", "")
     try:
-        run(notebook, copy, parameters)
+        run(Path(notebook), Path(copy), parameters)
         if label:
             relabel(Path(parameters["out"]), label)
     except ValueError as error:

@@ -19,6 +19,7 @@ import nbformat
 import pytest
 import yaml
 from PIL import Image
+from stand_ins import chain, write_statistics, write_weights
 from toys import needs
 
 from unidd import methods
@@ -26,10 +27,16 @@ from unidd.bench import records
 from unidd.bench.cell import Cell
 from unidd.bench.records import load_record
 from unidd.bench.tables import ENOUGH
+from unidd.core.statistics import statistics_hash
+from unidd.data.datasets import load
+from unidd.data.synthetic import SyntheticSet
+from unidd.engine.released import read_statistics
+from unidd.networks.models import ModelConfig, build, weights_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 import jobs  # noqa: E402
+import one_gpu  # noqa: E402
 
 pytestmark = pytest.mark.slow  # processes of their own
 
@@ -76,17 +83,17 @@ def write_suite(folder, **changes):
     (folder / "tiny.yaml").write_text(yaml.safe_dump(content))
 
 
-def command(folder, *options):
+def command(folder, *options, config=()):
     """As the Makefile calls it."""
     recipe = (ROOT / "Makefile").read_text()
     chosen = re.search(r"(--rerun-triggers .*?) --quiet", recipe).group(1).split()
     snakefile, suite = ROOT / "workflow" / "Snakefile", folder / "tiny.yaml"
-    where = ["--snakefile", str(snakefile), "--directory", str(folder), "--config", f"suite={suite}"]
+    where = ["--snakefile", str(snakefile), "--directory", str(folder), "--config", f"suite={suite}", *config]
     return [sys.executable, "-m", "snakemake", *where, "--cores", "2", *chosen, *options]
 
 
-def snakemake(folder, *options):
-    return subprocess.run(command(folder, *options), capture_output=True, text=True, timeout=600)
+def snakemake(folder, *options, **more):
+    return subprocess.run(command(folder, *options, **more), capture_output=True, text=True, timeout=600)
 
 
 def planned(run):
@@ -136,12 +143,91 @@ def test_published_records_are_those_of_their_suite_with_a_teacher_for_each_repe
 
 @needs("random", "full")
 @pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "suites").glob("*.yaml")), ids=lambda p: p.stem)
-def test_suites_name_known_values(path, tmp_path, monkeypatch):
-    folder = yaml.safe_load(path.read_text())["dataset"]
+@pytest.mark.parametrize("budget", [None, "paper"])
+def test_suites_name_known_values(path, budget, tmp_path, monkeypatch):
+    content = yaml.safe_load(path.read_text())
     monkeypatch.chdir(tmp_path)
-    if folder.startswith("_data/"):  # an image folder the reader brings
-        Path(folder).mkdir(parents=True)
-    assert jobs.load(path).jobs
+    if content["dataset"].startswith("_data/"):  # an image folder the reader brings
+        Path(content["dataset"]).mkdir(parents=True)
+    brought(content)
+    assert jobs.load(path, budget).jobs
+
+
+def brought(content):
+    """Empty files in the place of those that a suite wants the reader to bring."""
+    files = [content[key] for key in ("teacher",) if key in content]
+    files += [f"{content[key]}/Net=layers.conv.0/running.npz" for key in ("statistics",) if key in content]
+    for file in map(Path, files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+@pytest.mark.parametrize("gone", ["teacher", "statistics"])
+def test_a_suite_whose_files_are_not_there_says_so_before_any_job(gone, tmp_path, monkeypatch):
+    path = jobs.suite_path("cifar10-mini")
+    content = yaml.safe_load(path.read_text())
+    monkeypatch.chdir(tmp_path)
+    Path(content["dataset"]).mkdir(parents=True)
+    brought({name: value for name, value in content.items() if name != gone})
+    with pytest.raises(ValueError, match=f"there (is|are) no {gone} _data/unidd-released"):
+        jobs.load(path)
+
+
+def test_only_jobs_that_look_at_given_files_name_them(folder):
+    given = {"teacher": "t.pth", "normalisation": "data", "statistics": "s"}
+    (folder / "t.pth").touch()
+    (folder / "s" / "Net=0").mkdir(parents=True)
+    (folder / "s" / "Net=0" / "running.npz").touch()
+    given |= {name: str(folder / given[name]) for name in ("teacher", "statistics")}
+    methods_ = ["random", "classification", "cfm", "dm", "full"]
+    write_suite(folder, methods=methods_, notebook="notebooks/benchmark.ipynb", **given)
+    suite = jobs.load(folder / "tiny.yaml")
+    named = {name: [key for key in given if key in job] for name, job in suite.jobs.items()}
+    taught = ["teacher", "normalisation"]
+    assert named == {
+        **{f"{name}-ipc1": taught for name in ("random", "classification", "dm")},
+        "cfm-ipc1": [*taught, "statistics"],
+        "full": [],
+    }
+    before = suite.data
+    (folder / "t.pth").write_text("other weights")
+    assert jobs.load(folder / "tiny.yaml").data != before
+
+
+def test_a_suite_at_another_budget_has_another_name_and_the_published_values(folder):
+    entries = ["mtt", "dc", "cfm", {"frepo": {"use_flip": True, "reduced": {"lr": 0.01}}}]
+    options = {"ipcs": [10], "presets": ["none", "cifar10"], "notebook": "notebooks/benchmark.ipynb"}
+    write_suite(folder, methods=entries, **options)
+    reduced, published = (jobs.load(folder / "tiny.yaml", budget) for budget in (None, "paper"))
+    assert (reduced.name, published.name) == ("tiny", "tiny-paper")
+    assert {job["suite"] for job in published.jobs.values()} == {"tiny-paper"}
+    assert jobs.load(folder / "tiny.yaml", "smoke").name == "tiny", "the file's own"
+    small, large = ({name: Cell.of(**job).method for name, job in suite.jobs.items()} for suite in (reduced, published))
+    assert large["mtt-ipc10"] == methods.find("mtt").preset("cifar10-ipc10")
+    assert large["dc-ipc10"] == methods.find("dc").preset("ipc10")
+    assert large["cfm-ipc10"] == methods.find("cfm")()
+    assert large["frepo-ipc10"] == methods.find("frepo").preset("cifar10", use_flip=True)
+    assert small["frepo-ipc10"].lr == 0.01 != large["frepo-ipc10"].lr
+    assert small["dc-ipc10"].outer == methods.find("dc")().outer
+
+
+@pytest.mark.parametrize(("name", "budget", "group"), [("tiny-imagenet", None, 100), ("tiny-imagenet", "large", 200)])
+def test_class_groups_are_halved_where_the_budget_is_reduced(name, budget, group, tmp_path, monkeypatch):
+    path = jobs.suite_path(name)
+    monkeypatch.chdir(tmp_path)
+    brought(yaml.safe_load(path.read_text()))
+    suite = jobs.load(path, budget)
+    method = Cell.of(**suite.jobs["cfm-ipc1"]).method
+    assert (method.group, method.beta) == (group, 0.5)
+    assert suite.name == ("tiny-imagenet-large" if budget else "tiny-imagenet")
+
+
+def test_published_suites_have_published_budgets():
+    for name, budget in {"cifar10": "paper", "cifar100": "paper"}.items():
+        suite = jobs.load(jobs.suite_path(name))
+        assert (suite.name, suite.shared["budget"]) == (name, budget)
+        assert suite.jobs["cfm-ipc10"].get("settings", {}) == {}
+        assert len(suite.seeds) >= ENOUGH
 
 
 def test_a_method_of_a_suite_may_have_hyper_parameters_of_its_own(folder):
@@ -231,6 +317,7 @@ def test_dry_run_lists_the_jobs_and_runs_none(folder):
         ({"model": "gnome"}, "unknown model 'gnome'"),
         ({"methods": [{"cfm": {"lr": 0.1}, "lfm": {}}]}, "a method is a name, or"),
         ({"methods": [{"cfm": 3}]}, "a method is a name, or"),
+        ({"methods": [{"cfm": {"reduced": 3}}]}, "reduced must be hyper-parameters"),
         ({"methods": [{"cfm": {"speed": 3}}]}, "unknown parameter speed"),
         ({"methods": ["cfm", {"cfm": {"lr": 0.1}}]}, "the job cfm-ipc1 is there already: name the entry with as"),
         ({"methods": [{"cfm": {}, "as": "a b"}]}, "as must be a name of letters, digits"),
@@ -372,6 +459,27 @@ def test_a_method_of_ones_own_runs_in_the_batch(folder):
     assert planned(snakemake(folder, "--dry-run")) == ["mine-ipc1.json"], "its code has changed"
 
 
+@needs("random", "full")
+def test_released_files_teach_all_repetitions_of_a_batch(folder):
+    """Through the real notebook, on stand-ins in the layout of what the authors released."""
+    data, network = load("digits"), build(ModelConfig(width=8), 1, 8, 10, seed=3).eval().requires_grad_(False)
+    write_weights(folder / "ckpt" / "Net.pth", network)
+    images = data.normalise(data.train.images[:200]).double()
+    write_statistics(folder / "statistic", chain(network), images, data.train.labels[:200], 10)
+    given = {"teacher": "ckpt/Net.pth", "normalisation": "data", "statistics": "statistic"}
+    options = {"notebook": str(ROOT / "notebooks" / "benchmark.ipynb"), "seeds": [0, 1], "regimes": ["online-soft"]}
+    write_suite(folder, methods=["cfm", "full"], **options, **given)
+    run = subprocess.run(command(folder), capture_output=True, text=True, timeout=600, cwd=folder)
+    assert run.returncode == 0, run.stdout + run.stderr
+    record = load_record(folder / "_runs" / "tiny" / "cfm-ipc1.json")
+    assert [card["hash"] for card in record.teachers] == [weights_hash(network)] * 2
+    assert record.config["cell"] == {**record.config["cell"], **given}
+    made = SyntheticSet.load(folder / "_runs" / "tiny" / "cfm-ipc1")
+    statistics = read_statistics(folder / "statistic", "mean", data, network)
+    assert made.config["statistics"] == statistics_hash(statistics)
+    assert load_record(folder / "_runs" / "tiny" / "full.json").teachers == []
+
+
 def test_the_batch_decides_by_the_hash_that_the_record_carries(folder):
     suite = jobs.load(folder / "tiny.yaml")
     assert suite.code == {name: Cell.of(**parameters).code for name, parameters in suite.jobs.items()}
@@ -388,3 +496,95 @@ def test_only_the_code_of_a_notebook_counts(tmp_path):
 
     assert version("x = 1", "out") == version("x = 1")
     assert version("x = 2") != version("x = 1")
+
+
+# ---------------------------------------------------------------------------------------- on GPUs and on Slurm
+
+
+@pytest.mark.parametrize("profile", ["slurm", "gpus"])
+@needs("full")
+def test_a_dry_run_under_a_profile_lists_the_jobs(folder, profile):
+    (folder / "_runs" / "tiny" / "teacher-0.txt").unlink()
+    write_suite(folder, methods=["cfm", "full"])
+    config = ["device=cuda", *(["gpus=0,1"] if profile == "gpus" else [])]
+    options = ["--dry-run", "--printshellcmds", "--profile", str(ROOT / "workflow" / "profiles" / profile)]
+    run = snakemake(folder, *options, config=config)
+    assert run.returncode == 0, run.stderr
+    assert planned(run) == ["cfm-ipc1.json", "full.json", "teacher-0.txt"]
+    text = run.stdout + run.stderr
+    assert len(re.findall(r"unidd teach .*--device cuda", text)) == 1
+    assert len(re.findall(r"run_notebook\.py .* cuda$", text, re.MULTILINE)) == 2
+    handed = len(re.findall(r"one_gpu\.py (''|0,1) ", text))
+    assert handed == 3
+    assert ("one_gpu.py 0,1 " in text) == (profile == "gpus")
+    resources = re.findall(r"resources: (.*devices=1.*)", text)
+    assert len(resources) == 3
+    for line in resources:
+        assert ("gres=gpu:1" in line and "cpus_per_task=4" in line) == (profile == "slurm"), line
+        assert "runtime=" in line
+        assert "mem_mb=" in line
+
+
+def test_a_suite_with_a_teacher_trains_none_and_another_budget_lies_apart(folder):
+    (folder / "t.pth").touch()
+    options = {"teacher": str(folder / "t.pth"), "notebook": str(ROOT / "notebooks" / "benchmark.ipynb")}
+    write_suite(folder, methods=["cfm"], **options)
+    run = snakemake(folder, "--dry-run", config=["budget=paper"])
+    assert run.returncode == 0, run.stderr
+    assert re.findall(r"output: (\S+)", run.stdout + run.stderr) == ["_runs/tiny-paper/cfm-ipc1.json"]
+
+
+def test_where_a_job_computes_is_no_reason_to_run_it_again(folder):
+    assert snakemake(folder).returncode == 0
+    run = snakemake(folder, "--dry-run", config=["device=cuda", "gpus=3"])
+    assert run.returncode == 0, run.stderr
+    assert planned(run) == []
+
+
+def test_gpus_are_numbers(folder):
+    for text in ("", "0,0", "0;1", "all"):
+        with pytest.raises(ValueError, match="GPUS must be different numbers"):
+            one_gpu.numbers(text)
+    assert one_gpu.numbers("0,3") == ["0", "3"]
+    run = snakemake(folder, "--dry-run", config=["gpus=all"])
+    assert run.returncode != 0
+    assert "GPUS must be different numbers" in run.stdout + run.stderr
+
+
+USES = """
+import os, sys, time
+from pathlib import Path
+mine = Path(os.environ["CUDA_VISIBLE_DEVICES"])
+with mine.open("x"):  # an error if another process has the same
+    time.sleep(0.3)
+mine.unlink()
+with open("log", "a") as log:
+    print(mine, file=log)
+sys.exit(int(sys.argv[1]))
+"""
+
+
+def one_gpu_command(gpus, *command):
+    return [sys.executable, str(ROOT / "workflow" / "one_gpu.py"), gpus, *command]
+
+
+def test_gpus_are_handed_out_without_collision_and_freed_however_a_job_ends(tmp_path):
+    where = {"cwd": tmp_path, "env": os.environ | {"TMPDIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": "9"}}
+    command = one_gpu_command("2,5", sys.executable, "-c", USES)
+    hung = one_gpu_command("2", sys.executable, "-c", "print(1, flush=True); import time; time.sleep(600)")
+    with subprocess.Popen(hung, stdout=subprocess.PIPE, **where) as holder:
+        assert holder.stdout.readline() == b"1\n"
+        assert subprocess.run([*command, "0"], **where, timeout=60).returncode == 0
+        assert (tmp_path / "log").read_text() == "5\n", "the other is held"
+        holder.kill()
+    running = [subprocess.Popen([*command, str(i % 2)], **where) for i in range(6)]
+    assert [process.wait(timeout=60) for process in running] == [0, 1] * 3, "each ends as its command does"
+    assert set((tmp_path / "log").read_text().split()[1:]) == {"2", "5"}, "the killed one holds none"
+    assert len((tmp_path / "log").read_text().split()) == 7
+
+
+def test_without_gpus_a_command_runs_as_it_is(tmp_path):
+    command = one_gpu_command("", sys.executable, "-c", "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))")
+    env = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    assert subprocess.run(command, env=env, capture_output=True, text=True, timeout=60).stdout == "None\n"
+    assert subprocess.run(one_gpu_command("", "no-such-command"), capture_output=True, timeout=60).returncode == 2

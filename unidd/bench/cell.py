@@ -30,6 +30,7 @@ from ..networks.models import ModelConfig, build
 from ..networks.protocols import Students, find_protocol
 from ..networks.training import NOBODY, Teacher, TrainConfig, teacher, teacher_folder
 from .closure import code_hash
+from .given import Given, read_side
 from .machine import peak_memory
 from .records import Record, provenance, stored_bytes
 
@@ -136,6 +137,7 @@ class Cell:
         protocol: how students are trained and labelled, see `unidd.networks.protocols`; all real images train them as
             under "unidd".
         student_model: architecture of the students; None: that of the protocol, or else of the teacher.
+        given: files of a teacher and of statistics in place of its own.
     Raises:
         ValueError: unknown name, no seeds or no regime; the message says what is allowed.
     """
@@ -155,6 +157,7 @@ class Cell:
     small: str = "refuse"
     protocol: str = "unidd"
     student_model: str | None = None
+    given: Given = Given()  # noqa: RUF009  it is frozen
 
     def __post_init__(self):
         _check_choice("budget", self.budget, BUDGETS)
@@ -169,6 +172,7 @@ class Cell:
         if (self.ipc is None) == self.method.has_ipc:
             needs = "needs an ipc" if self.method.has_ipc else "takes all images: its ipc must be None"
             raise ValueError(f"the method {self.method.name!r} {needs}")
+        self.given.check(self.method, self.needs_teacher)
         self.run(self.seeds[0])
 
     @staticmethod
@@ -185,12 +189,12 @@ class Cell:
             method: for `unidd.find`.
             settings: hyper-parameters of the method, by name.
             preset: those that were published, by the name of the preset.
+            parameters: of the cell, and of `Given`.
         Raises:
             ValueError: a parameter is unknown or has a wrong value.
         """
-        _check_known(
-            parameters, [f.name for f in fields(Cell) if f.name != "method"], also=("method", "settings", "preset")
-        )
+        own = [f.name for f in fields(Cell) if f.name not in ("method", "given")]
+        _check_known(parameters, [*own, *Given.names()], also=("method", "settings", "preset"))
         if not isinstance(method, str) or not isinstance(settings, dict | None):
             raise ValueError(
                 f"method must be a name and settings a dict of its hyper-parameters, not {method!r}, {settings!r}"
@@ -198,7 +202,9 @@ class Cell:
         cls = methods.find(method)
         if not cls.has_ipc:
             parameters.setdefault("ipc", None)
-        return Cell(budgeted(cls, budget, preset, **(settings or {})), budget=budget, **parameters)
+        given = Given.of(parameters)
+        parameters = {name: value for name, value in parameters.items() if name not in Given.names()}
+        return Cell(budgeted(cls, budget, preset, **(settings or {})), budget=budget, given=given, **parameters)
 
     @staticmethod
     def from_namespace(namespace: dict, beside: tuple[str, ...] = ()) -> "Cell":
@@ -228,13 +234,16 @@ class Cell:
 
         Of the data set and the protocol, those that are not the default ones.
         """
-        options = {f.name for f in fields(Source)} - {"dataset"}
+        options = {f.name for f in fields(Source)} - {"dataset"} | {"given"}
         told = {f.name: getattr(self, f.name) for f in fields(self) if f.name in ("protocol", "student_model")}
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("method", *options, *told)}
+        parts = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("method", "given", *options, *told)
+        }
         return {
             **parts,
             **{name: value for name, value in told.items() if value != getattr(Cell, name)},
             **self.source.options(),
+            **self.given.options(),
             "method": self.method.path(),
             "settings": asdict(self.method),
             "seeds": list(self.seeds),
@@ -381,7 +390,7 @@ def run(
 
     Args:
         data: the cell's data set, if it is loaded already.
-        teacher: in place of all of the cell's own.
+        teacher: in place of all of the cell's own, and of one that it is given.
         sets: folder for the set of the last seed; None keeps none.
         progress: show bars.
     Raises:
@@ -389,7 +398,9 @@ def run(
     """
     data = data or cell.source.load()
     cell.check(data)
+    teacher = teacher or cell.given.load(data, cell.model)
     data = teacher.seen(data) if teacher else data
+    shown = {"progress": progress, "statistics": cell.given.side(cell.method, data, teacher)}
     teachers: list[dict] = []
     accuracy: dict[str, list[float]] = {regime: [] for regime in cell.regimes}
     rates: list[float] = []
@@ -399,7 +410,7 @@ def run(
         teachers += [] if taught_by is NOBODY else [taught_by.card()]
         began = time.perf_counter()
         whole = cell.method.role == "ceiling" and not sets  # no copy of all images as floats
-        synthetic = data.train if whole else cell.distill(seed, data, taught_by, progress=progress)
+        synthetic = data.train if whole else cell.distill(seed, data, taught_by, **shown)
         made = time.perf_counter()
         rates.append(cell.student(data, synthetic if isinstance(synthetic, SyntheticSet) else None).lr)
         for regime, value in cell.accuracies(synthetic, data, taught_by, seed, progress=progress).items():
@@ -438,6 +449,7 @@ def distill(
     model: str = "convnet",
     budget: str = "embedded",
     teacher: Teacher | None = None,
+    statistics: str | Path | None = None,
     checkpoint: "Checkpoint | None" = None,
     progress: bool = True,
     **settings: Any,
@@ -452,6 +464,8 @@ def distill(
         start: a set whose images are where the descent starts, in place of random real ones.
         model, budget: of the teacher, and what the budget says of the method.
         teacher: in place of the one that `teach` gives; images are normalised as it was trained.
+        statistics: of the real side, in place of a pass over the images: files that belong to that teacher, see
+            `unidd.engine.released`.
         checkpoint: where the state is kept.
         settings: hyper-parameters of the method.
     Raises:
@@ -466,6 +480,9 @@ def distill(
         ipc = start.ipc if isinstance(start, SyntheticSet) else 1
     asked = Run(ipc, seed, checkpoint, progress=progress, start=start)
     made.check(data, asked)
+    if statistics is not None:
+        side = read_side(statistics, made, teacher.seen(data) if teacher else data, teacher)
+        asked = replace(asked, statistics=side)
     if teacher is None:
         teacher = teach(data, model, budget, seed=seed, progress=progress) if made.needs_teacher else NOBODY
     found = made.distill(teacher.seen(data), teacher, asked)

@@ -30,6 +30,7 @@ from ..methods import Descending, Part
 from ..networks.models import build
 from ..networks.training import NOBODY, Teacher, TrainConfig, teacher_folder
 from .cell import Cell
+from .given import read_side
 from .machine import (
     available_memory,
     describe,
@@ -222,6 +223,7 @@ def plan(
     root: str | Path | None = None,
     device: str = "cpu",
     teacher: str | Path | None = None,
+    statistics: str | Path | None = None,
 ) -> Plan:
     """Say what `unidd distill` with these options will take here.
 
@@ -232,14 +234,16 @@ def plan(
         start: a set to start from, of which `SyntheticSet.part_for` takes what the run does.
         root: where downloads lie.
         teacher: a file of weights or a folder, see `Teacher.load`, in place of one that is trained.
+        statistics: of the real side, in place of a pass over the images, see `unidd.engine.released`.
     Raises:
         ValueError: the data, the model or the settings are wrong; not even a step fits the memory.
     """
     available = available_memory(device)
     run = cell.run(cell.seeds[0] if seed is None else seed, save_every=save_every, start=start)
     with ProcessPoolExecutor(1, get_context("spawn"), _become_small_run, (device, available)) as pool:
+        files = teacher, statistics
         try:
-            found = pool.submit(_measure_there, cell, run, root, device, time.time(), teacher).result()
+            found = pool.submit(_measure_there, cell, run, root, device, time.time(), *files).result()
         except BrokenProcessPool:
             raise ValueError(f"measuring broke off: is the memory of {size(available or 0)} enough?") from None
     return replace(estimate(*found), available=available, free=shutil.disk_usage(nearest(out)).free)
@@ -257,12 +261,20 @@ def _become_small_run(device: str, available: int | None) -> None:
 
 
 def _measure_there(
-    cell: Cell, run: Run, root: str | Path | None, device: str, began: float, teacher: str | Path | None
+    cell: Cell,
+    run: Run,
+    root: str | Path | None,
+    device: str,
+    began: float,
+    teacher: str | Path | None,
+    statistics: str | Path | None,
 ) -> tuple[Measured, Work]:
     data = cell.source.load(root, device)
-    brought = cell.brought(teacher, data) if teacher else None
+    brought = cell.brought(teacher, data) if teacher else cell.given.load(data, cell.model)
     if brought:
         data, cell = brought.seen(data), cell.taught_by(brought)
+    if statistics := statistics or cell.given.statistics:
+        run = replace(run, statistics=read_side(statistics, cell.method, data, brought))
     if run.start:
         run = replace(run, start=run.start.part_for(data, run.ipc))
     return measure(cell, run, data, began, brought)
@@ -312,7 +324,7 @@ def _measure_descent(method: Descending, data: ImageData, teacher: Teacher, run:
     done, signal, real = Measured(), method.real_signal, False
     if signal:
         of = signal, data, teacher.model
-        statistics = kept_statistics(*of, method.real_layers)
+        statistics = run.statistics or kept_statistics(*of, method.real_layers)
         if statistics is None:
             real = True
             measured = _fitting("the pass over the real data", lambda: measure_real_side(*of, method.real_layers))

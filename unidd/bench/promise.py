@@ -5,7 +5,7 @@ The study is `benchmarks/spectra_of_methods.py`; what it measures is in `residua
 
 import json
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
@@ -91,8 +91,11 @@ def wide(frame: pd.DataFrame, value: str = "left") -> pd.DataFrame:
     Args:
         frame: lines of `residuals`, of one network, layer, view and kind.
     """
-    order = frame["method"].drop_duplicates()
-    return frame.pivot_table(value, "method", "band").loc[order]
+    return frame.pivot_table(value, "method", "band").loc[_order(frame)]
+
+
+def _order(frame: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(frame["method"]))
 
 
 def left_of(frame: pd.DataFrame, method: str, band: int, of: str | None = None) -> Ratio:
@@ -144,24 +147,25 @@ def sentences(frame: pd.DataFrame) -> list[str]:
     Args:
         frame: of `behaves`.
     """
-    return [_sentence(str(method), lines) for method, lines in frame.groupby("method", sort=False)]
+    lines = cast(list[dict[str, Any]], frame.to_dict("records"))
+    return [_sentence(method, [line for line in lines if line["method"] == method]) for method in _order(frame)]
 
 
-def _sentence(method: str, lines: pd.DataFrame) -> str:
-    first = lines.iloc[0]
+def _sentence(method: str, lines: list[dict[str, Any]]) -> str:
+    first = lines[0]
     said = f"the theory says {' and '.join(first['said'])}" if len(first["said"]) else "the theory says nothing"
     if first["n"] < ENOUGH:
         return f"{method}: {said}; n = {first['n']}, no verdict"
-    steps = [f"{line.word} at the {line.place}{_tilt(line)}" for line in lines.itertuples()]
-    judged = lines["agrees"].dropna().astype(bool)
-    if judged.empty:
+    steps = [f"{line['word']} at the {line['place']}{_tilt(line)}" for line in lines]
+    judged = [line["agrees"] for line in lines if line["agrees"] is not None]
+    if not judged:
         kept = "bands explain too little of its gradient for a word"
     else:
-        kept = "kept" if judged.all() else "broken" if not judged.any() else "kept in part"
+        kept = "kept" if all(judged) else "kept in part" if any(judged) else "broken"
     return f"{method}: {said}; seen through {first['networks']}, {', '.join(steps)}: {kept}"
 
 
-def _tilt(line: Any) -> str:
-    if line.word == "unseen" or math.isnan(line.low):
+def _tilt(line: dict[str, Any]) -> str:
+    if line["word"] == "unseen" or math.isnan(line["low"]):
         return ""
-    return f" ({line.tilt:+.2f} [{line.low:+.2f}, {line.high:+.2f}])".replace("-", "−")
+    return f" ({line['tilt']:+.2f} [{line['low']:+.2f}, {line['high']:+.2f}])".replace("-", "−")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from ..core.frozen import frozen
-from ..core.statistics import Moments, statistics_hash
+from ..core.statistics import statistics_hash
 from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet
 from ..engine.descent import Descent, Objective, Position, Start
@@ -54,7 +54,9 @@ class Descending(Method):
             run.ranks.slot(size)
 
     def config(self, data: ImageData, run: Run) -> dict:
-        return super().config(data, run) | ({"start": _origin(run.start)} if run.start else {})
+        about = super().config(data, run) | ({"start": _origin(run.start)} if run.start else {})
+        given = run.statistics if self.real_signal else None
+        return about | ({"statistics": statistics_hash(given)} if given is not None else {})
 
     @property
     def real_signal(self) -> str | None:
@@ -94,7 +96,7 @@ class Descending(Method):
         """
         self.check(data, run)
         self.check_teacher(data, teacher)
-        about = self.identity(data, run, teacher, run.statistics if self.real_signal else None)
+        about = self.identity(data, run, teacher)
         with frozen(teacher.model), run.checkpoint or nullcontext() as checkpoint:
             if checkpoint:
                 checkpoint.check(about)
@@ -126,20 +128,12 @@ class Descending(Method):
             soft=None if soft is None else soft.float().cpu(),
         )
 
-    def identity(
-        self,
-        data: ImageData,
-        run: Run,
-        teacher: Teacher | None = None,
-        statistics: dict[str, Moments] | None = None,
-    ) -> dict:
+    def identity(self, data: ImageData, run: Run, teacher: Teacher | None = None) -> dict:
         """Return what a run depends on, by name, as far as it is known: its state is of no use to another."""
         about = {**self.config(data, run), "data": data.fingerprint}
         if run.start:  # whatever its card says: of another place, of an edited note
             about["start"] = {"sha256": run.start.sha256, "class_names": list(run.start.class_names)}
-        if teacher and self.needs_teacher:
-            about["teacher"] = weights_hash(teacher.model)
-        return about | ({"statistics": statistics_hash(statistics)} if statistics is not None else {})
+        return about | ({"teacher": weights_hash(teacher.model)} if teacher and self.needs_teacher else {})
 
 
 def _origin(start: SyntheticSet) -> dict:

@@ -1,0 +1,96 @@
+"""What the jobs of a suite will take: the sum of plans and of students, teachers and passes counted once."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from unidd.bench.measuring import Measured
+from unidd.bench.planning import Plan
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+import forecast  # noqa: E402
+import jobs  # noqa: E402
+
+SUITE = {"dataset": "digits", "methods": ["random", "cfm", "full"], "ipcs": [1, 2], "seeds": [3, 4], "budget": "smoke"}
+MIB = 1 << 20
+
+
+def suite(folder, **changes):
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(SUITE | changes))
+    return jobs.load(folder / "tiny.yaml")
+
+
+def planned(cell):
+    """A start of 1 s; of CFM also a teacher, a pass of 20 s and 300 s of descent an image of a class."""
+    descent = 300.0 * cell.ipc if cell.method.name == "cfm" else 0.0
+    phases = ("start", 1.0, ""), ("teacher", 4000.0, ""), ("real side", 20.0 * (descent > 0), "")
+    return Plan((*phases, ("distillation", descent, "")), 5 * MIB, 7, "a machine", 3)
+
+
+@pytest.fixture
+def students(digits, monkeypatch, tmp_path):
+    """Steps that take 1 s, test images 0.001 s."""
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "no-teachers-yet"))
+    seen = []
+
+    def measure(network, data, config):
+        seen.append(config)
+        return Measured(train=1.0, test=0.001, memory=9 * MIB, kept=50)
+
+    return forecast.Students(digits, measure), seen
+
+
+def test_every_job_is_added_up(students, digits, tmp_path):
+    by_hand, seen = students
+    found = {taken.name: taken for taken in forecast.forecast(suite(tmp_path), by_hand, planned)}
+    test, n = 0.001 * len(digits.test), len(digits.train)
+    # smoke: a student has 2 epochs, in one batch of 10 images at IPC 1 and 2·10/20 at IPC 2; a full-data student has 1
+    for ipc in (1, 2):
+        trained = 2 * (2 + test) + 2 * 10 * ipc * 0.001  # under hard and online-soft labels, and the teacher's answers
+        assert found[f"random-ipc{ipc}"].seconds == pytest.approx(2 * (1 + trained))
+        assert found[f"cfm-ipc{ipc}"].seconds == pytest.approx(2 * (1 + 300 * ipc + trained))
+    assert found["full"].seconds == pytest.approx(2 * (-(-n // 128) + test)), "hard labels alone, and no plan"
+    assert found["teachers"].seconds == pytest.approx(2 * (-(-n // 128) + test)), "one a repetition, for all jobs"
+    assert found["real side"].seconds == 2 * 20.0
+    assert found["cfm-ipc1"].memory == 9 * MIB, "the larger of both"
+    assert len({repr(config) for config in seen}) == len(seen), "each kind of step is measured once"
+    total = forecast.total(list(found.values()))
+    assert total.seconds == pytest.approx(sum(taken.seconds for taken in found.values()))
+    assert (total.memory, total.disk) == (9 * MIB, 4 * 7 + 2 * 50)
+
+
+def test_a_given_teacher_is_not_trained_and_passed_through_once(students, tmp_path):
+    (tmp_path / "t.pth").touch()
+    given = suite(tmp_path, teacher=str(tmp_path / "t.pth"))
+    found = {taken.name: taken.seconds for taken in forecast.forecast(given, students[0], planned)}
+    assert (found["teachers"], found["real side"]) == (0.0, 20.0)
+
+
+def test_a_published_budget_is_asked_for_by_name(students, digits, tmp_path, monkeypatch):
+    asked = SimpleNamespace(budget=[])
+
+    def of(cell):
+        asked.budget.append(cell.budget)
+        return planned(cell)
+
+    suite(tmp_path)
+    forecast.forecast(jobs.load(tmp_path / "tiny.yaml", "paper"), students[0], of)
+    assert set(asked.budget) == {"paper"}
+
+
+@pytest.mark.slow
+def test_the_command_measures_real_steps(tmp_path, monkeypatch):
+    suite(tmp_path, methods=["cfm"], ipcs=[1], seeds=[0])
+    command = [sys.executable, str(ROOT / "workflow" / "forecast.py"), str(tmp_path / "tiny.yaml")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stderr
+    names = [line.split("  ")[0] for line in run.stdout.splitlines()]
+    assert names == ["tiny on cpu", "cfm-ipc1", "teachers", "real side", "all, one after the other"]
+    wrong = subprocess.run([*command[:-1], "no-such-suite"], capture_output=True, text=True, timeout=600)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: no suite")

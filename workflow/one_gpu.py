@@ -1,0 +1,59 @@
+"""Run a command on one of several GPUs: `one_gpu.py 0,1,2,3 COMMAND …`; with '' for the GPUs it runs as it is.
+
+It waits for a GPU that no other command of this kind holds, and sees that one alone (CUDA_VISIBLE_DEVICES). The
+command takes this process's place, and with it the lock, which is gone when it ends, however it ends.
+"""
+
+import fcntl
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def numbers(text: str) -> list[str]:
+    """Return the GPUs that a text such as "0,1,3" names.
+
+    Raises:
+        ValueError: it names none, one twice, or anything else.
+    """
+    found = text.split(",")
+    if not all(number.isdecimal() for number in found) or len(set(found)) < len(found):
+        raise ValueError(f"GPUS must be different numbers such as 0,1,2,3, not {text!r}")
+    return found
+
+
+def take(gpus: list[str], wait: float = 1.0) -> str:
+    """Return a free GPU, once there is one; this process and what takes its place hold it from then on.
+
+    Args:
+        wait: seconds between two looks.
+    """
+    folder = Path(tempfile.gettempdir()) / f"unidd-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    while True:
+        for gpu in gpus:
+            lock = os.open(folder / gpu, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+            else:
+                os.set_inheritable(lock, True)  # it stays open, and so locked, in the command
+                return gpu
+        time.sleep(wait)
+
+
+def main() -> int:
+    gpus, *command = sys.argv[1:]
+    try:
+        chosen = {"CUDA_VISIBLE_DEVICES": take(numbers(gpus))} if gpus else {}
+        os.execvpe(command[0], command, os.environ | chosen)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
