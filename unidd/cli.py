@@ -40,7 +40,6 @@ from .bench.cell import (
 )
 from .bench.cell import teach as bench_teach
 from .bench.cross import check_models, made_with, matrix, records
-from .bench.given import read_side
 from .bench.machine import keep_memory
 from .bench.planning import plan
 from .bench.records import save_record
@@ -138,7 +137,7 @@ def distill(method: Method, task: Task) -> None:
         data, cell = brought.seen(data), cell.taught_by(brought)
     start = ranks.from_first(lambda: _start(task, data))
     cell.check(data, ranks=ranks, start=start)
-    side = read_side(task.statistics, method, data, brought) if task.statistics else None
+    side = method.read_statistics(task.statistics, data, brought) if task.statistics else None
     ranks.from_first(lambda: check_writable(out))
     with Checkpoint(out, overwrite=task.overwrite, ranks=ranks) as checkpoint:
         ranks.from_first(lambda: _check_free(checkpoint, task.overwrite))

@@ -30,7 +30,7 @@ from ..networks.models import ModelConfig, build
 from ..networks.protocols import Students, find_protocol
 from ..networks.training import NOBODY, Teacher, TrainConfig, teacher, teacher_folder
 from .closure import code_hash
-from .given import Given, read_side
+from .given import Given
 from .machine import peak_memory
 from .records import Record, provenance, stored_bytes
 
@@ -481,7 +481,7 @@ def distill(
     asked = Run(ipc, seed, checkpoint, progress=progress, start=start)
     made.check(data, asked)
     if statistics is not None:
-        side = read_side(statistics, made, teacher.seen(data) if teacher else data, teacher)
+        side = made.read_statistics(statistics, teacher.seen(data) if teacher else data, teacher)
         asked = replace(asked, statistics=side)
     if teacher is None:
         teacher = teach(data, model, budget, seed=seed, progress=progress) if made.needs_teacher else NOBODY

@@ -4,14 +4,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..core.statistics import Moments
 from ..data.datasets import ImageData
-from ..engine.released import read_statistics, statistics_files
-from ..methods import Descending, Method
+from ..methods import Method
 from ..networks.training import Teacher
-from ..networks.weights import read_weights, said_constants
+from ..networks.weights import read_weights, said_constants, statistics_files
+
+if TYPE_CHECKING:
+    from ..core.statistics import Moments
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Given:
         if self.teacher and not taught:
             raise ValueError(f"the method {method.name!r} looks at no teacher: leave it out")
         if self.statistics:
-            matching(method)
+            method.check_statistics()
 
     def load(self, data: ImageData, model: str) -> Teacher | None:
         """Return the teacher; None if none is given.
@@ -80,9 +81,9 @@ class Given:
         own = None if model.startswith("convnet") else model
         return Teacher.load(self.teacher, data, model=own, normalisation=constants)
 
-    def side(self, method: Method, data: ImageData, teacher: Teacher | None) -> dict[str, Moments] | None:
+    def side(self, method: Method, data: ImageData, teacher: Teacher | None) -> dict[str, "Moments"] | None:
         """Return the statistics for a method; None if none are given."""
-        return read_side(self.statistics, method, data, teacher) if self.statistics else None
+        return method.read_statistics(self.statistics, data, teacher) if self.statistics else None
 
     def fingerprint(self) -> str:
         """Return a hash of the bytes of all files; "" if there are none.
@@ -99,32 +100,6 @@ class Given:
         except FileNotFoundError as error:
             raise ValueError(str(error)) from None
         return digest.hexdigest()[:16] if files else ""
-
-
-def matching(method: Method) -> Descending:
-    """Return a method that matches statistics of the real side.
-
-    Raises:
-        ValueError: it matches none.
-    """
-    if not isinstance(method, Descending) or not method.real_signal:
-        raise ValueError(f"the method {method.name!r} matches no statistics of the real side: leave them out")
-    return method
-
-
-def read_side(path: str | Path, method: Method, data: ImageData, teacher: Teacher | None) -> dict[str, Moments]:
-    """Read the statistics that a method matches, of a teacher.
-
-    Args:
-        data: as the teacher sees them.
-    Raises:
-        FileNotFoundError: there are none.
-        ValueError: the method matches none; there is no teacher; they are not this teacher's.
-    """
-    asks = matching(method)
-    if teacher is None:
-        raise ValueError("statistics belong to one teacher: say the file of that teacher too")
-    return read_statistics(path, asks.real_signal or "mean", data, teacher.model, asks.real_layers)
 
 
 def _weights(path: Path) -> list[Path]:

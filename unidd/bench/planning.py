@@ -30,7 +30,6 @@ from ..methods import Descending, Part
 from ..networks.models import build
 from ..networks.training import NOBODY, Teacher, TrainConfig, teacher_folder
 from .cell import Cell
-from .given import read_side
 from .machine import (
     available_memory,
     describe,
@@ -274,7 +273,7 @@ def _measure_there(
     if brought:
         data, cell = brought.seen(data), cell.taught_by(brought)
     if statistics := statistics or cell.given.statistics:
-        run = replace(run, statistics=read_side(statistics, cell.method, data, brought))
+        run = replace(run, statistics=cell.method.read_statistics(statistics, data, brought))
     if run.start:
         run = replace(run, start=run.start.part_for(data, run.ipc))
     return measure(cell, run, data, began, brought)

@@ -19,6 +19,7 @@ from torch import nn
 from ..core.statistics import Moments, real_statistics
 from ..data.datasets import ImageData
 from ..networks.models import real_batch, tapped_layers
+from ..networks.weights import statistics_files
 from .realside import Layers
 
 _ARRAYS = {"mean": "running_mean", "class": "running_class_mean", "mix": "running_mix_mean"}
@@ -57,25 +58,6 @@ def read_statistics(
                 "trained with (unidd import-teacher --normalisation)?"
             )
     return found
-
-
-def statistics_files(path: str | Path) -> list[Path]:
-    """Return the files that a path stands for, see `read_statistics`.
-
-    Raises:
-        FileNotFoundError: there are none.
-        ValueError: they are of several networks.
-    """
-    path = Path(path).expanduser()
-    files = sorted(path.glob("*=*/running.npz") if path.is_dir() else path.parent.glob(f"{path.name}=*/running.npz"))
-    if not files:
-        raise FileNotFoundError(f"there are no statistics {path}: say a folder with <network>=<layer>/running.npz")
-    networks = sorted({file.parent.name.rpartition("=")[0] for file in files})
-    if len(networks) > 1:
-        raise ValueError(
-            f"{path} holds statistics of {', '.join(networks)}: add the name of one, as {path}/{networks[0]}"
-        )
-    return files
 
 
 def _by_layer(path: Path, teacher: nn.Module, names: list[str]) -> dict[str, Path]:

@@ -23,6 +23,7 @@ from ..data.synthetic import SyntheticSet, choose
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+    from ..core.statistics import Moments
     from ..engine.run import Run
     from ..networks.training import Teacher
     from ._descending import Descending as Descending
@@ -163,6 +164,28 @@ class Method(ABC):
             teacher: as in `distill`, or an untrained network of its architecture.
         """
         return ()
+
+    @property
+    def real_signal(self) -> str | None:
+        """The signal of the real-side statistics that are needed; None if none are."""
+        return None
+
+    def check_statistics(self) -> None:
+        """Raise a ValueError if the method matches no statistics of the real side."""
+        if not self.real_signal:
+            raise ValueError(f"the method {self.name!r} matches no statistics of the real side: leave them out")
+
+    def read_statistics(self, path: str | Path, data: ImageData, teacher: "Teacher | None") -> dict[str, "Moments"]:
+        """Read the statistics that the method matches, of a teacher, from files.
+
+        Args:
+            data: as the teacher sees them.
+        Raises:
+            FileNotFoundError: there are none.
+            ValueError: the method matches none; there is no teacher; they are not this teacher's.
+        """
+        self.check_statistics()
+        return {}
 
     def view(self, images: "Tensor", generator: "Generator", real: bool = False) -> "Tensor":
         """Return what the method sees of images in one draw, network input (n, C, H, W); by default they themselves.

@@ -3,14 +3,16 @@
 from abc import abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Self
 
 from ..core.frozen import frozen
-from ..core.statistics import statistics_hash
+from ..core.statistics import Moments, statistics_hash
 from ..data.datasets import ImageData
 from ..data.synthetic import SyntheticSet
 from ..engine.descent import Descent, Objective, Position, Start
 from ..engine.loop import carry_out
+from ..engine.released import read_statistics
 from ..engine.run import Run
 from ..memory import trim_memory
 from ..networks.models import weights_hash
@@ -59,14 +61,15 @@ class Descending(Method):
         return about | ({"statistics": statistics_hash(given)} if given is not None else {})
 
     @property
-    def real_signal(self) -> str | None:
-        """The signal of the real-side statistics that are needed; None if none are."""
-        return None
-
-    @property
     def real_layers(self) -> tuple[str, ...] | None:
         """The layers whose statistics are matched, see `unidd.networks.models.tapped_layers`."""
         return None
+
+    def read_statistics(self, path: str | Path, data: ImageData, teacher: Teacher | None) -> dict[str, Moments]:
+        self.check_statistics()
+        if teacher is None:
+            raise ValueError("statistics belong to one teacher: say the file of that teacher too")
+        return read_statistics(path, self.real_signal or "mean", data, teacher.model, self.real_layers)
 
     def rehearsed(self, data: ImageData, run: Run) -> Self:
         """Return the method whose steps are measured when a run is planned: each takes what its own do, and what has

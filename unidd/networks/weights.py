@@ -325,3 +325,22 @@ def save_weights(
 
 def _some(names: Sequence[str]) -> str:
     return " ".join(names[:10]) + (" …" if len(names) > 10 else "")
+
+
+def statistics_files(path: str | Path) -> list[Path]:
+    """Return the files that a path stands for, see `unidd.engine.released`.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: they are of several networks.
+    """
+    path = Path(path).expanduser()
+    files = sorted(path.glob("*=*/running.npz") if path.is_dir() else path.parent.glob(f"{path.name}=*/running.npz"))
+    if not files:
+        raise FileNotFoundError(f"there are no statistics {path}: say a folder with <network>=<layer>/running.npz")
+    networks = sorted({file.parent.name.rpartition("=")[0] for file in files})
+    if len(networks) > 1:
+        raise ValueError(
+            f"{path} holds statistics of {', '.join(networks)}: add the name of one, as {path}/{networks[0]}"
+        )
+    return files
