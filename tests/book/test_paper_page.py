@@ -75,7 +75,7 @@ def test_records_of_suites_are_shown_from_either_place_and_decide(where, tmp_pat
     found = dict(zip(checks["claim"], checks["outcome"], strict=True))
     assert found["filters: cfm above all-pass, hard labels, IPC 10"] == "reproduced"
     assert found["filters: cfm above ridge-1, hard labels, IPC 10"] == "not reproduced"
-    assert shown["overview"]["outcome here"]["Table 2, in small: CFM beside other methods"] == "not reproduced"
+    assert shown["overview"]["outcome here"]["Table 2, in small"] == "not reproduced"
     assert "**Figure 3** (students by choice of filter): mixed." in words
     assert {"fig-suite-filters-hard", "tab-suite-filters", "tab-suite-cross-cfm", "tab-suite-schedules"} <= set(shown)
     assert "ridge-1" in shown["tab-suite-filters"].thing.to_string()

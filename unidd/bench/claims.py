@@ -236,14 +236,15 @@ class Row:
 
 
 def overview(rows: Sequence[Row], evidence: Evidence) -> pd.DataFrame:
-    """Return a line a row: its place and claim, the grade, the command, the budget, the outcome, the checks."""
+    """Return a line a row: its place, the outcome and the checks, what it is and claims, grade, budget and command."""
     lines = [
         {
-            "in the paper": f"{row.place}: {row.shows}",
-            "claim": row.claim,
-            "grade": row.grade,
+            "in the paper": row.place,
             "outcome here": row.outcome(evidence),
             "checks": row.counted(evidence) or "–",
+            "what it is": row.shows,
+            "claim": row.claim,
+            "grade": row.grade,
             "budget here": row.here,
             "command": row.command,
         }
