@@ -16,6 +16,7 @@ import hashlib
 import itertools
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from unidd.bench.given import Given
 from unidd.data.datasets import source_fingerprint
 from unidd.files import json_hash
 from unidd.methods import Descending, Method, find
-from unidd.networks.models import build
+from unidd.networks.models import ModelConfig, build
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ("paper", "large")  # budgets
@@ -111,8 +112,7 @@ def load(path: Path, budget: str | None = None) -> Suite:
                 found = _settled(find(method), ipc, shared["budget"], settings, presets)
                 jobs[job] = _looked_at({**shared, "method": method, "ipc": ipc, **found, **students})
                 cell = Cell.of(**jobs[job])
-                for network in (cell.network(), cell.student_network()):  # a name is looked up when it is built
-                    build(network, channels=3, size=64, classes=2)
+                _try_networks(cell.network(), cell.student_network())
                 code[job], seeds = cell.code, cell.seeds
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {entry}: {error}") from None
@@ -159,6 +159,13 @@ def _looked_at(job: dict) -> dict:
         return {key: value for key, value in job.items() if key not in Given.names()}
     matches = isinstance(alone.method, Descending) and alone.method.real_signal
     return job if matches else {key: value for key, value in job.items() if key != "statistics"}
+
+
+@cache
+def _try_networks(*networks: ModelConfig) -> None:
+    """Build each: a name is looked up when it is built."""
+    for network in networks:
+        build(network, channels=3, size=64, classes=2)
 
 
 def _grouped(methods: object) -> bool:
