@@ -1,6 +1,5 @@
 """What the jobs of a suite will take: the sum of plans and of students, teachers and passes counted once."""
 
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,13 +83,12 @@ def test_a_published_budget_is_asked_for_by_name(students, digits, tmp_path, mon
 
 
 @pytest.mark.slow
-def test_the_command_measures_real_steps(tmp_path, monkeypatch):
+def test_the_command_measures_real_steps(tmp_path, monkeypatch, capsys):
     suite(tmp_path, methods=["cfm"], ipcs=[1], seeds=[0])
-    command = [sys.executable, str(ROOT / "workflow" / "forecast.py"), str(tmp_path / "tiny.yaml")]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stderr
-    names = [line.split("  ")[0] for line in run.stdout.splitlines()]
+    monkeypatch.setattr(sys, "argv", ["forecast.py", str(tmp_path / "tiny.yaml")])
+    assert forecast.main() == 0
+    names = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
     assert names == ["tiny on cpu", "cfm-ipc1", "teachers", "real side", "all, one after the other"]
-    wrong = subprocess.run([*command[:-1], "no-such-suite"], capture_output=True, text=True, timeout=600)
-    assert wrong.returncode == 2
-    assert wrong.stderr.startswith("error: no suite")
+    monkeypatch.setattr(sys, "argv", ["forecast.py", "no-such-suite"])
+    assert forecast.main() == 2
+    assert capsys.readouterr().err.startswith("error: no suite")

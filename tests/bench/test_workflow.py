@@ -533,14 +533,11 @@ def test_a_suite_with_a_teacher_trains_none_and_another_budget_lies_apart(folder
     assert re.findall(r"output: (\S+)", run.stdout + run.stderr) == ["_runs/tiny-paper/cfm-ipc1.json"]
 
 
-def test_gpus_are_numbers(folder):
+def test_gpus_are_numbers():
     for text in ("", "0,0", "0;1", "all"):
         with pytest.raises(ValueError, match="GPUS must be different numbers"):
             one_gpu.numbers(text)
     assert one_gpu.numbers("0,3") == ["0", "3"]
-    run = snakemake(folder, "--dry-run", config=["gpus=all"])
-    assert run.returncode != 0
-    assert "GPUS must be different numbers" in run.stdout + run.stderr
 
 
 USES = """

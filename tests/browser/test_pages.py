@@ -31,7 +31,7 @@ def test_page_loads_clean_and_light_and_keeps_still(desktop):
     check_whole(desktop)
     everything, own = desktop.weight()
     assert own <= 1_000_000
-    assert everything <= 3_000_000
+    assert everything - own <= 2_700_000, "fetched once, for all pages"
     assert desktop.shift() < 0.05
 
 
