@@ -1,6 +1,12 @@
-"""A record for tests, with numbers that can be worked out by hand."""
+"""A record for tests, with numbers that can be worked out by hand, and pages of the book run on such records."""
 
-from unidd.bench.records import Record
+from pathlib import Path
+
+import jupytext
+
+from unidd.bench import records
+from unidd.bench.records import Record, save_record
+from unidd.book.captions import Captioned
 
 
 def record(method: str = "cfm", ipc: int | None = 1, **changes) -> Record:
@@ -18,3 +24,26 @@ def record(method: str = "cfm", ipc: int | None = 1, **changes) -> Record:
         "provenance": {"device": "cpu (x)", "torch": "2.15.0"},
     }
     return Record(**fields | changes)
+
+
+def put(folder: Path, *found: Record) -> None:
+    """Save records as a folder of them has them: those of each suite in a folder of its own."""
+    (folder / "studies").mkdir(parents=True, exist_ok=True)
+    for i, one in enumerate(found):
+        save_record(one, folder / one.suite / f"{i:03d}.json")
+
+
+def read_page(page: Path, published: Path, own: Path, monkeypatch) -> tuple[str, dict[str, Captioned], dict]:
+    """Run a page's code; gives what it displays, its words and by name what has a caption, and its variables."""
+    shown: list = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr(records, "published", lambda *parts: published.joinpath(*parts))
+    monkeypatch.setenv("UNIDD_RUNS", str(own))
+    names: dict = {}
+    for cell in jupytext.read(page).cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, page.name, "exec"), names)
+    captioned = [one for one in shown if isinstance(one, Captioned)]
+    assert len({one.name for one in captioned}) == len(captioned)
+    words = "\n".join(one.data for one in shown if hasattr(one, "data") and not isinstance(one, Captioned))
+    return words, {one.name: one for one in captioned}, names

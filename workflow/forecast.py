@@ -56,7 +56,7 @@ class Students:
     def taken(self, cell: Cell) -> Taken:
         """Return what the students of all repetitions and regimes of a cell take."""
         data, config = self.data, cell.student(self.data)
-        images = cell.ipc * data.classes if cell.ipc else len(data.train)
+        images = cell.images(data)
         one, steps = self.step(cell.student_network(), config), config.steps(images)
         seconds = len(cell.regimes) * (steps * one.train + len(data.test) * one.test)
         if "online-soft" in cell.regimes:

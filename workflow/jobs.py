@@ -27,7 +27,7 @@ from unidd.bench.cell import Cell
 from unidd.bench.given import Given
 from unidd.data.datasets import source_fingerprint
 from unidd.files import json_hash
-from unidd.methods import Descending, Method, find
+from unidd.methods import Method, find
 from unidd.networks.models import ModelConfig, build
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -154,11 +154,11 @@ def _settled(cls: type[Method], ipc: int | None, budget: str, settings: dict, pr
 
 def _looked_at(job: dict) -> dict:
     """Return a job without the given files that nobody looks at in it, whose change is no reason to run it again."""
-    alone = Cell.of(**{key: value for key, value in job.items() if key not in Given.names()})
-    if not alone.needs_teacher:
-        return {key: value for key, value in job.items() if key not in Given.names()}
-    matches = isinstance(alone.method, Descending) and alone.method.real_signal
-    return job if matches else {key: value for key, value in job.items() if key != "statistics"}
+    alone = {key: value for key, value in job.items() if key not in Given.names()}
+    cell = Cell.of(**alone)
+    if not cell.needs_teacher:
+        return alone
+    return job if cell.method.real_signal else {key: value for key, value in job.items() if key != "statistics"}
 
 
 @cache

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import jupytext
 import pandas as pd
 import pytest
-from records import record
+from records import put, read_page, record
 
-from unidd.bench import paper, records
-from unidd.bench.records import Record, save_record
-from unidd.book.captions import Captioned
+from unidd.bench import paper
+from unidd.bench.records import Record
 
 PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "10_paper.py"
 SEEDS = [0, 1, 2, 3, 4]
@@ -30,26 +28,9 @@ def made(method: str, gain: float, suite: str, **changes) -> Record:
     return record(method, 10, **fields | {"provenance": about, "teachers": cards} | changes)
 
 
-def put(folder: Path, *found: Record) -> None:
-    (folder / "studies").mkdir(parents=True, exist_ok=True)
-    for i, one in enumerate(found):
-        save_record(one, folder / one.suite / f"{i:03d}.json")
-
-
-def read(published: Path, own: Path, monkeypatch) -> tuple[str, dict[str, Captioned]]:
-    """Run the page's code; gives what it displays: its words, and by name what has a caption."""
-    shown: list = []
-    monkeypatch.setattr("IPython.display.display", shown.append)
-    monkeypatch.setattr(records, "published", lambda *parts: published.joinpath(*parts))
-    monkeypatch.setenv("UNIDD_RUNS", str(own))
-    names: dict = {}
-    for cell in jupytext.read(PAGE).cells:
-        if cell.cell_type == "code":
-            exec(compile(cell.source, PAGE.name, "exec"), names)
-    captioned = [one for one in shown if isinstance(one, Captioned)]
-    assert len({one.name for one in captioned}) == len(captioned)
-    words = "\n".join(one.data for one in shown if hasattr(one, "data") and not isinstance(one, Captioned))
-    return words, {one.name: one for one in captioned} | {"overview": names["overview"]}
+def read(published: Path, own: Path, monkeypatch) -> tuple[str, dict]:
+    words, captioned, names = read_page(PAGE, published, own, monkeypatch)
+    return words, captioned | {"overview": names["overview"]}
 
 
 def test_without_records_every_row_but_the_formulas_is_not_run_and_says_its_command(tmp_path, monkeypatch):

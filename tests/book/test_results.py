@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import jupytext
 import pandas as pd
 import pytest
-from records import record
+from records import put, read_page, record
 
-from unidd.bench import records
-from unidd.bench.records import Record, save_record
+from unidd.bench.records import Record
 from unidd.book.captions import Captioned
 
 PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "12_results.py"
@@ -31,25 +29,10 @@ def made(method: str, ipc: int = 10, gain: float = 0.0, **changes) -> Record:
     return record(method, None if method == "full" else ipc, **fields | changes)
 
 
-def put(folder: Path, *found: Record) -> None:
-    for i, one in enumerate(found):
-        save_record(one, folder / one.suite / f"{i:03d}.json")
-
-
 def read(published: Path, own: Path, monkeypatch) -> tuple[str, dict[str, Captioned]]:
-    """Run the page's code; gives what it displays: its words, and by name what has a caption."""
-    shown: list = []
-    monkeypatch.setattr("IPython.display.display", shown.append)
-    monkeypatch.setattr(records, "published", lambda *_: published)
-    monkeypatch.setenv("UNIDD_RUNS", str(own))
-    names: dict = {}
-    for cell in jupytext.read(PAGE).cells:
-        if cell.cell_type == "code":
-            exec(compile(cell.source, PAGE.name, "exec"), names)
-    captioned = [one for one in shown if isinstance(one, Captioned)]
-    assert len({one.name for one in captioned}) == len(captioned)
-    words = "\n".join(one.data for one in shown if hasattr(one, "data") and not isinstance(one, Captioned))
-    return words, {one.name: one for one in (*captioned, names["beside"]) if isinstance(one, Captioned)}
+    words, captioned, names = read_page(PAGE, published, own, monkeypatch)
+    beside = names["beside"]
+    return words, captioned | ({beside.name: beside} if isinstance(beside, Captioned) else {})
 
 
 def test_what_was_not_run_is_said_with_the_command_that_makes_it(tmp_path, monkeypatch):

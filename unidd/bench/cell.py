@@ -236,9 +236,7 @@ class Cell:
         """
         options = {f.name for f in fields(Source)} - {"dataset"} | {"given"}
         told = {f.name: getattr(self, f.name) for f in fields(self) if f.name in ("protocol", "student_model")}
-        parts = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("method", "given", *options, *told)
-        }
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("method", *options, *told)}
         return {
             **parts,
             **{name: value for name, value in told.items() if value != getattr(Cell, name)},
@@ -324,13 +322,17 @@ class Cell:
         options["centred"] = find_protocol(self.protocol).centred
         return {regime: values[0] for regime, values in students(self.regimes, teacher, *task, **options).items()}
 
+    def images(self, data: ImageData) -> int:
+        """Return how many images a set of this cell has."""
+        return self.ipc * data.classes if self.ipc else len(data.train)
+
     def student(self, data: ImageData, made: SyntheticSet | None = None) -> TrainConfig:
         """Return how a student is trained, the same for every method but for what a protocol takes from the set.
 
         Args:
             made: the set; None: one of as many images, with the method's hyper-parameters on its card.
         """
-        images = len(made) if made else self.ipc * data.classes if self.ipc else len(data.train)
+        images = len(made) if made else self.images(data)
         card = made.config if made else asdict(self.method)
         asked = Students(images, self.ipc, data.classes, data.channels, self.student_name, card)
         return BUDGETS[self.budget].student_under(self.protocol, asked)
