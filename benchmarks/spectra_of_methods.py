@@ -49,6 +49,7 @@ from unidd.networks.training import NOBODY
 
 plain = partial(audit.plain, digits=5)  # what stands in a file
 COLUMNS = 4  # images of a picture of bands
+PICTURES = ("images", "bands")
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "studies" / "matching"
 
 
@@ -100,8 +101,8 @@ def _random(study: Study, seed: int, method: Method) -> list[Probe]:
     return alike([Probe.of(network.eval().requires_grad_(False), data, study.bands) for network in networks])
 
 
-def repetition(method: Method, seed: int, study: Study) -> dict[str, Any]:
-    """Distill once, and return everything measured on the way and of the set."""
+def repetition(method: Method, seed: int, study: Study) -> tuple[dict[str, Any], SyntheticSet]:
+    """Distill once, and return everything measured on the way and of the set; and the set."""
     data, began = _data(study.dataset), time.perf_counter()
     taught = teach(data, "convnet", study.budget, seed=seed, progress=False)
     run, looks = Run(study.ipc, seed), []
@@ -116,7 +117,7 @@ def repetition(method: Method, seed: int, study: Study) -> dict[str, Any]:
         count: measure(made, probe, method, start=start, draws=study.draws, seed=seed)
         for count, probe in _seen_through(study, seed).items()
     }
-    return {
+    found = {
         "seed": seed,
         "acts as": method.acts_as,
         "hyper-parameters": asdict(method.settled(data)),
@@ -127,6 +128,7 @@ def repetition(method: Method, seed: int, study: Study) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - began, 1),
         "provenance": provenance(data.device),
     }
+    return found, made
 
 
 def parsed(asked: str, budget: str) -> Method:
@@ -146,30 +148,31 @@ def _place(asked: str, method: Method, seed: int, study: Study) -> tuple[Path, s
 def kept(asked: str, method: Method, seed: int, study: Study) -> dict[str, Any]:
     """Return a repetition from its file, or work it out and keep it there."""
     path, mark = _place(asked, method, seed, study)
-    if path.exists() and (found := json.loads(path.read_text())).get("mark") == mark:
+    pictures = _pictures(path, mark)
+    there = all(each.exists() for each in (path, *pictures))
+    if there and (found := json.loads(path.read_text())).get("mark") == mark:
         return found
-    found = plain(repetition(method, seed, study)) | {"method": asked, "mark": mark}
+    row, made = repetition(method, seed, study)
+    _draw(made, seed, study, *pictures)
+    found = plain(row) | {"method": asked, "mark": mark}
     save_json(found, path)
     print(f"{asked}, seed {seed}: {found['seconds']:.0f} s", flush=True)
     return found
 
 
-def drawn(asked: str, method: Method, seed: int, study: Study) -> list[Path]:
-    """Return the two pictures of a repetition's set, or distill it again and draw them."""
-    path, mark = _place(asked, method, seed, study)
-    paths = [path.with_name(f"{path.stem}-{what}-{mark[:12]}.webp") for what in ("images", "bands")]
-    if not all(each.exists() for each in paths):
-        data = _data(study.dataset)
-        taught = teach(data, "convnet", study.budget, seed=seed, progress=False) if method.needs_teacher else NOBODY
-        made = method.distill(data, taught, Run(study.ipc, seed))
-        firsts = made.images[[int((made.labels == c).nonzero()[0]) for c in range(data.classes)]].clamp(0, 1)
-        _saved(paths[0], [firsts], lossless=True)
-        some = firsts[torch.linspace(0, data.classes - 1, COLUMNS).round().long()]
-        parts = back_projected(_seen_through(study, seed)[max(study.epochs)], some)
-        rows = [row.cpu() for of_layer in parts.values() for row in contrasted(of_layer)]
-        _saved(paths[1], [some, *rows], quality=88)
-        print(f"{asked}: pictures", flush=True)
-    return paths
+def _pictures(path: Path, mark: str) -> list[Path]:
+    """Return where the two pictures of a repetition's set are."""
+    return [path.with_name(f"{path.stem}-{what}-{mark[:12]}.webp") for what in PICTURES]
+
+
+def _draw(made: SyntheticSet, seed: int, study: Study, images: Path, bands: Path) -> None:
+    """Save an image a class; and some of them, with what each band of the trained network sees of these."""
+    classes = _data(study.dataset).classes
+    firsts = made.images[[int((made.labels == c).nonzero()[0]) for c in range(classes)]].clamp(0, 1)
+    _saved(images, [firsts], lossless=True)
+    some = firsts[torch.linspace(0, classes - 1, COLUMNS).round().long()]
+    parts = back_projected(_seen_through(study, seed)[max(study.epochs)], some)
+    _saved(bands, [some, *(row.cpu() for of_layer in parts.values() for row in contrasted(of_layer))], quality=88)
 
 
 def _saved(path: Path, rows: list[Tensor], **options: Any) -> None:
@@ -234,7 +237,8 @@ def main(asked: Asked) -> Path:
     about = {"study": "matching", "dataset": study.dataset, "settings": asdict(study), "seeds": list(asked.seeds)}
     save_json(plain({**about, "verdicts": verdicts(rows), "rows": rows, "provenance": provenance()}), path)
     for name, method in made.items():
-        for source, what in zip(drawn(name, method, asked.seeds[0], study), ("images", "bands"), strict=True):
+        pictures = _pictures(*_place(name, method, asked.seeds[0], study))
+        for source, what in zip(pictures, PICTURES, strict=True):
             shutil.copyfile(source, path.with_name(f"{path.stem}-{name}-{what}.webp"))
     return path
 
