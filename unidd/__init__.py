@@ -73,6 +73,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         records           records of runs as JSON, and their provenance
         machine           memory there is and memory taken; times and sizes in words
         tables            tables of records, and sentences that follow from them
+        advice            which method to use, worked out from records
         given             a teacher and statistics of others, in place of a cell's own
         cell              one cell of a table
         cross             students of several architectures on one set

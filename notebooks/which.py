@@ -1,0 +1,71 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: jupytext,-kernelspec,-jupytext.text_representation
+# ---
+
+# %% [markdown]
+# # Which method should I use?
+#
+# Answer three questions, and look the answer up below.
+#
+# 1. **May a teacher be there when students learn?** It labels every augmented view: {term}`online soft labels
+#    <label regime>`. If it may only have been there before, and left a label with each image: *fixed soft*. If nobody
+#    shall need it: *hard*.
+# 2. **How many images a class** ({term}`IPC`) **can be kept?** Each number is a question of its own: what wins at 1 need
+#    not win at 10.
+# 3. **What may it cost?** A random choice costs nothing. What another takes to be made stands in the table, and what is
+#    stored: the bytes of soft labels, or of a teacher, count.
+#
+# The rule is the same for every line: of all methods and coresets that were *shown* to beat random real images (five
+# repetitions that share nothing, a paired 95 % interval above zero), the one with the highest mean is taken. Where
+# nothing was, **take random images**: whatever else looks better there has not been shown to be.
+
+# %% tags=["setup", "remove-cell"]
+import importlib.util
+
+if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
+    raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
+
+# %% tags=["hide-input"]
+from IPython.display import Markdown
+
+from unidd.bench import advice, records, tables
+from unidd.book.captions import Captioned
+
+stored = records.load_records(records.published())
+stored = [record for record in stored if not record.protocol]
+rows = tables.table(stored)
+Captioned(
+    advice.advice(rows, stored),
+    "What to take: by data set, labels and images a class. Gain over random real "
+    "images in points, with its 95 % interval; to make is the time of one set on the "
+    "machine of the record; stored are images, labels and, with online soft labels, "
+    "the teacher.",
+    "tab-which",
+)
+
+# %% [markdown]
+# The one with the highest mean is chosen by the accuracies it is shown with, so its gain is a little too high. All
+# methods stand in the {doc}`results <12_results>`.
+#
+# ## How often does it pay at all?
+#
+# Every comparison of a method or a coreset with random real images that has a verdict:
+
+# %% tags=["remove-input"]
+Markdown("\n".join(f"- {sentence}" for sentence in advice.counted(rows)))
+
+# %% [markdown]
+# These are small data sets, at a budget that a laptop has. Larger ones are asked by one command each, `make batch
+# SUITE=…`, see {doc}`benchmark`. Your own images answer for themselves, random ones beside the distilled:
+#
+# ```sh
+# unidd distill dm --dataset FOLDER --ipc 10 --out distilled
+# unidd evaluate distilled
+# ```
+#
+# Whoever needs more than accuracy, such as images that show nobody's face, decides by other measures: see the
+# {doc}`audit <../book/audit>`.

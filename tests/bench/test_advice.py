@@ -1,0 +1,62 @@
+"""Which method to use: made records, whose answers are plain."""
+
+import pytest
+
+from tests.records import record
+from unidd.bench import advice, tables
+
+FIVE = [50.0, 52.0, 51.0, 49.0, 53.0]
+SEEDS = list(range(5))
+
+
+def of(method, by, role="method", regime="hard", **changes):
+    """A record whose repetitions lie about `by` points above those of random."""
+    values = [value + by * (1 + 0.05 * i) for i, value in enumerate(FIVE)]
+    same = {"seeds": SEEDS, "role": role, "teachers": [], "config": {}}
+    return record(method, 1, accuracy={regime: values}, **same | changes)
+
+
+def asked(*found):
+    rows = tables.table(list(found))
+    return advice.advice(rows, found), advice.counted(rows)
+
+
+RANDOM = of("random", 0, "baseline", seconds={"distill": 0.0})
+
+
+def test_the_highest_of_those_that_beat_random_is_taken():
+    made = {"images": 100, "hard": 10}
+    found = [of("dm", 2), of("dc", 3, seconds={"distill": 600.0}, bytes=made), of("herding", -1, "coreset")]
+    table, sentences = asked(RANDOM, *found)
+    (line,) = table.to_dict("records")
+    assert (line["take"], line["n"], line["to make"], line["stored"]) == ("dc", 5, "2 min 0 s", "110 B")
+    assert line["over random [95 %]"].startswith("+3.3 [")
+    assert sentences == [
+        "Hard labels: distilled sets better 2, worse 0 of 2 times; coresets better 0, worse 1 of 1 times."
+    ]
+
+
+@pytest.mark.parametrize("why", ["worse", "few", "wide"])
+def test_random_images_are_taken_where_nothing_was_shown_to_beat_them(why):
+    other = {"worse": of("dm", -2), "few": of("dm", 9), "wide": of("dm", 0)}[why]
+    first = RANDOM
+    if why == "few":
+        for one in (other, first := of("random", 0, "baseline")):
+            one.seeds[:] = SEEDS[:3]
+            del one.accuracy["hard"][3:]
+    if why == "wide":
+        other.accuracy["hard"] = [75.0, 20.0, 80.0, 30.0, 60.0]
+    table, _ = asked(first, other)
+    assert list(table["take"]) == ["random"]
+
+
+def test_each_regime_and_number_of_images_is_a_line_of_its_own():
+    soft = [of("random", 0, "baseline", "online-soft"), of("dm", 4, regime="online-soft")]
+    table, sentences = asked(RANDOM, of("dm", -4, suite="other"), of("random", 0, "baseline", suite="other"), *soft)
+    assert set(table["take"]) == {"random", "dm"}
+    assert len(sentences) == 2
+
+
+def test_where_nothing_was_compared_nothing_is_said():
+    table, sentences = asked(RANDOM)
+    assert list(table["over random [95 %]"]) == ["–"] and sentences == []

@@ -1,0 +1,76 @@
+"""Which method to use, worked out from records: by data set, label regime and images per class."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from .machine import duration, size
+from .records import Record
+from .tables import pretty
+
+_PLACE = ["suite", "dataset", "model", "regime", "ipc"]
+
+
+def taken(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the row to take for each data set, label regime and IPC: the highest mean of those shown to beat random.
+
+    Where nothing was shown to beat random real images, their row is taken: they cost nothing.
+
+    Args:
+        frame: from `unidd.bench.tables.table`.
+    """
+    few = frame.dropna(subset="ipc")
+    beats = few["ior_side"] == "better"
+    order = few.assign(beats=beats)[beats | (few["role"] == "baseline")]
+    order = order.sort_values(["beats", "mean"], ascending=False, kind="stable")
+    return order.drop_duplicates(_PLACE).drop(columns="beats").sort_index()
+
+
+def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
+    """Return what `taken` takes, for people: accuracy and gain, what all images reach, time to make it, and bytes.
+
+    Time is that of one set, on the machine of the record; bytes are those of images and labels, and with online soft
+    labels those of the teacher. A dash where a record does not say.
+
+    Args:
+        frame: from `unidd.bench.tables.table`.
+        records: those it was made from.
+    """
+    rows = taken(frame)
+    shown = pretty(rows).reset_index()
+    found = shown[["data", "labels", "IPC"]].assign(take=shown["method"], n=shown["n"])
+    found["accuracy (%)"], found["over random [95 %]"] = shown["accuracy (%)"], shown["IOR [95 %]"]
+    made = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
+    lines = rows.to_dict("records")
+    own = [made[row["suite"], row["dataset"], row["model"], row["method"], int(row["ipc"])] for row in lines]
+    found["to make"] = [_time(record) for record in own]
+    found["stored"] = [_bytes(record, row["regime"]) for record, row in zip(own, lines, strict=True)]
+    return found.set_index(["data", "labels", "IPC"])
+
+
+def _time(record: Record) -> str:
+    return duration(record.seconds["distill"] / len(record.seeds)) if record.seconds.get("distill") else "–"
+
+
+def _bytes(record: Record, regime: str) -> str:
+    found = record.bytes
+    return size(found["images"] + found[regime]) if regime in found else "–"
+
+
+def counted(frame: pd.DataFrame) -> list[str]:
+    """Return a sentence a label regime: how often anything was shown to be better than random real images, or worse.
+
+    Args:
+        frame: from `unidd.bench.tables.table`.
+    """
+    sentences = []
+    for regime in frame["regime"].unique():
+        rows = frame[(frame["regime"] == regime) & ~frame["ior_side"].isin(["", "no verdict"])]
+        parts = []
+        for role, name in (("method", "distilled sets"), ("coreset", "coresets")):
+            sides = rows[rows["role"] == role]["ior_side"].value_counts()
+            if total := sides.sum():
+                parts.append(f"{name} better {sides.get('better', 0)}, worse {sides.get('worse', 0)} of {total} times")
+        if parts:
+            sentences.append(f"{regime.replace('-', ' ').capitalize()} labels: {'; '.join(parts)}.")
+    return sentences
