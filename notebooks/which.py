@@ -14,8 +14,8 @@
 # 1. **May a teacher be there when students learn?** It labels every augmented view: {term}`online soft labels
 #    <label regime>`. If it may only have been there before, and left a label with each image: *fixed soft*. If nobody
 #    shall need it: *hard*.
-# 2. **How many images a class** ({term}`IPC`) **can be kept?** Each number is a question of its own: what wins at 1 need
-#    not win at 10.
+# 2. **How many images a class** ({term}`IPC`) **can be kept?** Each is a question of its own: what wins at 1 need not
+#    win at 10.
 # 3. **What may it cost?** A random choice costs nothing. What another takes to be made stands in the table, and what is
 #    stored: the bytes of soft labels, or of a teacher, count.
 #

@@ -59,4 +59,5 @@ def test_each_regime_and_number_of_images_is_a_line_of_its_own():
 
 def test_where_nothing_was_compared_nothing_is_said():
     table, sentences = asked(RANDOM)
-    assert list(table["over random [95 %]"]) == ["–"] and sentences == []
+    assert list(table["over random [95 %]"]) == ["–"]
+    assert sentences == []

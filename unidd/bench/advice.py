@@ -1,6 +1,8 @@
 """Which method to use, worked out from records: by data set, label regime and images per class."""
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -19,11 +21,12 @@ def taken(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: from `unidd.bench.tables.table`.
     """
-    few = frame.dropna(subset="ipc")
-    beats = few["ior_side"] == "better"
-    order = few.assign(beats=beats)[beats | (few["role"] == "baseline")]
-    order = order.sort_values(["beats", "mean"], ascending=False, kind="stable")
-    return order.drop_duplicates(_PLACE).drop(columns="beats").sort_index()
+    rows: list[dict[str, Any]] = frame.to_dict("records")
+    first: dict[tuple, int] = {}
+    for i in sorted(range(len(rows)), key=lambda i: (rows[i]["ior_side"] != "better", -rows[i]["mean"])):
+        if rows[i]["ior_side"] == "better" or rows[i]["role"] == "baseline":
+            first.setdefault(tuple(rows[i][key] for key in _PLACE), i)
+    return frame.iloc[sorted(first.values())]
 
 
 def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
@@ -65,12 +68,12 @@ def counted(frame: pd.DataFrame) -> list[str]:
     """
     sentences = []
     for regime in frame["regime"].unique():
-        rows = frame[(frame["regime"] == regime) & ~frame["ior_side"].isin(["", "no verdict"])]
         parts = []
         for role, name in (("method", "distilled sets"), ("coreset", "coresets")):
-            sides = rows[rows["role"] == role]["ior_side"].value_counts()
-            if total := sides.sum():
-                parts.append(f"{name} better {sides.get('better', 0)}, worse {sides.get('worse', 0)} of {total} times")
+            own = frame[(frame["regime"] == regime) & (frame["role"] == role)]
+            sides = Counter(side for side in own["ior_side"] if side not in ("", "no verdict"))
+            if sides:
+                parts.append(f"{name} better {sides['better']}, worse {sides['worse']} of {sides.total()} times")
         if parts:
             sentences.append(f"{regime.replace('-', ' ').capitalize()} labels: {'; '.join(parts)}.")
     return sentences
