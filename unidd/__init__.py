@@ -76,6 +76,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         advice            which method to use, worked out from records
         given             a teacher and statistics of others, in place of a cell's own
         cell              one cell of a table
+        search            a recipe chosen by a part of the training images
         cross             students of several architectures on one set
         likeness          identical pixels and the nearest real image, in one pass over the real ones
         residuals         what a set leaves unmatched, band by band, as probe networks see it
