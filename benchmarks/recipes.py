@@ -24,6 +24,7 @@ from unidd.bench.records import own, provenance
 from unidd.bench.search import SHARE, tried
 from unidd.data.datasets import ImageData
 from unidd.files import json_hash, save_json
+from unidd.networks.evaluation import REGIMES
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "studies" / "recipes"
 
@@ -49,9 +50,10 @@ class Search:
     out: Path = RESULTS
 
     def cell(self, method: str, **settings: Any) -> Cell:
-        regimes = {"regimes": ["hard", "fixed-soft", "online-soft"]} if self.protocol == "unidd" else {}
-        place: dict[str, Any] = {"dataset": self.dataset, "ipc": self.ipc, "budget": self.budget}
-        return Cell.of(method, settings, protocol=self.protocol, seeds=[0], **place, **regimes)
+        asked: dict[str, Any] = {"dataset": self.dataset, "ipc": self.ipc, "protocol": self.protocol, "seeds": [0]}
+        if self.protocol == "unidd":
+            asked["regimes"] = list(REGIMES)
+        return Cell.of(method, settings, self.budget, **asked)
 
 
 def row(search: Search, name: str, recipe: dict, seed: int, data: ImageData) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class PoolMatching(Objective):
 
 def features(network: nn.Module, x: Tensor) -> Tensor:
     """Return the flattened last map of images (n, d), in float64."""
-    return network.get_submodule("features")(x).flatten(1).double()
+    return network.get_submodule("features")(x.to(next(network.parameters()).dtype)).flatten(1).double()
 
 
 def head(x: Tensor, targets: Tensor, filter: str, beta: float) -> Tensor:
