@@ -71,10 +71,12 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         closure           hash of the code a result depends on
         words             numbers as they stand in a sentence or a table
         records           records of runs as JSON, and their provenance
+        schema            what a record must be, and what is wrong with one
         machine           memory there is and memory taken; times and sizes in words
         tables            tables of records, and sentences that follow from them
         given             a teacher and statistics of others, in place of a cell's own
         cell              one cell of a table
+        contributed       records of others, checked against their sets
         cross             students of several architectures on one set
         likeness          identical pixels and the nearest real image, in one pass over the real ones
         residuals         what a set leaves unmatched, band by band, as probe networks see it
