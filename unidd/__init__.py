@@ -97,6 +97,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         linear            ten digits distilled for a linear learner, in PyTorch
         palette           one look for each filter and each method
         matched           a study of what methods match, as light as a page needs it
+        listing           records as the rows of one table, and a card for each
         captions          a caption for anything a notebook shows
         svg               charts as SVG, which need no script
         named             numbers with a name, and those that disagree
