@@ -10,11 +10,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 from records import record
+from toys import teacher
 
 from unidd.bench import contributed
+from unidd.bench.cell import Cell, evaluate, run, set_record
 from unidd.bench.contributed import Claim, borne_out, disagreements, expected, of_folder
 from unidd.bench.records import SCHEMA, Record, load_records, published, stored_bytes
 from unidd.bench.schema import faults, read, schema
+from unidd.data.datasets import load
 from unidd.data.synthetic import SyntheticSet
 from unidd.networks.evaluation import REGIMES
 
@@ -140,9 +143,6 @@ def test_a_claim_says_what_it_is_of():
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A set of digits that `unidd` distilled and evaluated, with a record that is ready to be contributed."""
-    from unidd.bench.cell import Cell, evaluate, set_record
-    from unidd.data.datasets import load
-
     data = load("digits")
     cell = Cell.of("random", dataset="digits", ipc=2, budget="smoke", seeds=(0,))
     synthetic = cell.distill(0, data)
@@ -236,6 +236,29 @@ def test_a_record_that_is_wrong_is_refused_before_a_student_is_trained(message, 
     assert err.count("unidd: error") == 1
 
 
+def test_a_record_under_a_published_protocol_agrees_with_its_set(made):
+    synthetic, data, of = made
+    theirs = asdict(set_record(synthetic, data, "random", "convnet", "smoke", [0], {"hard": [50.0]}, {}, "dsa"))
+    mine = {name: of[name] for name in ("suite", "role", "provenance")}
+    assert disagreements(Record(**theirs | mine), synthetic, data) == []
+    plain = theirs["config"] | {"protocol": "unidd"}
+    said = disagreements(Record(**theirs | mine | {"config": plain}), synthetic, data)
+    assert said
+    assert all(one.startswith("config.student.") for one in said)
+
+
+def test_a_record_of_the_batch_agrees_with_the_set_of_its_last_repetition(made, tmp_path):
+    data = made[1]
+    cell = Cell.of("random", dataset="digits", ipc=1, budget="smoke", seeds=(0, 1), regimes=["hard"])
+    ran = asdict(run(cell, data, sets=tmp_path / "set"))
+    synthetic = SyntheticSet.load(tmp_path / "set")
+    by = ran["provenance"] | {"contributed": BY | {"sha256": synthetic.sha256}}
+    found = Record(**ran | {"suite": "aname", "provenance": by})
+    assert disagreements(found, synthetic, data) == []
+    (claim,) = borne_out(found, synthetic, data, progress=False)
+    assert (claim.regime, claim.values) == ("hard", found.accuracy["hard"])
+
+
 def test_a_folder_must_have_one_record_beside_the_card(made, folder, tmp_path):
     there = folder()
     assert of_folder(there).suite == "aname"
@@ -248,8 +271,6 @@ def test_a_folder_must_have_one_record_beside_the_card(made, folder, tmp_path):
 
 
 def test_bytes_of_a_teacher_are_counted_where_it_is_there(made):
-    from toys import teacher
-
     synthetic, data, of = made
     network = teacher()
     count = stored_bytes(synthetic.images, data.classes, network.model)["online-soft"]

@@ -433,7 +433,7 @@ def _digits(state: dict) -> Figure:
 def _results(state: dict) -> Figure:
     """The first rows of the table as it opens, and how many follow."""
     rows, marks = shown(state), {"better": "▲ ", "worse": "▼ "}
-    lines = [("method", "data", "labels", "IPC", "accuracy, %", "over random [95 %]", "bytes")]
+    lines: list[tuple[str, ...]] = [("method", "data", "labels", "IPC", "accuracy, %", "over random [95 %]", "bytes")]
     for row in rows[:MOST_ROWS]:
         spread = "" if row["std"] is None else f" ± {row['std']:.1f}"
         gain = "–" if row["gain"] is None else marks.get(row["side"], "") + signed(row["gain"])

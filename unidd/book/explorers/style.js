@@ -1,4 +1,5 @@
-// The look of all explorers. Colours are the page's own where it has some: those of the book, or of JupyterLab.
+// The look of all explorers. Colours are the page's own where it has some: those of the book, or of JupyterLab. In the
+// dark the book's theme frames and dims every picture, which would move the tiles of a sheet: hence !important.
 
 export const CSS = `
 .ux { --ux-text: var(--pst-color-text-base, var(--jp-ui-font-color1, currentColor));
@@ -60,7 +61,7 @@ export const CSS = `
 .ux-pictures.ux-small { grid-template-columns: repeat(auto-fill, minmax(max(72px, 19%), 1fr)); }
 .ux-picture { max-width: 260px; }
 .ux .ux-picture :is(canvas, img) { display: block; width: 100%; height: auto; border-radius: 4px; margin: 0;
-  background: none; }
+  background: none !important; padding: 0 !important; filter: none !important; }
 .ux .ux-picture .ux-pixels { image-rendering: pixelated; }
 .ux-caption { color: var(--ux-soft); font-size: 13px; margin-top: 4px; }
 .ux-caption > span { margin-right: 12px; }
@@ -147,8 +148,9 @@ export const CSS = `
 .ux .ux-carding dd { margin: 0; overflow-wrap: anywhere; }
 .ux-looks { display: grid; gap: 8px; align-content: start; } .ux-looks .ux-chart { max-width: 340px; }
 .ux .ux-wide { max-width: 340px; }
+@container (max-width: 559px) { .ux-looks { order: -1; } }
 @media print { .ux-scroll { overflow: visible; max-height: none; }
-  .ux-filters, .ux-scroll ~ .ux-tools { display: none; }
+  .ux .ux-filters, .ux-scroll ~ .ux-tools { display: none; }
   .ux .ux-results :is(td, th) { white-space: normal; font-size: 9px; padding: 1px 4px 1px 0; overflow-wrap: anywhere; }
   .ux .ux-results :is(thead th, .ux-result th) { position: static; }
   .ux-results .ux-sort { min-height: 0; text-align: left; white-space: normal; }
