@@ -126,6 +126,8 @@ def test_what_is_expected_of_one_more_repetition_is_the_interval_by_hand():
     reach = 2.7764451 * statistics.stdev(values) * math.sqrt(1 + 1 / 5)  # t of four degrees of freedom
     assert expected(values) == pytest.approx((60.0 - reach, 60.0 + reach), rel=1e-7)
     assert expected([50.0]) == (45.0, 55.0)
+    assert expected([2.0]) == (0.0, 7.0)
+    assert expected([90.0, 96.0])[1] == 100.0
     assert expected([50.0, 50.0, 50.0]) == (49.0, 51.0), "at least a point: machines round otherwise"
 
 

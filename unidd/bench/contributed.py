@@ -52,14 +52,16 @@ class Claim:
 def expected(values: list[float]) -> tuple[float, float]:
     """Return where one more repetition is expected: the 95 % prediction interval of Student's t, mean ± t s √(1 + 1/n).
 
-    It reaches a point to either side at least; of a single value, five.
+    It reaches a point to either side at least, of a single value five, and lies within 0 … 100 %. Where repetitions
+    differ much it is wide: it refuses what cannot be, and proves no claim.
 
     >>> [round(end, 2) for end in expected([60.0, 62.0, 64.0])]
     [52.06, 71.94]
     """
     n = len(values)
     reach = ALONE if n < 2 else float(stdtrit(n - 1, 0.975)) * stdev(values) * (1 + 1 / n) ** 0.5
-    return mean(values) - max(reach, LEAST), mean(values) + max(reach, LEAST)
+    reach = max(reach, LEAST)
+    return max(0.0, mean(values) - reach), min(100.0, mean(values) + reach)
 
 
 def of_folder(folder: Path) -> Record:
