@@ -26,6 +26,21 @@ def record(method: str = "cfm", ipc: int | None = 1, **changes) -> Record:
     return Record(**fields | changes)
 
 
+def suite() -> list[Record]:
+    """Records of one suite as a table of them has: a baseline, a coreset, methods at two IPCs, a ceiling."""
+    roles, seeds = {"random": "baseline", "herding": "coreset", "full": "ceiling"}, list(range(5))
+    wave = (0.0, 1.5, -1.0, 0.5, -1.5)
+    gains = {"random": 0.0, "herding": 1.0, "cfm": 9.0, "lfm": -9.0, "mine": 0.5, "full": 30.0}
+    found = []
+    for method, gain in gains.items():
+        for ipc in (None,) if method == "full" else (1, 10):
+            own = [50.0 + gain + (ipc or 0) + wave[(s + len(method)) % 5] for s in seeds]
+            fields = {"seeds": seeds, "accuracy": {"hard": own, "online-soft": [v + 5 for v in own]}, "suite": "photos"}
+            teachers = [{"hash": f"t{s}", "accuracy": 90.0 + s} for s in seeds]
+            found.append(record(method, ipc, role=roles.get(method, "method"), teachers=teachers, **fields))
+    return found
+
+
 def put(folder: Path, *found: Record) -> None:
     """Save records as a folder of them has them: those of each suite in a folder of its own."""
     (folder / "studies").mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from unidd import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.py"))]
-WORK = ("assess", "audit", "teach", "catalogue", "send", "receive", "receive_teacher")
+WORK = ("assess", "audit", "teach", "catalogue", "send", "receive", "receive_teacher", "check_record")
 
 
 def commands(text: str) -> list[str]:

@@ -71,12 +71,14 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         closure           hash of the code a result depends on
         words             numbers as they stand in a sentence or a table
         records           records of runs as JSON, and their provenance
+        schema            what a record must be, and what is wrong with one
         machine           memory there is and memory taken; times and sizes in words
         tables            tables of records, and sentences that follow from them
         advice            which method to use, worked out from records
         given             a teacher and statistics of others, in place of a cell's own
         cell              one cell of a table
         search            a recipe chosen by a part of the training images
+        contributed       records of others, checked against their sets
         cross             students of several architectures on one set
         likeness          identical pixels and the nearest real image, in one pass over the real ones
         residuals         what a set leaves unmatched, band by band, as probe networks see it
@@ -97,6 +99,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         linear            ten digits distilled for a linear learner, in PyTorch
         palette           one look for each filter and each method
         matched           a study of what methods match, as light as a page needs it
+        listing           records as the rows of one table, and a card for each
         captions          a caption for anything a notebook shows
         svg               charts as SVG, which need no script
         named             numbers with a name, and those that disagree

@@ -1,4 +1,4 @@
-"""The command `unidd`: distill, evaluate, audit, plan, teach, methods, export, import, import-teacher.
+"""The command `unidd`: distill, evaluate, audit, plan, teach, methods, export, import, import-teacher, check-record.
 
 Options of a method are fields of its dataclass.
 """
@@ -39,6 +39,7 @@ from .bench.cell import (
     teacher_seed,
 )
 from .bench.cell import teach as bench_teach
+from .bench.contributed import borne_out, disagreements, of_folder
 from .bench.cross import check_models, made_with, matrix, records
 from .bench.machine import keep_memory
 from .bench.planning import plan
@@ -723,6 +724,43 @@ def _plainly(value: Any) -> str:
     return str(value)
 
 
+def check_record(
+    folder: Annotated[Path, tyro.conf.Positional],
+    data_options: Annotated[Elsewhere, tyro.conf.arg(name="")] = Elsewhere(),
+    seed: int | None = None,
+    teacher: Path | None = None,
+    root: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Check a record before it is contributed: its form, whether it agrees with its set, and one student of one seed.
+
+    Of the repetitions of a record with a set each, the set is that of the last.
+
+    Args:
+        folder: what `unidd distill` or `unidd import` wrote, and beside it the record, of `unidd evaluate --record`.
+        data_options: real images.
+        seed: of the student (default: one that the record does not have).
+        teacher: of soft labels: a file of weights, or what unidd import-teacher wrote (default: as its card says).
+        root: where downloads lie (default: UNIDD_DATA).
+        device: cpu, cuda or mps.
+    """
+    synthetic, record = read_set(folder), of_folder(folder)
+    data = as_made(synthetic, data_options.source(synthetic, folder).load(root, device))
+    check_model(data, record.model, "smoke")
+    taught_by = Cell.of(model=synthetic.config.get("cell", {}).get("model", "convnet"))
+    brought = _brought(taught_by, teacher, data) if teacher else None
+    data = brought.seen(data) if brought else data
+    synthetic = _fitted(synthetic, data, bool(data_options.dataset), bool(brought))
+    if wrong := disagreements(record, synthetic, data, brought):
+        raise ValueError(f"the record of {folder} does not agree with its set: {'; '.join(wrong)}")
+    claims = borne_out(record, synthetic, data, seed, brought)
+    if failed := [claim for claim in claims if not claim.holds]:
+        advice = "one honest record in twenty is outside by chance: try another --seed, or more seeds in the record"
+        raise ValueError(f"{'; '.join(map(str, failed))}; {advice}")
+    print(*claims, sep="\n")
+    print(f"the record agrees with its set; next: put it under results/contributed/{record.suite}/")
+
+
 _QUIET = "Any command takes --quiet: no progress bars, which are for terminals alone and go into no log file."
 OF_A_METHOD: dict[str, Callable[[Method, Task], None]] = {"distill": distill, "plan": forecast}
 
@@ -757,6 +795,7 @@ def _other_command() -> None:
     commands: dict[str, Callable] = {name: _documented(work) for name, work in OF_A_METHOD.items()}
     commands |= {"evaluate": assess, "audit": audit, "teach": teach, "methods": catalogue}
     commands |= {"export": send, "import": receive, "import-teacher": receive_teacher}
+    commands |= {"check-record": check_record}
     about = f"Dataset distillation through spectral filters.\n\n{_QUIET}"
     tyro.extras.subcommand_cli_from_dict(commands, prog="unidd", description=about)
 

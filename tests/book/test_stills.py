@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from records import suite
 from studies import BANDS, LAYERS, record, sheets
 
 from unidd.book import pictures, plots, stills
@@ -23,6 +24,7 @@ from unidd.book.widgets import (
     FilterExplorer,
     ImageExplorer,
     MatchingExplorer,
+    ResultsTable,
 )
 from unidd.core.filters import Linear, Ridge
 from unidd.core.spectra import spectrum
@@ -46,6 +48,7 @@ EXPLORERS = {
     "no pictures": lambda: CurriculumPlayer(RECORD),
     "matching": lambda: MatchingExplorer(record(), sheets(), methods=("cfm", "herding"), tile=8),
     "no sheets": lambda: MatchingExplorer(record(), measure="transfer", view="own"),
+    "results": lambda: ResultsTable(suite(), data="photos"),
 }
 
 
@@ -137,6 +140,7 @@ def test_an_explorer_has_a_still_which_is_the_same_file_each_time(name):
         "no pictures": 0,
         "matching": 4,
         "no sheets": 0,
+        "results": 0,
     }
     assert len(embedded(svg.decode())) == pictured[name] - (name == "images")  # of "ridge" with "start": two sheets
 
@@ -200,3 +204,13 @@ def test_the_still_of_what_methods_match_has_their_residuals_and_their_tiles(mea
     (images, filtered) = embedded(svg)[:2]
     row = 1 + BANDS + 1  # of the second layer's second band; `sheets` has a grey for each row
     assert [int(one[0, 0, 0]) for one in (images, filtered)] == [0, round(255 * row / (1 + len(LAYERS) * BANDS))]
+
+
+def test_the_still_of_a_table_has_its_first_rows_and_says_how_many_follow():
+    state = ResultsTable(suite(), sort="mean", down=True).state()
+    svg = stills.explorer(state).decode()
+    shown = re.findall(r">([a-z]+)</text>", svg)
+    assert shown.index("full") < shown.index("cfm") < shown.index("lfm")
+    assert f"… and {len(state['rows']) - stills.MOST_ROWS} more" in svg
+    assert ">▲ +9.0 [" in svg
+    assert "▲" not in stills.explorer(ResultsTable(suite()[:1]).state()).decode()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from records import suite
 from studies import record, sheets
 from traitlets import TraitError
 
@@ -21,6 +22,7 @@ from unidd.book.widgets import (
     FilterExplorer,
     ImageExplorer,
     MatchingExplorer,
+    ResultsTable,
 )
 from unidd.core.spectra import high_frequency_share, normalised_power, participation, spectrum
 from unidd.core.statistics import covariance
@@ -45,6 +47,7 @@ EXPLORERS = (
     lambda: ImageExplorer({"ridge": IMAGES, "linear": IMAGES / 2}, IMAGES, IMAGES),
     lambda: CurriculumPlayer(RECORD, IMAGES, IMAGES / 2),
     lambda: MatchingExplorer(record(), sheets(), tile=8),
+    lambda: ResultsTable(suite()),
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from records import suite
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -17,8 +18,16 @@ from studies import BANDS, LAYERS, record, sheets
 from visits import ROOT, Visit, served
 
 from unidd.book import widgets
+from unidd.book.listing import looks, shown
 from unidd.book.pictures import patches
-from unidd.book.widgets import BandExplorer, CurriculumPlayer, FilterExplorer, ImageExplorer, MatchingExplorer
+from unidd.book.widgets import (
+    BandExplorer,
+    CurriculumPlayer,
+    FilterExplorer,
+    ImageExplorer,
+    MatchingExplorer,
+    ResultsTable,
+)
 from unidd.core.filters import AllPass, BandPass, Landweber, Linear, Residual, Ridge
 from unidd.core.spectra import high_frequency_share, radial_power, spectrum
 from unidd.core.statistics import covariance
@@ -35,6 +44,11 @@ ROUNDS = len(RECORD["runs"]["cosine"]["beta"])
 STUDY = record(("random", "cfm", "lfm", "herding", "classification", "dm", "dc", "mtt"))
 
 
+SPECTRA = [{"method": m, "images": {"spectrum": [4.0, 1.0, 0.5]}} for m in ("random", "cfm")]
+PICTURED = {"dataset": "photos", "settings": {"ipc": 10}, "rows": SPECTRA}
+RESULTS, LOOKS = suite(), looks(PICTURED, {"cfm": sheets()["cfm"]})
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
     """Address of a page with one explorer of each kind, as the book would show them; in `modules/`, not yet joined."""
@@ -45,6 +59,7 @@ def stage(tmp_path_factory):
         ImageExplorer({"ridge": IMAGES, "linear": BLURRED}, IMAGES.flip(0), IMAGES, names=tuple("abcdefghij")),
         CurriculumPlayer(RECORD, IMAGES.repeat(ROUNDS, 1, 1, 1), BLURRED.repeat(ROUNDS, 1, 1, 1)),
         MatchingExplorer(STUDY, sheets(), tile=8, methods=("cfm", "herding"), layer=LAYERS[0]),
+        ResultsTable(RESULTS, looks=LOOKS),
     )
     modules = folder / "modules" / "_static"
     shutil.copytree(Path(widgets.__file__).with_name("explorers"), modules)
@@ -101,6 +116,11 @@ def player(page_of_all):
 @pytest.fixture
 def matching(page_of_all):
     return page_of_all[4]
+
+
+@pytest.fixture
+def results(page_of_all):
+    return page_of_all[5]
 
 
 def find(explorer, selector):
@@ -289,7 +309,8 @@ def cost(driver, explorer):
 _CHANGES = """
 const [explorer, done] = arguments;
 let [changes, drawn] = [0, 0];
-new MutationObserver(() => { drawn += 1; }).observe(explorer.querySelector(".ux-chart"), { childList: true });
+const seen = explorer.querySelector(".ux-filters + .ux-note") ?? explorer.querySelector(".ux-chart");
+new MutationObserver(() => { drawn += 1; }).observe(seen, { childList: true });
 const frame = () => new Promise((shown) => requestAnimationFrame(() => setTimeout(shown)));
 const set = { range: (e, i) => { e.value = Number(e.min) + (e.max - e.min) * [0.3, 0.9, 0.5][i]; },
   "select-one": (e, i) => { e.selectedIndex = [1, 0, e.options.length - 1][i]; },
@@ -614,3 +635,74 @@ def test_curves_stay_inside_the_chart(filters):
     numbers = curve(filters, "residual").replace("M", " ").replace("L", " ").split()
     assert all(0 <= float(x) <= width for x in numbers[::2])
     assert all(0 <= float(y) <= height for y in numbers[1::2])
+
+
+def names_of(results):
+    """Method, IPC and labels of the rows that are shown."""
+    rows = results.find_elements(By.CSS_SELECTOR, ".ux-result")
+    cells = [[cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")] for row in rows]
+    return [(one[0].removeprefix("▸").removeprefix("▾").strip().lower(), one[3], one[2]) for one in cells]
+
+
+CHOICES = [
+    {},
+    {"regime": "hard"},
+    {"ipc": "10", "role": "method"},
+    {"ipc": "all"},
+    {"sort": "mean", "down": True},
+    {"sort": "gain", "regime": "online soft"},
+    {"sort": "ipc", "down": True},
+    {"sort": "method", "role": "coreset"},
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_the_page_shows_the_rows_that_the_package_does(results, choice):
+    state = {**ResultsTable(RESULTS).state(), **choice}
+    script = "return unidd.rowsShown(arguments[0], arguments[1]).map((row) => row.key)"
+    keys = results.parent.execute_script(script, state["rows"], state)
+    assert keys == [row["key"] for row in shown(state)]
+
+
+def test_filters_and_heads_of_the_table_work_by_keyboard(results):
+    assert len(names_of(results)) == 22
+    Select(slider_or_select(results, "IPC")).select_by_visible_text("10")
+    Select(slider_or_select(results, "Labels")).select_by_visible_text("hard")
+    assert find(results, ".ux-note").text.startswith("5 of 22 rows.")
+    head = results.find_element(By.XPATH, ".//thead//button[starts-with(., 'Accuracy')]")
+    column = head.find_element(By.XPATH, "..")
+    assert column.get_attribute("aria-sort") == "none"
+    for arrow, first in (("descending", "cfm"), ("ascending", "lfm")):
+        head.send_keys(Keys.ENTER)
+        assert column.get_attribute("aria-sort") == arrow
+        assert names_of(results)[0] == (first, "10", "hard")
+        assert results.parent.switch_to.active_element == head
+    gains = [row.text for row in results.find_elements(By.CSS_SELECTOR, ".ux-result")]
+    assert [("▲" in text, "▼" in text) for text in gains[::4]] == [(False, True), (True, False)]
+
+
+def test_a_row_opens_to_its_card_with_images_and_spectrum_and_closes_again(results):
+    for key, pictured in (("cfm", True), ("herding", False)):
+        Select(slider_or_select(results, "IPC")).select_by_visible_text("10")
+        button = results.find_element(
+            By.XPATH, f".//tr[@class='ux-result']//button[contains(translate(., 'CFMH', 'cfmh'), '{key}')]"
+        )
+        assert button.get_attribute("aria-expanded") == "false"
+        button.send_keys(Keys.ENTER)
+        assert button.get_attribute("aria-expanded") == "true"
+        assert results.parent.switch_to.active_element == button
+        card = results.find_element(By.ID, button.get_attribute("aria-controls"))
+        assert card.is_displayed()
+        assert "Each repetition" in card.text
+        assert "5, 90.0 to 94.0 % of the test images" in card.text
+        assert bool(card.find_elements(By.CSS_SELECTOR, "img")) is pictured
+        assert bool(card.find_elements(By.CSS_SELECTOR, ".ux-line.ux-own")) is pictured
+        assert ("No images stored." in card.text) is not pictured
+        link = card.find_element(By.CSS_SELECTOR, "a").get_dom_attribute("href")
+        assert link.startswith("../book/api/methods.html#unidd.methods.")
+    assert len([row for row in results.find_elements(By.CSS_SELECTOR, ".ux-carded") if row.is_displayed()]) == 1
+    button.send_keys(Keys.ENTER)
+    assert not card.is_displayed()
+    unknown = results.find_element(By.XPATH, ".//tr[@class='ux-result']//button[contains(., 'mine')]")
+    unknown.send_keys(Keys.ENTER)
+    assert results.find_elements(By.CSS_SELECTOR, ".ux-carded:not([hidden]) a") == [], "not of this package"

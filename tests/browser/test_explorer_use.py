@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from PIL import Image
+from records import suite
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -22,6 +23,7 @@ from unidd.book.widgets import (
     FilterExplorer,
     ImageExplorer,
     MatchingExplorer,
+    ResultsTable,
 )
 
 pytestmark = pytest.mark.browser
@@ -47,6 +49,7 @@ def folder(tmp_path_factory, digits):
         CurriculumPlayer(RECORD, IMAGES[:10].repeat(ROUNDS, 1, 1, 1), IMAGES[10:].repeat(ROUNDS, 1, 1, 1)),
         DigitsExplorer(digits),
         MatchingExplorer(STUDY, SHEETS, methods=METHODS[1:4]),
+        ResultsTable(suite()),
     )
 
 
@@ -118,6 +121,7 @@ def test_on_a_phone_a_slider_and_all_that_it_changes_are_seen_together(explorers
 _CUT = """
 return [...document.querySelectorAll(".ux")].flatMap((explorer) => [...explorer.querySelectorAll("*")]
   .filter((e) => e.checkVisibility() && !(e instanceof SVGElement) && !e.closest(".ux-strip, .ux-hidden")
+    && !e.parentElement.closest(".ux-scroll")
     && e.getBoundingClientRect().right > explorer.getBoundingClientRect().right)
   .map((e) => e.outerHTML.slice(0, 80)));
 """
@@ -158,6 +162,20 @@ def test_the_address_says_what_each_explorer_shows_and_reset_takes_it_away(explo
     begin_anew(seen.driver)
     WebDriverWait(seen.driver, 5, 0.05).until(lambda driver: "#" not in driver.current_url)
     assert Select(control(band, "Band")).first_selected_option.get_attribute("value") == "keep"
+
+
+def test_an_address_filters_sorts_and_opens_the_table(driver, site):
+    key = "photos/photos/convnet/cfm/10/hard"
+    said = f"results-1.ipc=10&results-1.sort=mean&results-1.down=true&results-1.role=best&results-1.row={key}"
+    with contextlib.closing(Visit(driver, site, f"index.html#{said}")) as seen:
+        table = seen.driver.find_elements(By.CSS_SELECTOR, ".ux")[7]
+        assert table.find_element(By.CSS_SELECTOR, ".ux-note").text.startswith(
+            "10 of 22 rows, by accuracy, largest first"
+        )
+        assert Select(control(table, "What")).first_selected_option.text == "all", "what it cannot mean is left"
+        (card,) = (row for row in table.find_elements(By.CSS_SELECTOR, ".ux-carded") if row.is_displayed())
+        assert "69.5, 67.5, 69.0, 70.5, 68.0 %" in card.text
+        assert seen.errors == []
 
 
 @pytest.mark.parametrize("place", ["a server", "the disk"])

@@ -17,8 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..bench.words import signed
 from ..core.filters import AllPass, BandPass, Filter, Landweber, Linear, Residual, Ridge
 from . import linear
+from .listing import shown
 from .palette import LOOKS, looks
 from .pictures import unpacked, weighed
 from .plots import COLOURS, TEXT
@@ -41,6 +43,8 @@ MARKERS |= {"line-ns": "|"}
 DASHES = {"solid": "-", "dash": (0, (4, 2)), "dot": (0, (1, 1.5)), "dashdot": (0, (4, 2, 1, 2))}
 DASHES |= {"longdash": (0, (8, 3)), "longdashdot": (0, (8, 3, 1, 3))}
 NAMES = {"allpass": "all-pass", "landweber": "Landweber", "bandpass": "band-pass"}
+MOST_ROWS = 20  # of a table
+PLACES = ((0, "left"), (0.17, "left"), (0.26, "left"), (0.44, "right"), (0.62, "right"), (0.86, "right"), (1, "right"))
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: small, and readable by machines
     "svg.hashsalt": "unidd",  # the same picture is the same file
@@ -231,7 +235,7 @@ def explorer(state: dict) -> bytes:
         ValueError: there is no such kind.
     """
     kinds = {"filters": _filters, "band": _band, "images": _images, "curriculum": _curriculum, "digits": _digits}
-    kinds["matching"] = _matching
+    kinds |= {"matching": _matching, "results": _results}
     if state["kind"] not in kinds:
         raise ValueError(f"no still picture can be drawn of an explorer of the kind {state['kind']!r}")
     with mpl.rc_context(STYLE):
@@ -423,6 +427,29 @@ def _digits(state: dict) -> Figure:
         axes.plot(list(seen), values, label=name, color=COLOURS[i], linestyle=list(DASHES.values())[i])
     axes.set(xlabel="step", ylabel="test accuracy, %")
     axes.legend()
+    return drawing
+
+
+def _results(state: dict) -> Figure:
+    """The first rows of the table as it opens, and how many follow."""
+    rows, marks = shown(state), {"better": "▲ ", "worse": "▼ "}
+    lines: list[tuple[str, ...]] = [("method", "data", "labels", "IPC", "accuracy, %", "over random [95 %]", "bytes")]
+    for row in rows[:MOST_ROWS]:
+        spread = "" if row["std"] is None else f" ± {row['std']:.1f}"
+        gain = "–" if row["gain"] is None else marks.get(row["side"], "") + signed(row["gain"])
+        gain += "" if row["low"] is None else f" [{signed(row['low'])}, {signed(row['high'])}]"
+        ipc, taken = row["ipc"] or "all", "–" if row["bytes"] is None else f"{row['bytes']:,}"
+        said = row["method"], row["data"], row["regime"], str(ipc), f"{row['mean']:.1f}{spread} ({row['n']})"
+        lines.append((*said, gain, taken))
+    if len(rows) > MOST_ROWS:
+        lines.append((f"… and {len(rows) - MOST_ROWS} more", *[""] * 6))
+    drawing = _empty(19 * len(lines) + 10)
+    axes = drawing.subplots()
+    for y, line in enumerate(lines):
+        for (x, side), words in zip(PLACES, line, strict=True):
+            axes.text(x, y, words, ha=side, va="center", fontsize=8.5)
+    axes.set(xlim=(0, 1), ylim=(len(lines) - 0.4, -0.6))
+    axes.set_axis_off()
     return drawing
 
 

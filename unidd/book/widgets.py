@@ -14,11 +14,13 @@ import torch
 import traitlets
 from torch import Tensor
 
+from ..bench.records import Record
 from ..core.bands import KINDS
 from ..core.spectra import normalised_power, participation, share_above
 from ..data.datasets import ImageData
 from . import linear
 from .bundle import bundle, script
+from .listing import limits, listing
 from .matched import sheet_shape, summary
 from .palette import LOOKS, look
 from .pictures import digits, packed, photograph, sheet, size_of
@@ -26,10 +28,12 @@ from .rounding import rounded
 
 __all__ = [
     *("BandExplorer", "CurriculumPlayer", "DigitsExplorer", "FilterExplorer", "ImageExplorer", "MatchingExplorer"),
+    "ResultsTable",
     "photograph",
 ]
 
 EXPLORER = "application/vnd.unidd.explorer+json"
+COLUMNS = ("method", "data", "student", "regime", "ipc", "mean", "gain", "bytes", "seconds")
 FILTERS = ("allpass", "linear", "ridge", "landweber", "residual", "bandpass")
 MOST = 6  # methods that can be told apart in one drawing
 
@@ -425,6 +429,61 @@ class MatchingExplorer(Explorer):
         if not 0 <= proposal.value < self.study["bands"]:
             raise traitlets.TraitError(f"band must lie in 0 … {self.study['bands'] - 1}, not {proposal.value}")
         return proposal.value
+
+
+class ResultsTable(Explorer):
+    """All results in one table, to be sorted and filtered; a row opens to a card with images and a spectrum.
+
+    Args:
+        records: at least one.
+        images: name of a data set → its images, by which bytes are counted where a record does not have them.
+        looks: "data/ipc/method" → "picture", a data URI, and "spectrum", see `listing.looks`.
+        data, regime, ipc, role: what rows must have to be shown; "" lets all pass; "all" of ipc are all images.
+        most: bytes that a row takes at most; 0 lets all pass, those too whose bytes are not known.
+        sort: a name out of `COLUMNS`; "" as `tables.table` has them.
+        down: whether the largest comes first.
+        row: key of the one whose card is seen; "" for none.
+    Raises:
+        traitlets.TraitError: no row has that value.
+        ValueError: there is no record.
+    Source: the chapter "All results in one table".
+    """
+
+    kind = traitlets.Unicode("results").tag(sync=True)
+    label = traitlets.Unicode("Explorer: all results in one table, to be sorted and filtered").tag(sync=True)
+    rows = traitlets.List().tag(sync=True)
+    cards = traitlets.List().tag(sync=True)
+    methods = traitlets.Dict().tag(sync=True)
+    looks = traitlets.Dict().tag(sync=True)
+    limits = traitlets.List().tag(sync=True)
+    data = traitlets.Unicode().tag(sync=True)
+    regime = traitlets.Unicode().tag(sync=True)
+    ipc = traitlets.Unicode().tag(sync=True)
+    role = traitlets.Unicode().tag(sync=True)
+    most = traitlets.Int(0, min=0).tag(sync=True)
+    sort = traitlets.Enum(("", *COLUMNS), default_value="").tag(sync=True)
+    down = traitlets.Bool(False).tag(sync=True)
+    row = traitlets.Unicode().tag(sync=True)
+    shared = (*Explorer.shared, "rows", "cards", "methods", "looks", "limits")
+    shared = (*shared, "data", "regime", "ipc", "role", "most", "sort", "down", "row")
+
+    def __init__(
+        self,
+        records: list[Record],
+        images: dict[str, ImageData] | None = None,
+        looks: dict[str, dict] | None = None,
+        **traits,
+    ):
+        if not records:
+            raise ValueError("a table of results needs a record")
+        found = listing(records, images)
+        super().__init__(**found, looks=looks or {}, limits=limits(found["rows"]), **traits)
+
+    @traitlets.validate("data", "regime", "ipc", "role", "row")
+    def _check_shown(self, proposal):
+        name = proposal.trait.name
+        known = (one["key" if name == "row" else name] for one in self.rows)
+        return _one_of(proposal.value, ["", *dict.fromkeys("all" if v is None else str(v) for v in known)], name)
 
 
 class DigitsExplorer(Explorer):

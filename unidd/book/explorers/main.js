@@ -7,17 +7,19 @@ import { renderDigits } from "./digits.js";
 import { renderFilters } from "./filters.js";
 import { renderImages } from "./images.js";
 import { renderMatching } from "./matching.js";
+import { renderResults } from "./results.js";
 
 // For tests, which compare the algebra with the Python package.
 export { bandWeights, combine, decompose, highFrequencyShare, responses, stretched } from "./algebra.js";
 export { bandPicture } from "./bands.js";
 export { bandReadings } from "./matching.js";
+export { rowsShown } from "./results.js";
 export { pictureState } from "./photos.js";
 export { beginRun, realSide, nearestAccuracy, ridgeAccuracy, adamStep, unpackDigits } from "./distilling.js";
 
 const EXPLORERS = {
   filters: renderFilters, band: renderBand, images: renderImages, curriculum: renderCurriculum,
-  digits: renderDigits, matching: renderMatching,
+  digits: renderDigits, matching: renderMatching, results: renderResults,
 };
 
 export default {

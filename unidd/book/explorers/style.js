@@ -1,4 +1,5 @@
-// The look of all explorers. Colours are the page's own where it has some: those of the book, or of JupyterLab.
+// The look of all explorers. Colours are the page's own where it has some: those of the book, or of JupyterLab. In the
+// dark the book's theme frames and dims every picture, which would move the tiles of a sheet: hence !important.
 
 export const CSS = `
 .ux { --ux-text: var(--pst-color-text-base, var(--jp-ui-font-color1, currentColor));
@@ -60,7 +61,7 @@ export const CSS = `
 .ux-pictures.ux-small { grid-template-columns: repeat(auto-fill, minmax(max(72px, 19%), 1fr)); }
 .ux-picture { max-width: 260px; }
 .ux .ux-picture :is(canvas, img) { display: block; width: 100%; height: auto; border-radius: 4px; margin: 0;
-  background: none; }
+  background: none !important; padding: 0 !important; filter: none !important; }
 .ux .ux-picture .ux-pixels { image-rendering: pixelated; }
 .ux-caption { color: var(--ux-soft); font-size: 13px; margin-top: 4px; }
 .ux-caption > span { margin-right: 12px; }
@@ -121,6 +122,39 @@ export const CSS = `
   .ux-matched th:first-child { grid-column: span 3; } .ux-matched .ux-tiles { grid-column: span 4; }
   .ux-choices { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .ux-choices .ux-select { grid-template-columns: minmax(0, 1fr); } }
+.ux .ux-filters { display: grid; grid-template-columns: repeat(auto-fit, minmax(104px, 1fr)); margin-bottom: 8px; }
+.ux-scroll { overflow: auto; max-height: 420px; margin-top: 6px; }
+.ux-scroll:focus-visible { outline: 2px solid var(--ux-ridge); outline-offset: 2px; }
+.ux .ux-results :is(td, th) { white-space: nowrap; text-align: left; font-size: 12px; padding: 1px 9px 1px 0; }
+.ux .ux-results :is(td, th):last-child { padding-right: 2px; }
+.ux .ux-results .ux-number { text-align: right; }
+.ux .ux-results :is(thead th, .ux-result th) { position: sticky; background: var(--pst-color-background,
+  var(--jp-layout-color1, Canvas)); }
+.ux .ux-results .ux-result th { left: 0; z-index: 1; } .ux .ux-results thead th { top: 0; z-index: 2; }
+.ux .ux-results thead th:first-child { left: 0; z-index: 3; }
+.ux-results :is(.ux-sort, .ux-opener) { border: 0; padding: 0; min-width: 0; min-height: 26px; background: none;
+  font: inherit; }
+.ux .ux-results .ux-sort { color: var(--ux-soft); }
+.ux .ux-results [aria-sort$="ending"] .ux-sort { color: var(--ux-text); }
+.ux-results :is(.ux-sort, .ux-opener):hover { text-decoration: underline; }
+.ux-opener span { display: inline-block; width: 1.1em; color: var(--ux-soft); transition: transform 0.15s; }
+.ux-opener[aria-expanded="true"] span { transform: rotate(90deg); } .ux-result { cursor: pointer; }
+.ux .ux-results .ux-carded { border-top: 0; } .ux .ux-results .ux-carded td { white-space: normal; padding-right: 0; }
+.ux-carding { position: sticky; left: 0; width: calc(100cqi - 20px); display: grid; gap: 8px 20px; padding: 4px 0 12px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 260px), 1fr)); }
+.ux .ux-carding dl { margin: 0; display: grid; gap: 3px; align-content: start; }
+.ux-carding dl > div { display: grid; grid-template-columns: 100px minmax(0, 1fr); gap: 8px; }
+.ux .ux-carding dt { color: var(--ux-soft); font-weight: normal; }
+.ux .ux-carding dd { margin: 0; overflow-wrap: anywhere; }
+.ux-looks { display: grid; gap: 8px; align-content: start; } .ux-looks .ux-chart { max-width: 340px; }
+.ux .ux-wide { max-width: 340px; }
+@container (max-width: 559px) { .ux-looks { order: -1; } }
+@media print { .ux-scroll { overflow: visible; max-height: none; }
+  .ux .ux-filters, .ux-scroll ~ .ux-tools { display: none; }
+  .ux .ux-results :is(td, th) { white-space: normal; font-size: 9px; padding: 1px 4px 1px 0; overflow-wrap: anywhere; }
+  .ux .ux-results :is(thead th, .ux-result th) { position: static; }
+  .ux-results .ux-sort { min-height: 0; text-align: left; white-space: normal; }
+  .ux-results .ux-opener { min-height: 0; } .ux-opener span { display: none; } }
 .ux-tools { margin-top: 8px; align-items: center; font-size: 13px; } .ux .ux-soft { color: var(--ux-soft); }
 .ux .ux-tools button { min-width: 0; }
 .ux .ux-file { display: inline-flex; align-items: center; min-height: 32px; padding: 4px 12px; cursor: pointer;
@@ -130,6 +164,7 @@ export const CSS = `
 .ux-over .ux { outline: 3px dashed var(--ux-ridge); }
 @media (pointer: coarse) {
   .ux :is(button, select, .ux-chip, .ux-toggle, .ux-file, .ux-slider input) { min-height: 44px; }
+  .ux .ux-results :is(.ux-sort, .ux-opener) { min-width: 44px; min-height: 44px; }
   .ux .ux-chip { border-radius: 22px; min-width: 44px; justify-content: center; }
   .ux-toggle input { width: 22px; height: 22px; } }
 .ux-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
