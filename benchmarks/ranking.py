@@ -1,13 +1,13 @@
 """Do a few images a class rank architectures as all images do? Kendall's τ, and the time that it saves.
 
-    python benchmarks/ranking.py                    # digits, five seeds: about ten minutes of one core
+    python benchmarks/ranking.py                    # digits, five seeds: about five minutes of one core
     python benchmarks/ranking.py --quick            # a look, in seconds, kept in _runs
 
 Every architecture is trained on all training images, on random real ones, on a coreset and on distilled sets of ten
 images a class, hard labels everywhere, and ranked by its accuracy on the test images. Every seed has a teacher, sets
 and networks of its own. The ConvNets differ in width, depth, norm and pooling; beside them stand FRePo's, which doubles
-its width, MobileNetV2 and a vision transformer. VGG-11 and ResNet-18 are left out by default, since a core takes
-minutes for each of them: --study.models has all names.
+its width, and a vision transformer. MobileNetV2, VGG-11 and ResNet-18 are left out by default, since a core takes
+minutes for each of them: --study.models takes all names.
 
 Seconds are of the processor, one thread, so that other work on the machine does not count: for each training, and for
 making a set, whose teacher is trained anew. One JSON record: results/studies/ranking/digits.json.
@@ -49,7 +49,7 @@ ARCHITECTURES = {
     "VGG-11": ModelConfig("vgg11-small"),
     "ResNet-18": ModelConfig("resnet18"),
 }
-COSTLY = ("VGG-11", "ResNet-18")
+COSTLY = ("MobileNetV2", "VGG-11", "ResNet-18")
 SETS: dict[str, dict[str, Any]] = {"random": {}, "herding": {}, "dm": {"norm": "batch"}, "cfm": {}}
 
 

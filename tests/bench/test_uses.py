@@ -1,4 +1,4 @@
-"""What a few images are used for: τ and forgetting by hand, what a memory may see, verdicts in words, and the records."""
+"""Uses of a few images: τ and forgetting by hand, what a memory may see, verdicts in words, and the records."""
 
 import dataclasses
 import json
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import ranking
 import replay
-import toys
 import torch
+import toys
 
 from unidd.bench import uses
 from unidd.book import plots
@@ -114,7 +114,7 @@ def ranked(worse=False, seeds=5):
         found = {"accuracy": {name: accuracy(order) for name, order in orders.items()}, "seconds": seconds}
         rows.append({"seed": seed, **found, "making": {"random": 0.0, "herding": 6.0, "dm": 24.0}})
     sets = {name: {"role": role} for name, role in SETS.items()}
-    about = {"dataset": "toy", "sets": sets, "architectures": dict.fromkeys(names, {}), "images": {"few": 40}}
+    about = {"dataset": "toy", "sets": sets, "architectures": {name: {} for name in names}, "images": {"few": 40}}
     return about | {"rows": rows}
 
 
@@ -138,6 +138,17 @@ def test_a_reference_leaves_out_its_own_seed():
     assert uses.between(record) == pytest.approx([-1.0])
     with pytest.raises(ValueError, match="two seeds"):
         uses.agreements(ranked(seeds=1))
+
+
+def test_the_best_architecture_on_all_images_stands_first():
+    table = uses.accuracies(ranked(worse=True))
+    assert list(table.index) == [f"net {i}" for i in (5, 4, 3, 2, 1, 0)]
+    assert table.loc["net 5"].to_dict() == {
+        "full": "5.0 ± 0.0",
+        "random": "4.4 ± 0.5",
+        "herding": "4.4 ± 0.5",
+        "dm": "1.0 ± 0.0",
+    }
 
 
 def test_time_saved_counts_the_making_of_the_set():
@@ -259,7 +270,7 @@ def test_every_architecture_fits_the_digits(digits):
 
 @pytest.mark.parametrize("path", sorted((RESULTS / "replay").glob("*.json")), ids=lambda path: path.stem)
 def test_published_records_of_replay_are_whole(path):
-    record = uses.found("replay", path.stem)
+    record = json.loads(path.read_text())
     assert record["provenance"]["torch"]
     assert len(record["code"]) == 16
     assert [row["seed"] for row in record["rows"]] == record["settings"]["seeds"]
@@ -275,7 +286,7 @@ def test_published_records_of_replay_are_whole(path):
 
 @pytest.mark.parametrize("path", sorted((RESULTS / "ranking").glob("*.json")), ids=lambda path: path.stem)
 def test_published_records_of_ranking_are_whole(path):
-    record = uses.found("ranking", path.stem)
+    record = json.loads(path.read_text())
     assert record["provenance"]["torch"]
     assert len(record["code"]) == 16
     assert [row["seed"] for row in record["rows"]] == record["settings"]["seeds"]

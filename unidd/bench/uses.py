@@ -231,6 +231,16 @@ def ranking_table(record: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index("trained on")
 
 
+def accuracies(record: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a line an architecture, the best on all images first, a column a set: mean ± std of accuracy in %."""
+    reached = {
+        name: {each: [row["accuracy"][name][each] for row in record["rows"]] for each in record["architectures"]}
+        for name in record["rows"][0]["accuracy"]
+    }
+    best = sorted(record["architectures"], key=lambda each: -sum(reached["full"][each]))
+    return pd.DataFrame(reached).loc[best].map(spread).rename_axis("architecture")
+
+
 def ranking_sentences(record: Mapping[str, Any]) -> list[str]:
     """Return what the study of rankings found, in words."""
     values, times, rows = agreements(record), saved(record), record["rows"]
