@@ -96,8 +96,10 @@ Markdown(
 )
 
 # %% [markdown]
-# Two limits. The seeds share the architectures: an interval over seeds says what to expect of *these*, and not of any.
-# And hyper-parameters are the same for all of them, where a search would tune each.
+# Three limits. The seeds share the architectures, and their references overlap: an interval over seeds says what to
+# expect of *these*, and not of any. $\tau$ counts easy pairs, too: the further apart architectures are, the better any
+# set orders them. And hyper-parameters are the same for all, where a search would tune each: in so short a training a
+# transformer may learn next to nothing.
 #
 # ## With your own data
 #
@@ -105,6 +107,7 @@ Markdown(
 
 # %%
 import unidd
+from unidd.bench.uses import agreement
 from unidd.networks.evaluation import evaluate_images
 from unidd.networks.models import ModelConfig
 from unidd.networks.training import TrainConfig
@@ -118,4 +121,4 @@ for source, images, epochs in (("few", made, 15), ("all", data.train, 2)):
     task = [(images.images, images.labels, data, net, recipe, [0]) for net in networks]
     ranked[source] = [evaluate_images(*one, progress=False)[0] for one in task]
     print(source, *(f"{accuracy:.1f} %" for accuracy in ranked[source]))
-print(f"Kendall's τ: {uses.agreement(ranked['few'], ranked['all']):.2f}")
+print(f"Kendall's τ: {agreement(ranked['few'], ranked['all']):.2f}")

@@ -124,7 +124,7 @@ def test_a_ranking_gets_the_verdict_of_its_interval(worse, side, tau):
     ceiling, _, against, *_ = uses.ranking_sentences(record)
     assert "6 architectures, n = 5" in ceiling
     assert f"{side}: dm (" in against
-    assert "not told apart: herding (+0.00 [+0.00, +0.00])" in against
+    assert "not told apart: herding (+0.000 [+0.000, +0.000])" in against
     table = uses.ranking_table(record)
     assert table.loc["dm", "τ"] == f"{tau} ± 0.00"
     assert table.loc["full", "τ"] == "1.00 ± 0.00"
@@ -156,7 +156,11 @@ def test_time_saved_counts_the_making_of_the_set():
     assert times["random"] == (6.0, 10.0, 10.0)
     assert times["herding"] == (6.0, 10.0, 5.0)
     assert times["dm"] == (6.0, 10.0, 2.0)
-    assert "× 2.0 to × 10.0 faster" in uses.ranking_sentences(ranked())[-1]
+    record = ranked()
+    for row in record["rows"]:
+        row["seconds"]["full"]["net 3"] = 50.0
+    assert "× 3.3 to × 16.7 faster" in uses.ranking_sentences(record)[-1]
+    assert "50 % are of one architecture, net 3." in uses.ranking_sentences(record)[-1]
 
 
 def test_a_figure_has_a_ring_a_repetition_and_says_what_it_shows():

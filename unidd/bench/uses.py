@@ -226,7 +226,7 @@ def ranking_table(record: Mapping[str, Any]) -> pd.DataFrame:
     for name in values:
         seconds, faster, whole = times[name]
         line = {"trained on": name, "role": ROLES.get(name) or role[name], "τ": spread(values[name], 2)}
-        line |= {"over random [95 %]": "–" if name == BASE else against(values, name, digits=2)[0]}
+        line |= {"over random [95 %]": "–" if name == BASE else against(values, name, digits=3)[0]}
         lines.append(line | {"seconds": f"{seconds:.1f}", "faster": f"× {faster:.1f}", "with making": f"× {whole:.1f}"})
     return pd.DataFrame(lines).set_index("trained on")
 
@@ -241,6 +241,13 @@ def accuracies(record: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(reached).loc[best].map(spread).rename_axis("architecture")
 
 
+def _costliest(rows: Sequence[Mapping[str, Any]]) -> tuple[str, float]:
+    """The architecture that takes the most seconds on all images, and its part of those of all."""
+    sums = {name: sum(row["seconds"]["full"][name] for row in rows) for name in rows[0]["seconds"]["full"]}
+    most = max(sums, key=lambda name: sums[name])
+    return most, sums[most] / sum(sums.values())
+
+
 def ranking_sentences(record: Mapping[str, Any]) -> list[str]:
     """Return what the study of rankings found, in words."""
     values, times, rows = agreements(record), saved(record), record["rows"]
@@ -248,16 +255,17 @@ def ranking_sentences(record: Mapping[str, Any]) -> list[str]:
     each = [values["full"], values[BASE]]
     one, few = (spread(v, 2) for v in each)
     gap, low, high = paired(values[BASE], values["full"])
-    ends = "" if pd.isna(low) else f" [{signed(low, 2)}, {signed(high, 2)}]"
+    ends = "" if pd.isna(low) else f" [{signed(low, 3)}, {signed(high, 3)}]"
     factors = [times[name][2] for name in (BASE, *sets)]
-    said = strict(values, roles(record), 2)
+    costly, share = _costliest(rows)
+    said = strict(values, roles(record), 3)
     return [
         f"`{record['dataset']}`, {len(record['architectures'])} architectures, n = {len(rows)}. Between the rankings "
         f"of two seeds on all images τ is {spread(between(record), 2)}; between one seed and the mean of the others "
         f"{one}: no proxy can be expected to do better.",
-        f"{record['images']['few']} random real images rank with τ = {few}, {signed(gap, 2)}{ends} from that ceiling.",
-        f"Against random images, in τ: {standing(values, sets, digits=2)}.",
+        f"{record['images']['few']} random real images rank with τ = {few}, {signed(gap, 3)}{ends} from that ceiling.",
+        f"Against random images, in τ: {standing(values, sets, digits=3)}.",
         *([f"{said[0].upper()}{said[1:]}."] if said else []),
         f"All trainings together are × {min(factors):.1f} to × {max(factors):.1f} faster, the making of the set "
-        "counted.",
+        f"counted. Of the seconds on all images {100 * share:.0f} % are of one architecture, {costly}.",
     ]
