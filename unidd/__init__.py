@@ -88,6 +88,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         terms             CFM with one of its matching terms, for the ablation of its loss
         backprojection    what each band of a layer sees of an image, in pixels
         promise           what the study of deep methods found, as tables and sentences
+        uses              what a few images do as a replay memory, and for ranking architectures
         scores            accuracies beside random and full real data; HLR, IOR, LRS, ARS
         measuring         what the parts of a run take here, from a few steps of each
         audit_words       sentences that follow from the numbers of an audit

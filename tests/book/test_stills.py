@@ -110,6 +110,16 @@ def test_what_a_figure_says_is_in_its_still():
         assert f">{words}<" in svg
 
 
+def test_ticks_are_as_far_apart_as_told():
+    trace = go.Scatter(x=[1, 2, 3, 4, 5], y=[0.0, 40.0, 10.0, 20.0, 30.0])
+
+    def ticks(**axis):
+        return re.findall(r">(\d(?:\.\d)?)<", drawn(plots.figure([trace], "a line", xaxis=axis)))
+
+    assert "1.5" in ticks()
+    assert ticks(dtick=1)[:5] == ["1", "2", "3", "4", "5"]
+
+
 @pytest.mark.parametrize("kind", [go.Pie(values=[1, 2]), go.Heatmap(z=[[1, 2]]), go.Box(y=[1, 2])])
 def test_a_kind_of_figure_that_it_cannot_draw_is_refused(kind):
     with pytest.raises(ValueError, match=f"no still picture can be drawn of {kind.type}"):

@@ -6,7 +6,7 @@ methods. The book sets the colours of text and grid to those of its light or dar
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
+from ..bench.tables import paired
 from ..core.filters import Filter
 from ..data.grids import grid
 from .palette import Look, look, looks
@@ -380,6 +381,31 @@ def differences(table: pd.DataFrame, regime: str, ipc: int | None = None) -> go.
     chart = figure(traces, alt, height=high, xaxis={"title": "points over random"}, yaxis=down)
     chart.update_layout(showlegend=False)
     return chart.add_vline(0, line={"color": TEXT, "dash": "dot", "width": 1.5})
+
+
+def repeated(values: Mapping[str, Sequence[float]], title: str, digits: int = 1) -> go.Figure:
+    """Draw a line a name: a ring a repetition, a marker at their mean, a bar its 95 % interval.
+
+    Args:
+        values: name → a number a repetition.
+        title: of the axis.
+        digits: of the numbers.
+    """
+    traces, words, its = [], [], looks(values)
+    for name, each in values.items():
+        middle, low, _ = paired(each, [0.0] * len(each))
+        reach, own = 0.0 if math.isnan(low) else middle - low, its[name]
+        words.append(f"{name} {middle:.{digits}f} ± {reach:.{digits}f}")
+        shared = {"mode": "markers", "showlegend": False}
+        rings = {"x": rounded(each, 5), "y": [name] * len(each), "hovertemplate": f"{name}: %{{x}}<extra></extra>"}
+        rings["marker"] = {"color": own.colour, "size": 6, "symbol": "circle-open"}
+        dot = {"x": rounded([middle], 5), "y": [name], "hovertemplate": f"{words[-1]} (n = {len(each)})<extra></extra>"}
+        dot["marker"] = {"color": own.colour, "size": 10, "symbol": own.symbol}
+        dot["error_x"] = {"array": rounded([reach], 5), "thickness": 2.5, "width": 6, "color": own.colour}
+        traces += [go.Scatter(rings | shared), go.Scatter(dot | shared)]
+    down = {"autorange": "reversed", "ticks": "", "showgrid": False}
+    alt = f"{title[0].upper()}{title[1:]}, mean and 95 % interval: {'; '.join(words)}."
+    return figure(traces, alt, height=90 + 34 * len(values), xaxis={"title": title}, yaxis=down)
 
 
 def _look_of(row: dict[str, Any]) -> Look:

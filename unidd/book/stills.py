@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 from PIL import Image
 
 from ..bench.words import signed
@@ -177,6 +178,8 @@ def _axis(axes: Axes, side: str, layout: dict, categories: list[str], width: flo
         values = _values(layout["tickvals"])
         axis.set_ticks(values, [str(v) for v in _values(layout.get("ticktext", values))])
         axis.minorticks_off()
+    elif "dtick" in layout and not logarithmic:
+        axis.set_major_locator(MultipleLocator(layout["dtick"]))
     if "range" in layout:
         ends(*(10**v if logarithmic else v for v in layout["range"]))
     elif layout.get("autorange") == "reversed":
