@@ -2,13 +2,16 @@
 
 import time
 from dataclasses import replace
+from statistics import mean
 from typing import Any
 
+import pandas as pd
 import torch
 
 from ..data.datasets import ImageData
 from ..networks.training import NOBODY
 from .cell import Cell
+from .machine import duration
 
 SHARE = 0.2  # of the training images of each class
 
@@ -53,3 +56,30 @@ def tried(cell: Cell, data: ImageData, seed: int, progress: bool = True) -> dict
         "accuracy": cell.accuracies(made, teacher.seen(split) if teacher else split, teacher, seed, progress=progress),
         "seconds": round(seconds, 1),
     }
+
+
+def lines(record: dict[str, Any]) -> pd.DataFrame:
+    """Return all that a search tried, the best first: a recipe, its hyper-parameters, and what it reached.
+
+    Args:
+        record: of benchmarks/recipes.py.
+    """
+    found: dict[str, list[dict]] = {}
+    for row in record["rows"]:
+        found.setdefault(row["name"], []).append(row)
+    shown = [
+        {
+            "recipe": name,
+            **{regime: mean(row["accuracy"][regime] for row in rows) for regime in rows[0]["accuracy"]},
+            "n": len(rows),
+            "to make": duration(mean(row["seconds"] for row in rows)),
+            "asked": ", ".join(f"{key} {value}" for key, value in _settings(rows[0]).items()),
+        }
+        for name, rows in found.items()
+    ]
+    regimes = list(record["rows"][0]["accuracy"])
+    return pd.DataFrame(shown).set_index("recipe").sort_values(by=regimes, ascending=False)
+
+
+def _settings(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in ("name", "seed", "accuracy", "seconds")}
