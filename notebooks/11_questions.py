@@ -207,13 +207,14 @@ if record:
 Captioned(
     defects.table(record),
     "What each defect adds to the measured accuracy, on random real images and on CFM. "
-    "What raises it is no gain: the same images are measured otherwise.",
+    "The best over epochs cannot be below the last: how far it is above counts, not its sign.",
     "tab-defects",
 )
 
 # %% [markdown]
-# Where the two crop scales, or the starts, differ, neither is wrong by itself; but a comparison must not mix them. A
-# start that is the same for every seed hides a part of the spread:
+# Neither of the two crop scales is wrong by itself; but a comparison must not mix them. The first images of a class are
+# the same for every seed, so that repetitions have no start of their own. (On `photos` file order is itself random, so
+# that the *first* images are no special ones.) Does that hide a part of the spread?
 
 # %% tags=["remove-input"]
 Markdown(defects.spreads(record))

@@ -133,7 +133,7 @@ def sentences(record: dict[str, Any] | None) -> list[str]:
     for defect in DEFECTS:
         found = {OF[of]: effect(record, defect, of) for of in defect.pairs}
         parts = [
-            f"{of}: {_in_words(one)}" if one else f"{of}: not run, because its repetitions are not there"
+            f"{of}: {_in_words(one)}" if one else f"{of}: not run, because there are no repetitions of it: `{COMMAND}`"
             for of, one in found.items()
         ]
         why = f"; no verdict, because repetitions share {defect.shared}" * bool(defect.shared)
