@@ -89,6 +89,8 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         backprojection    what each band of a layer sees of an image, in pixels
         promise           what the study of deep methods found, as tables and sentences
         uses              what a few images do as a replay memory, and for ranking architectures
+        questions         what reviewers and readers asked, with answers from records, or why there is none
+        defects           what defects of the released code change
         scores            accuracies beside random and full real data; HLR, IOR, LRS, ARS
         measuring         what the parts of a run take here, from a few steps of each
         audit_words       sentences that follow from the numbers of an audit

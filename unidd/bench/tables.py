@@ -14,7 +14,7 @@ from ..methods import find
 from ..networks.evaluation import REGIMES
 from ..networks.models import ModelConfig
 from .records import Record
-from .words import signed
+from .words import interval
 
 ENOUGH = 5  # repetitions that a verdict in words needs
 _KEYS = ["suite", "dataset", "model", "regime", "ipc"]
@@ -139,13 +139,6 @@ def _number(value: float, spread: float = _NAN) -> str:
     return "–" if pd.isna(value) else text
 
 
-def _interval(middle: float, low: float, high: float) -> str:
-    """Return a difference and its 95 % interval in words, such as "+1.0 [−3.3, +5.3]"."""
-    if pd.isna(middle):
-        return "–"
-    return signed(middle) + ("" if pd.isna(low) else f" [{signed(low)}, {signed(high)}]")
-
-
 def _rows(frame: Any) -> list[dict[str, Any]]:
     return frame.to_dict("records")
 
@@ -164,10 +157,10 @@ def pretty(frame: pd.DataFrame) -> pd.DataFrame:
     shown["accuracy (%)"] = [_number(*pair) for pair in zip(frame["mean"], frame["std"], strict=True)]
     shown["HLR"] = [_number(value) for value in frame["hlr"]]
     columns = (frame[name] for name in ("ior", "ior_low", "ior_high"))
-    shown["IOR [95 %]"] = [_interval(*found) for found in zip(*columns, strict=True)]
+    shown["IOR [95 %]"] = [interval(*found) for found in zip(*columns, strict=True)]
     if any(frame["best"]):
         columns = (frame[name] for name in ("ioc", "ioc_low", "ioc_high"))
-        shown["over best coreset [95 %]"] = [_interval(*found) for found in zip(*columns, strict=True)]
+        shown["over best coreset [95 %]"] = [interval(*found) for found in zip(*columns, strict=True)]
     return shown.set_index(["data", "labels", "IPC", "method"])
 
 
@@ -331,7 +324,7 @@ def _sides(base: dict[str, Any], others: list[dict[str, Any]]) -> str:
     sides: dict[str, list[str]] = {"better": [], "not told apart": [], "worse": [], "no verdict": []}
     for difference, side, name, common in found:
         why = f", but its repetitions share {common}" * bool(common)
-        sides[side].append(f"{name} ({_interval(*difference)}{why})")
+        sides[side].append(f"{name} ({interval(*difference)}{why})")
     return "; ".join(f"{side}: {_join(names)}" for side, names in sides.items() if names)
 
 
