@@ -27,7 +27,7 @@
 #
 # A *view* is a Siamese operation with its parameters ({cite}`zhao2021dsa`), the same for real and synthetic images.
 # With $f = 1$ this is DM whose real side is exact; with ridge it is kernel ridge regression. It is the method `pool`,
-# a file of 150 lines.
+# a file of its own.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util

@@ -62,6 +62,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         _unrolling        derivatives of where descent on synthetic images leads
         _trajectory       how far a student ends from where an expert is
         _lamb             the optimiser of FRePo
+        _looks            a pool of networks and views, and what real images are through each
         _krr              methods of kernel ridge regression
         _scores           what a network, or its training, says of each image
         _rules            which of a class's images are chosen, by their features or scores

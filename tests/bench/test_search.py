@@ -3,8 +3,8 @@
 import dataclasses
 
 import pytest
-import toys
 import torch
+import toys
 
 from unidd.bench.cell import Cell
 from unidd.bench.search import tried, validation

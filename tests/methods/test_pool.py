@@ -1,15 +1,18 @@
 """Head matching through a pool: its loss beside the definition, in full matrices and with all real images at once."""
 
+from dataclasses import replace
+
 import pytest
-import toys
 import torch
 import torch.nn.functional as F
+import toys
 
 from unidd.core.filters import AllPass, Linear, Ridge
 from unidd.core.objectives import Side
 from unidd.engine.descent import Batch
 from unidd.engine.run import Run
-from unidd.methods.pool import Pool, head
+from unidd.methods._looks import Looks, head
+from unidd.methods.pool import Pool
 
 SMALL = {"pool": 2, "views": 2, "net_width": 4, "steps": 2}
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
@@ -25,7 +28,6 @@ def matching(**settings):
     for pair in found.pairs:
         pair.network.double()
     return data, found
-
 
 
 def definition(pair, x, data, name, beta):
@@ -50,7 +52,7 @@ def definition(pair, x, data, name, beta):
 @pytest.mark.parametrize("filter", ["all-pass", "linear", "ridge"])
 def test_loss_and_gradient_are_those_of_the_definition(filter):
     data, found = matching(filter=filter, beta=0.5)
-    found.pairs = [found.seen(pair.network, pair.view) for pair in found.pairs]  # in float64 now
+    found.pairs = [found.looks.seen(pair.network, pair.view) for pair in found.pairs]  # in float64 now
     for i, pair in enumerate(found.pairs):
         found.pairs, kept = [pair], found.pairs
         x = toys.randn(8, 3, 8, 8, seed=i).requires_grad_()
@@ -83,3 +85,17 @@ def test_networks_are_of_all_ages_and_their_pairs_follow_from_the_seed():
 def test_an_unknown_operation_is_refused():
     with pytest.raises(ValueError, match="strategy"):
         Pool(strategy="tilt")
+
+
+def test_it_starts_from_what_herding_takes_or_from_a_set_that_was_given():
+    data, method, run = toys.data(), Pool(**SMALL, first="herding"), Run(ipc=2)
+    start = method.prepared(method.start(data, run), data, None, run)
+    x = Looks(method, data, 0).plain()
+    for k in range(data.classes):
+        own = (data.train.labels == k).nonzero().flatten()
+        first = own[(x[own] - x[own].mean(0)).norm(dim=1).argmin()]
+        chosen = start.numbers[data.train.labels[start.numbers] == k]
+        assert chosen[0] == first
+        assert len(set(chosen.tolist())) == 2
+    given = replace(start, given=True, numbers=torch.arange(8))
+    assert method.prepared(given, data, None, run) is given

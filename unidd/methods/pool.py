@@ -6,26 +6,23 @@ and what a linear learner makes of their features is kept; a step takes one of t
     L = ‖f(Ψ_s)Φ_s − f(Ψ)Φ‖² / ‖f(Ψ)Φ‖²,    Ψ, Φ: FFC and FLC of flattened last maps, less the real images' mean
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from ..core.filters import Linear, Ridge
 from ..data.datasets import ImageData
-from ..data.siamese import STRATEGY, Draw, Siamese
 from ..engine.descent import Batch, Descent, Objective, Start, Step
 from ..engine.run import Run
-from ..networks.models import ModelConfig, build, real_batch
-from ..networks.training import Recipe, Teacher, train
-from . import Count, Positive, Whole
-from ._descending import Descending
+from ..networks.training import Teacher
+from . import Count, Positive
+from ._looks import Looked, Looks, Pooled, features, head
+from ._rules import herded
 
 
 @dataclass(frozen=True)
-class Pool(Descending):
+class Pool(Pooled):
     """Matches the heads of linear learners behind the networks of a pool, each under its own views.
 
     With f = 1 it is distribution matching whose real side is exact.
@@ -33,38 +30,31 @@ class Pool(Descending):
     Args:
         steps: updates of the images.
         lr: rate of Adam, on normalised pixels; it falls to 0 by a cosine.
-        filter: f: "all-pass" 1, "linear" λ, or "ridge" 1/(λ + β).
-        beta: β of ridge, in units of the mean eigenvalue of Ψ.
-        pool: networks.
-        views: of each network, Siamese operations whose parameters are all images' same.
-        ages: epochs that the networks are trained, from 0 for the first up to this and again from 0; 0 trains none.
-        strategy: operations of views and of that training, see `unidd.data.siamese`.
-        net_width: channels of every layer of the ConvNets.
-        norm: of the ConvNets.
+        first: images to start from: "random" real ones, or those that "herding" takes, by what the first network makes
+            of them; a set that was given comes before both.
     """
 
     steps: Count = 2000
     lr: Positive = 0.05
-    filter: Literal["all-pass", "linear", "ridge"] = "all-pass"
-    beta: Positive = 1.0
-    pool: Whole = 50
-    views: Whole = 4
-    ages: Count = 0
-    strategy: str = STRATEGY
-    net_width: Whole = 128
-    norm: Literal["instance", "none"] = "instance"
+    first: Literal["random", "herding"] = "random"
 
     source: ClassVar[str] = "UniDD"
     acts_as: ClassVar[str] = "the filter that it is given, on the class signal of many networks"
     needs_teacher: ClassVar[bool] = False
     parallel: ClassVar[bool] = False
 
-    def __post_init__(self):
-        super().__post_init__()
-        Siamese(self.strategy)
-
     def start(self, data: ImageData, run: Run) -> Start:
         return super().start(data, run).whole()
+
+    def prepared(self, start: Start, data: ImageData, teacher: Teacher, run: Run) -> Start:
+        if start.given or self.first == "random":
+            return start
+        x = Looks(self, data, run.seed).plain()
+        numbers, labels = start.numbers.clone(), data.train.labels
+        for k in range(data.classes):
+            own, places = (labels == k).nonzero().flatten(), (labels[numbers] == k).nonzero().flatten()
+            numbers[places] = own[herded(x[own], len(places)).to(own.device)]
+        return replace(start, numbers=numbers)
 
     def descent(self, data: ImageData) -> Descent:
         return Descent(self.steps, self.lr)
@@ -73,95 +63,21 @@ class Pool(Descending):
         return PoolMatching(self, data, run.seed)
 
 
-class Looked(NamedTuple):
-    """A network and a view of it, and what a linear learner makes of all real images seen so.
-
-    Attributes:
-        mean: of the features (d,), float64, as are the others.
-        beta: β of ridge, in the units of Ψ.
-        wanted: f(Ψ)Φ (d, classes).
-    """
-
-    network: nn.Module
-    view: Draw
-    mean: Tensor
-    beta: float
-    wanted: Tensor
-
-
 class PoolMatching(Objective):
     """The loss of `Pool`; the pairs follow from the seed, and are made when the first step asks for one."""
 
     def __init__(self, method: Pool, data: ImageData, seed: int):
-        self.method, self.data, self.seed = method, data, seed
-        self.pairs: list[Looked] = []
+        self.filter, self.looks, self.pairs = method.filter, Looks(method, data, seed), list[Looked]()
 
     def begin(self, batch: Batch) -> None:
-        self.targets = self.coded(batch.labels)
+        self.targets = self.looks.coded(batch.labels)
 
     def step(self, x: Tensor, t: int, generator: Generator) -> Step:
         if not self.pairs:
-            self.pairs = [pair for i in range(self.method.pool) for pair in self.looked(i)]
+            self.pairs = self.looks.all()
         pair = self.pairs[int(torch.randint(len(self.pairs), (), generator=generator))]
         seen = features(pair.network, pair.view(x)) - pair.mean
-        gap = head(seen, self.targets, self.method.filter, pair.beta) - pair.wanted
+        gap = head(seen, self.targets, self.filter, pair.beta) - pair.wanted
         loss = gap.square().sum() / pair.wanted.square().sum()
         (gradient,) = torch.autograd.grad(loss, x)
         return Step({"heads": loss}, gradient)
-
-    def coded(self, labels: Tensor) -> Tensor:
-        """Return one-hot labels less 1/c (n, classes)."""
-        return F.one_hot(labels, self.data.classes).double() - 1 / self.data.classes
-
-    def looked(self, i: int) -> list[Looked]:
-        """Return network i of the pool under each of its views."""
-        generator = Generator().manual_seed(1000 * self.seed + i)
-        network = self.network(i, generator)
-        return [self.seen(network, Siamese(self.method.strategy).draw(generator)) for _ in range(self.method.views)]
-
-    def network(self, i: int, generator: Generator) -> nn.Module:
-        method, data = self.method, self.data
-        config = ModelConfig("convnet", method.net_width, norm=method.norm)
-        seed = int(torch.randint(2**31, (), generator=generator))
-        network = build(config, data.channels, data.size, data.classes, seed).to(data.device)
-        if age := i % (method.ages + 1):
-            recipe = Recipe(age, 128, "sgd", lr=0.01, crop="none", strategy=method.strategy)
-            train(network, data.train.images, data.train.labels, recipe, seed=seed, prepare=data.normalise)
-        return network.requires_grad_(False).eval()
-
-    @torch.no_grad()
-    def seen(self, network: nn.Module, view: Draw) -> Looked:
-        """Look at all real images through a network and a view."""
-        targets, whole = self.coded(self.data.train.labels), self.method.filter != "all-pass"
-        n, parts = len(targets), self.data.train.images.split(real_batch(self.data.size, self.data.device))
-        flc, sums, square = 0.0 * targets[0], targets.new_zeros(1), targets.new_zeros(1)
-        for images, coded in zip(parts, targets.split(len(parts[0])), strict=True):
-            x = features(network, view(self.data.normalise(images)))
-            flc, sums = flc + x.T @ coded / n, sums + x.sum(0) / n
-            square = square + x.T @ x / n if whole else square
-        flc = flc - torch.outer(sums, targets.mean(0))
-        if not whole:
-            return Looked(network, view, sums, 0.0, flc)
-        ffc = square - torch.outer(sums, sums)
-        beta = self.method.beta * float(ffc.diagonal().mean())
-        filter = Linear() if self.method.filter == "linear" else Ridge(beta)
-        return Looked(network, view, sums, beta, filter.apply(ffc, flc))
-
-
-def features(network: nn.Module, x: Tensor) -> Tensor:
-    """Return the flattened last map of images (n, d), in float64."""
-    return network.get_submodule("features")(x.to(next(network.parameters()).dtype)).flatten(1).double()
-
-
-def head(x: Tensor, targets: Tensor, filter: str, beta: float) -> Tensor:
-    """Return f(Ψ)Φ (d, classes) of few rows x (n, d) and their targets (n, classes), with no d × d matrix.
-
-    For ridge it is Xᵀ(XXᵀ + nβI)⁻¹Y, which equals (Ψ + βI)⁻¹Φ.
-    """
-    n = len(x)
-    if filter == "all-pass":
-        return x.T @ targets / n
-    if filter == "linear":
-        return x.T @ (x @ (x.T @ targets)) / n**2
-    gram = x @ x.T + n * beta * torch.eye(n, dtype=x.dtype, device=x.device)
-    return x.T @ torch.linalg.solve(gram, targets)
