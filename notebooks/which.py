@@ -60,12 +60,14 @@ Markdown("\n".join(f"- {sentence}" for sentence in advice.counted(rows)))
 
 # %% [markdown]
 # These are small data sets, at a budget that a laptop has. Larger ones are asked by one command each, `make batch
-# SUITE=…`, see {doc}`benchmark`. Your own images answer for themselves, random ones beside the distilled:
+# SUITE=…`, see {doc}`benchmark`. Your own images, in a folder `pets`, answer for themselves; random ones stand beside
+# the distilled:
 #
 # ```sh
-# unidd distill dm --dataset FOLDER --ipc 10 --out distilled
+# unidd distill dm --dataset pets --ipc 10 --out distilled
 # unidd evaluate distilled
 # ```
 #
-# Whoever needs more than accuracy, such as images that show nobody's face, decides by other measures: see the
-# {doc}`audit <../book/audit>`.
+# What the images are for can decide too: see a {doc}`replay memory <replay>` and the {doc}`ranking of architectures
+# <ranking>`, both measured. Whoever needs more than accuracy, such as images that show nobody's face, decides by other
+# measures: see the {doc}`audit <../book/audit>`.
