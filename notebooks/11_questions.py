@@ -52,11 +52,8 @@ def listed(sentences):
 # %% tags=["remove-input"]
 answers = questions.answers(found)
 open_ = [name for name, line in answers.iterrows() if "not run" in line["answer"]]
-Captioned(
-    HTML(questions.linked(answers)),
-    f"{len(answers)} questions; in the answers to {len(open_)} something was not run, and the reason stands there.",
-    "tab-questions",
-)
+listed([f"{len(answers)} questions; of {len(open_)} a part was not run, for the reason given."])
+HTML(questions.listed(answers))
 
 # %% [markdown]
 # (questions-bytes)=

@@ -72,6 +72,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         closure           hash of the code a result depends on
         words             numbers as they stand in a sentence or a table
         records           records of runs as JSON, and their provenance
+        stored            what a set of a record takes in bytes
         schema            what a record must be, and what is wrong with one
         machine           memory there is and memory taken; times and sizes in words
         tables            tables of records, and sentences that follow from them

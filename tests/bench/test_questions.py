@@ -68,11 +68,11 @@ def test_every_question_has_a_number_or_the_reason_why_not(question):
     )
 
 
-def test_the_table_has_a_row_and_a_link_for_each():
+def test_the_list_has_an_entry_and_a_link_for_each():
     frame = questions.answers(found())
-    shown = questions.linked(frame)
+    shown = questions.listed(frame)
     assert list(frame.index) == [question.asks for question in QUESTIONS]
-    assert shown.count("<tr") == len(QUESTIONS) + 1
+    assert shown.count("<dt>") == shown.count("<dd>") == len(QUESTIONS)
     assert '<a href="05_bounds.html">Bounds</a>' in shown
     assert "<code>make batch SUITE=photos</code>" in shown
     assert "images?" in shown
@@ -239,33 +239,6 @@ def test_the_bounds_are_means_over_layers_and_epochs_from_the_first_on(tmp_path)
 
 
 # ---- bytes and time
-
-CONVNET = {"name": "convnet", "width": 2, "depth": None, "norm": "batch", "pooling": "avg"}
-# Three convolutions of 1·9·2 + 2 and twice 2·9·2 + 2 numbers, three norms of 8 and a counter, a head of 2·10 + 10.
-TEACHER = 4 * (20 + 2 * 38 + 3 * 8 + 30) + 3 * 8
-
-
-def counted(**changes):
-    cards = [{"hash": f"t{seed}", "accuracy": 90.0, "architecture": CONVNET} for seed in SEEDS]
-    return made("random", suite="digits", regimes=("hard", "online-soft"), dataset="digits", teachers=cards, **changes)
-
-
-def test_bytes_against_a_hand_count():
-    assert questions.counted(counted()) == {
-        "images": 100 * 8 * 8,
-        "hard": 100,
-        "fixed-soft": 100 * 10 * 4,
-        "online-soft": TEACHER,
-    }
-    assert questions.taken(counted()) == {"hard": 6500, "fixed-soft": 10400, "online-soft": 6400 + TEACHER}
-    nobody = made("random", suite="digits", dataset="digits")
-    assert set(questions.taken(nobody)) == {"hard", "fixed-soft"}, "a card without an architecture counts no teacher"
-
-
-def test_what_a_record_says_of_its_bytes_counts():
-    said = {"images": 10, "hard": 1, "online-soft": 5}
-    assert questions.taken(counted(bytes=said)) == {"hard": 11, "online-soft": 15}
-    assert questions.taken(made("random", dataset="elsewhere")) == {}
 
 
 def test_points_and_budget_have_a_line_a_regime():

@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from records import put, read_page, record, suite
 from traitlets import TraitError
 
-from unidd.bench.records import load_records, published, stored_bytes
+from unidd.bench.records import load_records, published
 from unidd.bench.tables import table
 from unidd.book import widgets
-from unidd.book.listing import PAGE, bytes_of, card, limits, listing, looks, shown
+from unidd.book.listing import PAGE, card, limits, listing, looks, shown
 from unidd.book.widgets import COLUMNS, ResultsTable
-from unidd.networks.models import ModelConfig, build
 
 RECORDS = suite()
 CHAPTER = Path(__file__).resolve().parents[2] / "notebooks" / "13_table.py"
@@ -57,21 +55,6 @@ def test_keys_are_unique_also_where_suites_and_students_share_a_method():
     cards = listing([*RECORDS, *more])["cards"]
     protocols = {row["regime"]: dict(cards[row["card"]])["Protocol"] for row in rows}
     assert (protocols["hard"], protocols["hard (dsa)"]) == ("unidd", "dsa")
-
-
-def test_bytes_are_those_of_the_record_or_else_counted(digits):
-    assert bytes_of(record(bytes={"images": 7, "hard": 1})) == {"images": 7, "hard": 1}
-    assert bytes_of(record()) == {}
-    built = {"name": "convnet", "width": 8}
-    taught = record(ipc=2, dataset="digits", teachers=[{"accuracy": 1.0, "architecture": built}])
-    network = build(ModelConfig(**built), 1, 8, 10)
-    assert bytes_of(taught, digits) == stored_bytes(torch.zeros(20, 1, 8, 8), 10, network)
-    assert bytes_of(record(ipc=None, teachers=[]), digits)["images"] == len(digits.train) * 64
-    assert bytes_of(record(ipc=1, bytes={"images": 7}, teachers=[]), digits) == {
-        "images": 7,
-        "hard": 10,
-        "fixed-soft": 400,
-    }
 
 
 def test_bytes_of_a_row_are_of_images_and_its_labels(digits):

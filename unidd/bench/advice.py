@@ -8,12 +8,13 @@ import pandas as pd
 
 from .machine import duration, size
 from .records import Record
+from .stored import taken
 from .tables import pretty
 
 _PLACE = ["suite", "dataset", "model", "regime", "ipc"]
 
 
-def taken(frame: pd.DataFrame) -> pd.DataFrame:
+def winners(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the row to take for each data set, label regime and IPC: the highest mean of those shown to beat random.
 
     Where nothing was shown to beat random real images, their row is taken: they cost nothing.
@@ -30,7 +31,7 @@ def taken(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
-    """Return what `taken` takes, for people: accuracy and gain, what all images reach, time to make it, and bytes.
+    """Return what `winners` says, for people: accuracy and gain, what all images reach, time to make it, and bytes.
 
     Time is that of one set, on the machine of the record; bytes are those of images and labels, and with online soft
     labels those of the teacher. A dash where a record does not say.
@@ -39,9 +40,9 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
         frame: from `unidd.bench.tables.table`.
         records: those it was made from.
     """
-    rows = taken(frame)
+    rows = winners(frame)
     shown = pretty(rows).reset_index()
-    found = shown[["data", "labels", "IPC"]].assign(take=shown["method"], n=shown["n"])
+    found = shown[["data", "labels", "IPC"]].assign(take=shown["method"])
     found["accuracy (%)"], found["over random [95 %]"] = shown["accuracy (%)"], shown["IOR [95 %]"]
     made = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
     lines = rows.to_dict("records")
@@ -56,8 +57,8 @@ def _time(record: Record) -> str:
 
 
 def _bytes(record: Record, regime: str) -> str:
-    found = record.bytes
-    return size(found["images"] + found[regime]) if regime in found else "–"
+    found = taken(record)
+    return size(found[regime]) if regime in found else "–"
 
 
 def counted(frame: pd.DataFrame) -> list[str]:

@@ -8,22 +8,19 @@ import html
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple, cast
 
 import pandas as pd
-import torch
 
 from .. import methods
-from ..data.datasets import load
 from ..networks.evaluation import REGIMES
-from ..networks.models import ModelConfig, build
 from . import promise
 from .claims import Evidence
 from .machine import duration, size
-from .records import Record, stored_bytes
+from .records import Record
+from .stored import taken
 from .tables import ENOUGH, compared, paired
 from .words import interval, plus_minus
 
@@ -338,29 +335,6 @@ def residual(found: Found) -> str:
 # --------------------------------------------------------------------------------------------- bytes and time
 
 
-@cache
-def _shape(dataset: str) -> tuple[int, int, int]:
-    """Classes, channels and side of the images."""
-    data = load(dataset)
-    return data.classes, data.channels, data.size
-
-
-def counted(record: Record) -> dict[str, int]:
-    """Return a record's bytes as `stored_bytes` has them; of one that has none, counted again; {} if that cannot be."""
-    if record.bytes or record.ipc is None or record.dataset not in SUITES:
-        return record.bytes
-    classes, channels, side = _shape(record.dataset)
-    images = torch.empty((record.ipc * classes, channels, side, side), device="meta")
-    built = record.teachers[0].get("architecture") if record.teachers else None
-    return stored_bytes(images, classes, build(ModelConfig(**built), channels, side, classes) if built else None)
-
-
-def taken(record: Record) -> dict[str, int]:
-    """Return label regime → bytes that a student needs of a set: its images, and its labels or the teacher."""
-    found = counted(record)
-    return {regime: found["images"] + found[regime] for regime in REGIMES if regime in found}
-
-
 def points(found: Found, suite: str) -> pd.DataFrame:
     """Return a line a set and label regime of a suite: method, role, ipc, regime, bytes, mean, std, n."""
     rows: Any = found.evidence.rows
@@ -516,10 +490,13 @@ def answers(found: Found) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index("question")
 
 
-def linked(frame: pd.DataFrame) -> str:
-    """Return `answers` as HTML, the last column a link, and code as such."""
-    links = [
-        f'<a href="{q.page if q.page[0] == "#" else f"{q.page}.html"}">{html.escape(q.title)}</a>' for q in QUESTIONS
-    ]
-    shown = frame.reset_index().map(lambda text: re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)))
-    return shown.assign(**{"shown in": links}).to_html(escape=False, index=False, border=0)
+def listed(frame: pd.DataFrame) -> str:
+    """Return `answers` as an HTML list: each question with who asks, its answer, and a link to where it is shown."""
+    lines = []
+    for line, question in zip(frame.to_dict("records"), QUESTIONS, strict=True):
+        answer = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(line["answer"]))
+        page = question.page if question.page[0] == "#" else f"{question.page}.html"
+        where = f'<a href="{page}">{html.escape(question.title)}</a>'
+        lines.append(f"<dt>{html.escape(question.asks)} <em>({html.escape(question.who)})</em></dt>")
+        lines.append(f"<dd>{answer[:1].upper()}{answer[1:]}. Shown in {where}.</dd>")
+    return "<dl>\n" + "\n".join(lines) + "\n</dl>"

@@ -9,10 +9,11 @@ import torch
 
 from .. import methods
 from ..bench.contributed import budget_of
-from ..bench.records import Record, stored_bytes
+from ..bench.records import Record
+from ..bench.stored import bytes_of
 from ..bench.tables import table
 from ..data.datasets import ImageData
-from ..networks.models import ModelConfig, build
+from ..networks.models import ModelConfig
 from .rounding import rounded, significant
 
 PAGE = "../book/api/methods.html"  # of the reference, seen from a chapter
@@ -80,20 +81,6 @@ def _row(line: dict[str, Any], record: Record, data: ImageData | None) -> dict[s
         "seconds": significant(record.seconds["distill"] / n, 2) if "distill" in record.seconds else None,
         "values": [round(value, 1) for value in line["values"]],
     }
-
-
-def bytes_of(record: Record, data: ImageData | None = None) -> dict[str, int]:
-    """Return what a set of a record takes, see `records.stored_bytes`: as it says, or else as these images have it.
-
-    The bytes of a teacher are those of the architecture that its card names.
-    """
-    if data is None:
-        return record.bytes
-    count = record.ipc * data.classes if record.ipc else len(data.train)
-    images = torch.zeros(1).expand(count, data.channels, data.size, data.size)  # takes no memory
-    built = [ModelConfig(**one["architecture"]) for one in record.teachers[:1] if one.get("architecture")]
-    network = build(built[0], data.channels, data.size, data.classes) if built else None
-    return stored_bytes(images, data.classes, network) | record.bytes
 
 
 def card(record: Record) -> Pairs:
