@@ -304,7 +304,7 @@ def assess(
             vgg11-small, mobilenet-small, vit-small.
         teacher: of soft labels: a file of weights, or what unidd import-teacher wrote (default: as its card says).
         budget: widths and epochs of the students (default: as its card says); the epochs of a published protocol are
-            as published with paper and large, a fifth with embedded.
+            as published with narrow, paper and large, a fifth with embedded.
         baseline: also train on random real images under the same regime.
         record: write a result record to this file; of several models, one each, whose name is put before the ending.
         root: where downloads lie (default: UNIDD_DATA).

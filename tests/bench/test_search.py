@@ -7,7 +7,7 @@ import torch
 import toys
 
 from unidd.bench.cell import Cell
-from unidd.bench.search import tried, validation
+from unidd.bench.search import lines, tried, validation
 from unidd.data.datasets import Split
 
 
@@ -57,3 +57,14 @@ def test_a_search_never_looks_at_the_test_images(asked):
     cell = Cell.of(**asked, budget="smoke", dataset="digits", ipc=1, seeds=[0])
     found = tried(cell, guarded(toys.data()), 0, progress=False)
     assert all(0 <= value <= 100 for value in found["accuracy"].values())
+
+
+def test_all_that_was_tried_is_a_line_the_best_first():
+    rows = [
+        {"name": name, "method": "pool", "beta": 2.0, "seed": seed, "accuracy": {"hard": hard}, "seconds": 60.0}
+        for name, values in (("a", [30.0, 32.0]), ("b", [40.0, 41.0]))
+        for seed, hard in enumerate(values)
+    ]
+    shown = lines({"rows": rows})
+    assert list(shown.index) == ["b", "a"]
+    assert shown.loc["a"].to_dict() == {"hard": 31.0, "n": 2, "to make": "1 min 0 s", "asked": "method pool, beta 2.0"}
