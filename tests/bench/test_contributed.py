@@ -13,7 +13,7 @@ from records import record
 from toys import teacher
 
 from unidd.bench import contributed
-from unidd.bench.cell import Cell, evaluate, run, set_record
+from unidd.bench.cell import BUDGETS, Cell, evaluate, run, set_record
 from unidd.bench.contributed import Claim, borne_out, disagreements, expected, of_folder
 from unidd.bench.records import SCHEMA, Record, load_records, published, stored_bytes
 from unidd.bench.schema import faults, read, schema
@@ -220,7 +220,7 @@ WRONG = {
     "provenance.contributed.sha256 must be": {
         "provenance": PROVENANCE | {"contributed": BY | {"sha256": 64 * "0"}},
     },
-    "config.budget must be one of smoke, embedded, paper, large, not ''": {"config": {"student": {}}},
+    f"config.budget must be one of {', '.join(BUDGETS)}, not ''": {"config": {"student": {}}},
     "config.student is missing": {"config": {"budget": "smoke"}},
     "config.student.epochs must be 2, as under the budget 'smoke', not 500": {"config": {"budget": "smoke"}},
 }

@@ -247,17 +247,19 @@ def test_sheets_of_two_sizes_and_addresses_are_refused():
 
 
 @pytest.fixture(scope="module")
-def readings():
+def readings(tmp_path_factory):
     """`bandReadings` of the page's script, of a study and several choices."""
     if shutil.which("node") is None:
         pytest.skip("no Node.js here")
     code = """const { study, choices } = JSON.parse(require("fs").readFileSync(0, "utf8"));
         console.log(JSON.stringify(choices.map((choice) => unidd.bandReadings(study, choice))));"""
 
+    script = tmp_path_factory.mktemp("readings") / "script.js"  # too long for a command line
+    script.write_text(f"{widgets.page_script()}\n{code}")
+
     def read(study, *choices):
         given = json.dumps({"study": study, "choices": choices})
-        script = f"{widgets.page_script()}\n{code}"
-        done = subprocess.run(["node", "-e", script], input=given, capture_output=True, text=True)
+        done = subprocess.run(["node", script], input=given, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
