@@ -49,8 +49,8 @@ made.history[-1]
 # ## What was tried
 #
 # Which filter, and networks of which age? That is chosen on a part of the *training* images, held out for it; the test
-# images are not looked at, and a test of the package proves it. A student's accuracy on some thousand images is known to
-# about 1.5 points, so of recipes that are nearer than that to the best, the cheapest is taken. All that was tried:
+# images are not looked at, and a test of the package proves it. Accuracy on a thousand images is known to about
+# 1.5 points, so of recipes that are nearer than that to the best, the cheapest is taken. All that was tried:
 
 # %% tags=["hide-input"]
 import json
