@@ -67,4 +67,4 @@ def test_all_that_was_tried_is_a_line_the_best_first():
     ]
     shown = lines({"rows": rows})
     assert list(shown.index) == ["b", "a"]
-    assert shown.loc["a"].to_dict() == {"hard": 31.0, "n": 2, "to make": "1 min 0 s", "asked": "method pool, beta 2.0"}
+    assert shown.loc["a"].to_dict() == {"hard": 31.0, "n": 2, "to make": "1 min 0 s", "asked": "beta 2.0"}

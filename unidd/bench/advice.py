@@ -43,12 +43,13 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     rows = winners(frame)
     shown = pretty(rows).reset_index()
     found = shown[["data", "labels", "IPC"]].assign(take=shown["method"])
-    found["accuracy (%)"], found["over random [95 %]"] = shown["accuracy (%)"], shown["IOR [95 %]"]
+    found["over random [95 %]"] = shown["IOR [95 %]"]
     made = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
     lines = rows.to_dict("records")
     own = [made[row["suite"], row["dataset"], row["model"], row["method"], int(row["ipc"])] for row in lines]
     found["to make"] = [_time(record) for record in own]
     found["stored"] = [_bytes(record, row["regime"]) for record, row in zip(own, lines, strict=True)]
+    found["accuracy (%)"] = shown["accuracy (%)"]
     return found.set_index(["data", "labels", "IPC"])
 
 

@@ -82,4 +82,4 @@ def lines(record: dict[str, Any]) -> pd.DataFrame:
 
 
 def _settings(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in ("name", "seed", "accuracy", "seconds")}
+    return {key: value for key, value in row.items() if key not in ("name", "method", "seed", "accuracy", "seconds")}
