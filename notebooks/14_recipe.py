@@ -24,10 +24,9 @@
 # L(S) = \frac{\lVert f(\Psi_S)\,\Phi_S - f(\Psi)\,\Phi \rVert_F^2}{\lVert f(\Psi)\,\Phi \rVert_F^2}
 # $$
 #
-# for a network and a view of the pool, another in every step.
-# A *view* is a Siamese operation with its parameters ({cite}`zhao2021dsa`), the same for real and synthetic images.
-# With $f = 1$ this is DM whose real side is exact; with ridge it is kernel ridge regression. It is the method `pool`,
-# a file of its own.
+# for a network and a view of the pool, another in every step. A *view* is a Siamese operation with its parameters
+# ({cite}`zhao2021dsa`), the same for real and synthetic images. With $f = 1$ this is DM whose real side is exact; with
+# ridge it is kernel ridge regression. It is the method `pool`, a file of its own.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
