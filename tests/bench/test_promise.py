@@ -104,6 +104,10 @@ def test_the_promise_is_kept_where_the_theory_said_so(agree, end):
     )
 
 
+def test_where_the_theory_says_nothing_nothing_is_kept_or_broken():
+    assert judged(["low-pass"] * 3, [True, False, True], []).endswith(": nothing was promised")
+
+
 def test_few_repetitions_have_no_verdict():
     assert judged(["no verdict"] * 3, [None] * 3, [], n=4) == "lfm: the theory says nothing; n = 4, no verdict"
 

@@ -160,6 +160,8 @@ def _sentence(method: str, lines: list[dict[str, Any]]) -> str:
     judged = [line["agrees"] for line in lines if line["agrees"] is not None]
     if not judged:
         kept = "bands explain too little of its gradient for a word"
+    elif not len(first["said"]):
+        kept = "nothing was promised"
     else:
         kept = "kept" if all(judged) else "kept in part" if any(judged) else "broken"
     return f"{method}: {said}; seen through {first['networks']}, {', '.join(steps)}: {kept}"
