@@ -41,7 +41,7 @@ from unidd.core.bands import KINDS
 from unidd.data.datasets import ImageData, load
 from unidd.data.synthetic import SyntheticSet
 from unidd.engine.run import Run
-from unidd.files import json_hash, save_json
+from unidd.files import atomic, json_hash, save_json
 from unidd.methods import Descending, Method
 from unidd.methods._drawing import Drawing
 from unidd.networks.models import build
@@ -235,7 +235,9 @@ def main(asked: Asked) -> Path:
     folder = RESULTS if study.budget == "embedded" else own() / "studies" / "matching"
     path = asked.out or folder / f"{study.dataset}.json"
     about = {"study": "matching", "dataset": study.dataset, "settings": asdict(study), "seeds": list(asked.seeds)}
-    save_json(plain({**about, "verdicts": verdicts(rows), "rows": rows, "provenance": provenance()}), path)
+    found = plain({**about, "verdicts": verdicts(rows), "rows": rows, "provenance": provenance()})
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(found) + "\n")  # one line: indented, it would be more than twice as large
     for name, method in made.items():
         pictures = _pictures(*_place(name, method, asked.seeds[0], study))
         for source, what in zip(pictures, PICTURES, strict=True):
