@@ -50,12 +50,9 @@ from unidd.book import plots
 from unidd.book.captions import Captioned
 
 pd.options.display.max_rows = pd.options.display.max_colwidth = None  # all of it
-published = records.load_records(records.published())
-suites = {record.suite for record in published}
-here = records.load_records(records.own())
-here = [record for record in here if record.suite not in suites]  # what did not come
+stored = records.load_all()
 folders = records.published("studies"), records.own() / "studies"
-evidence = claims.Evidence.of([*published, *here], *folders)
+evidence = claims.Evidence.of(stored, *folders)
 
 
 def show(rows, name):
@@ -66,7 +63,7 @@ def show(rows, name):
     checks = {place: lines for place, lines in checks.items() if len(lines)}
     if checks:
         found = pd.concat(checks, names=["in the paper", ""]).droplevel(1)
-        dates = sorted({record.provenance["date"] for record in published})
+        dates = sorted({record.provenance["date"] for record in stored})
         caption = (
             "Checks that have records. Differences are in points of accuracy, those of "
             "images and loss terms in the measure itself; brackets hold the 95 % "
@@ -89,7 +86,7 @@ def gains(rows, regime, name):
 
 def suite(name, words):
     """All cells of a suite, if it was run."""
-    found = [record for record in (*published, *here) if record.suite == name]
+    found = [record for record in stored if record.suite == name]
     if not found:
         return
     rows = tables.table(found)
@@ -174,7 +171,7 @@ Captioned(
 
 # %% tags=["remove-input"]
 show(paper.ACROSS, "across")
-crossed = [record for record in (*published, *here) if record.suite == "cross-cfm"]
+crossed = [record for record in stored if record.suite == "cross-cfm"]
 if crossed:
     caption = "Students of other architectures on one set of digits each, accuracy in %."
     display(Captioned(tables.across(crossed), caption, "tab-suite-cross-cfm"))

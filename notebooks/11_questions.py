@@ -37,12 +37,8 @@ from unidd.book.captions import Captioned
 from unidd.book.palette import look
 
 pd.options.display.max_rows = pd.options.display.max_colwidth = None  # all of it
-published = records.load_records(records.published())
-suites = {record.suite for record in published}
-here = records.load_records(records.own())
-here = [record for record in here if record.suite not in suites]  # what did not come
 folders = records.published("studies"), records.own() / "studies"
-found = questions.Found.of([*published, *here], *folders)
+found = questions.Found.of(records.load_all(), *folders)
 
 
 def listed(sentences):

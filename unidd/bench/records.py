@@ -137,3 +137,10 @@ def load_record(path: str | Path) -> Record:
 def load_records(*folders: str | Path) -> list[Record]:
     """Read all records <folder>/<suite>/*.json, in the order of their paths; a missing folder has none."""
     return [load_record(p) for folder in folders for p in sorted(Path(folder).glob("*/*.json"))]
+
+
+def load_all() -> list[Record]:
+    """Return the published records, and those of this machine whose suites did not come with the package."""
+    came = load_records(published())
+    suites = {record.suite for record in came}
+    return came + [record for record in load_records(own()) if record.suite not in suites]
