@@ -52,19 +52,13 @@ made.history[-1]
 # 1.5 points, so of recipes that are nearer than that to the best, the cheapest is taken. All that was tried:
 
 # %% tags=["hide-input"]
-import json
-
 from IPython.display import Markdown, display
 
-from unidd.bench import records, search, tables
+from unidd.bench import records, search, tables, uses
 from unidd.book.captions import Captioned
 
 SUITE = "recipe-cifar10-mini"
-try:
-    found = json.loads(records.published("studies", "recipes", "cifar10-mini-dsa.json").read_text())
-except FileNotFoundError:
-    found = None
-if found:
+if found := uses.found("recipes", "cifar10-mini-dsa"):
     count, share = len({row["name"] for row in found["rows"]}), found["share"]
     shown = Captioned(
         search.lines(found).round(1),

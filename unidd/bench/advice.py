@@ -31,7 +31,7 @@ def winners(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
-    """Return what `winners` says, for people: accuracy and gain, what all images reach, time to make it, and bytes.
+    """Return what `winners` says, for people: gain and accuracy, time to make it, and bytes.
 
     Time is that of one set, on the machine of the record; bytes are those of images and labels, and with online soft
     labels those of the teacher. A dash where a record does not say.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from .tables import compared
+from .tables import common_teacher, compared
 from .words import interval, plus_minus
 
 STUDY = "defects"
@@ -96,8 +96,8 @@ def effect(record: dict[str, Any], defect: Defect, of: str) -> tuple[tuple[float
     seeds = [seed for seed in its if seed in base]
     if not seeds:
         return None
-    hashes = [row["teacher"]["hash"] for row in record["rows"] if row["seed"] in seeds]
-    shared = defect.shared or ("a teacher" if len(set(hashes)) < len(hashes) else "")
+    taught = [row["teacher"] for row in record["rows"] if row["seed"] in seeds]
+    shared = defect.shared or common_teacher(taught)
     sides = [{"values": [side[seed] for seed in seeds], "n": len(seeds), "shared": shared} for side in (its, base)]
     found, verdict = compared(*sides)
     return found, _WORDS.get(verdict, verdict), len(seeds)

@@ -21,7 +21,7 @@ from .claims import Evidence
 from .machine import duration, size
 from .records import Record
 from .stored import taken
-from .tables import ENOUGH, compared, paired
+from .tables import ENOUGH, common_teacher, compared, paired
 from .words import interval, plus_minus
 
 SUITES = ("photos", "digits")  # of the data sets that come with the package
@@ -92,8 +92,7 @@ MATCHING = "python benchmarks/spectra_of_methods.py"
 def _repetitions(record: dict[str, Any], method: str) -> dict[str, Any]:
     """A row for `compared` of the fine detail of a method's images, in % of their power."""
     rows = [row for row in record["rows"] if row["method"] == method]
-    hashes = [row["teacher"]["hash"] for row in rows]
-    shared = "a teacher" if len(set(hashes)) < len(hashes) else ""
+    shared = common_teacher([row["teacher"] for row in rows])
     return {"n": len(rows), "values": [100 * row["images"]["high"] for row in rows], "shared": shared}
 
 

@@ -48,10 +48,14 @@ def shared(record: Record) -> str:
     """
     if "set" in record.config:
         return "one set"
-    hashes = [card["hash"] for card in record.teachers if "hash" in card]
-    if len(set(hashes)) < len(hashes):
-        return "a teacher"
-    return "experts" if record.config.get("method", {}).get("shared") else ""
+    experts = "experts" if record.config.get("method", {}).get("shared") else ""
+    return common_teacher(record.teachers) or experts
+
+
+def common_teacher(cards: Sequence[dict[str, Any]]) -> str:
+    """Return "a teacher" if two repetitions, whose teachers' cards these are, have the same one; else ""."""
+    hashes = [card["hash"] for card in cards if "hash" in card]
+    return "a teacher" if len(set(hashes)) < len(hashes) else ""
 
 
 def compared(row: dict[str, Any], base: dict[str, Any]) -> tuple[tuple[float, float, float], str]:

@@ -7,35 +7,25 @@ by repetition, under the one rule of `tables.compared`.
 import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import pandas as pd
 
 from .records import published
 from .tables import compared, paired
-from .words import signed
+from .words import plus_minus, signed
 
 BASE = "random"
 ROLES = {"none": "no memory", "joint": "everything kept", "full": "all images"}  # of what is no set
 
 
 def found(study: str, dataset: str = "digits") -> dict[str, Any] | None:
-    """Return the published record of a study, "replay" or "ranking"; None if it was not run on these data."""
+    """Return the published record of a study; None if it was not run on these data."""
     try:
         return json.loads(published("studies", study, f"{dataset}.json").read_text())
     except FileNotFoundError:
         return None
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Return mean ± standard deviation, which one value does not have.
-
-    >>> spread([1.0, 2.0, 3.0]), spread([-0.5], 2)
-    ('2.0 ± 1.0', '−0.50')
-    """
-    middle = f"{mean(values):.{digits}f}".replace("-", "\N{MINUS SIGN}")
-    return middle + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
 def against(values: Mapping[str, Sequence[float]], name: str, base: str = BASE, digits: int = 1) -> tuple[str, str]:
@@ -140,8 +130,8 @@ def replay_table(record: Mapping[str, Any]) -> pd.DataFrame:
     lines = []
     for name in values:
         lost = [forgetting(row["accuracy"][name]) for row in record["rows"]]
-        line = {"memory": name, "role": ROLES.get(name) or role[name], "accuracy (%)": spread(values[name])}
-        line |= {"forgetting (points)": spread(lost)}
+        line = {"memory": name, "role": ROLES.get(name) or role[name], "accuracy (%)": plus_minus(values[name])}
+        line |= {"forgetting (points)": plus_minus(lost)}
         lines.append(line | {"over random [95 %]": "–" if name == BASE else against(values, name)[0]})
     return pd.DataFrame(lines).set_index("memory")
 
@@ -151,7 +141,7 @@ def replay_sentences(record: Mapping[str, Any]) -> list[str]:
     values, rows, asked = averages(record), record["rows"], record["settings"]
     small = f", {asked['images']} training images a class" * bool(asked["images"])
     ends = {"none": "without a memory", BASE: f"with {asked['ipc']} random real images a class", "joint": "with all"}
-    reached = ", ".join(f"{words} {spread(values[name])} %" for name, words in ends.items() if name in values)
+    reached = ", ".join(f"{words} {plus_minus(values[name])} %" for name, words in ends.items() if name in values)
     tasks = f"{len(rows[0]['tasks'])} tasks of {asked['classes']} classes"
     sentences = [f"`{record['dataset']}`{small}, {tasks}, n = {len(rows)}. After the last task: {reached}."]
     sets = [name for name in values if name in roles(record) and name != BASE]
@@ -225,7 +215,7 @@ def ranking_table(record: Mapping[str, Any]) -> pd.DataFrame:
     lines = []
     for name in values:
         seconds, faster, whole = times[name]
-        line = {"trained on": name, "role": ROLES.get(name) or role[name], "τ": spread(values[name], 2)}
+        line = {"trained on": name, "role": ROLES.get(name) or role[name], "τ": plus_minus(values[name], 2)}
         line |= {"over random [95 %]": "–" if name == BASE else against(values, name, digits=3)[0]}
         lines.append(line | {"seconds": f"{seconds:.1f}", "faster": f"× {faster:.1f}", "with making": f"× {whole:.1f}"})
     return pd.DataFrame(lines).set_index("trained on")
@@ -238,7 +228,7 @@ def accuracies(record: Mapping[str, Any]) -> pd.DataFrame:
         for name in record["rows"][0]["accuracy"]
     }
     best = sorted(record["architectures"], key=lambda each: -sum(reached["full"][each]))
-    return pd.DataFrame(reached).loc[best].map(spread).rename_axis("architecture")
+    return pd.DataFrame(reached).loc[best].map(plus_minus).rename_axis("architecture")
 
 
 def _costliest(rows: Sequence[Mapping[str, Any]]) -> tuple[str, float]:
@@ -253,7 +243,7 @@ def ranking_sentences(record: Mapping[str, Any]) -> list[str]:
     values, times, rows = agreements(record), saved(record), record["rows"]
     sets = [name for name in values if name not in (BASE, "full")]
     each = [values["full"], values[BASE]]
-    one, few = (spread(v, 2) for v in each)
+    one, few = (plus_minus(v, 2) for v in each)
     gap, low, high = paired(values[BASE], values["full"])
     ends = "" if pd.isna(low) else f" [{signed(low, 3)}, {signed(high, 3)}]"
     factors = [times[name][2] for name in (BASE, *sets)]
@@ -261,8 +251,8 @@ def ranking_sentences(record: Mapping[str, Any]) -> list[str]:
     said = strict(values, roles(record), 3)
     return [
         f"`{record['dataset']}`, {len(record['architectures'])} architectures, n = {len(rows)}. Between the rankings "
-        f"of two seeds on all images τ is {spread(between(record), 2)}; between one seed and the mean of the others "
-        f"{one}: no proxy can be expected to do better.",
+        f"of two seeds on all images τ is {plus_minus(between(record), 2)}; between one seed and the mean of the "
+        f"others {one}: no proxy can be expected to do better.",
         f"{record['images']['few']} random real images rank with τ = {few}, {signed(gap, 3)}{ends} from that ceiling.",
         f"Against random images, in τ: {standing(values, sets, digits=3)}.",
         *([f"{said[0].upper()}{said[1:]}."] if said else []),

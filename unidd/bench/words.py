@@ -29,8 +29,8 @@ def interval(middle: float, low: float, high: float, digits: int = 1) -> str:
 def plus_minus(values: Sequence[float], digits: int = 1) -> str:
     """Return the mean of repetitions ± their standard deviation, which one alone does not have.
 
-    >>> plus_minus([1.0, 2.0, 3.0]), plus_minus([2.0])
-    ('2.0 ± 1.0', '2.0')
+    >>> plus_minus([1.0, 2.0, 3.0]), plus_minus([-0.5], 2)
+    ('2.0 ± 1.0', '−0.50')
     """
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{mean(values):.{digits}f}".replace("-", "\N{MINUS SIGN}") + spread

@@ -80,6 +80,11 @@ class RealImages:
         return self.data.normalise(self.data.train.images[chosen.to(self.data.train.images.device)])
 
 
+def last_map(network: nn.Module, x: Tensor) -> Tensor:
+    """Return the flattened output of a ConvNet's last block: (n, d)."""
+    return network.get_submodule("features")(x).flatten(1)
+
+
 @torch.no_grad()
 def settle(network: nn.Module, real: RealImages, generator: Generator) -> None:
     """Let batch norms keep the statistics of at most 16 real images of each class; without any, do nothing.

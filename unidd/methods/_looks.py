@@ -14,6 +14,7 @@ from ..networks.models import ModelConfig, build, real_batch
 from ..networks.training import Recipe, train
 from . import Count, Positive, Whole
 from ._descending import Descending
+from ._drawing import last_map
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Looks:
         """Look at all real images through a network and a view."""
         targets, whole = self.coded(self.data.train.labels), self.method.filter != "all-pass"
         n, parts = len(targets), self.data.train.images.split(real_batch(self.data.size, self.data.device))
-        flc, sums, square = 0.0 * targets[0], targets.new_zeros(1), targets.new_zeros(1)
+        flc = sums = square = targets.new_zeros(())
         for images, coded in zip(parts, targets.split(len(parts[0])), strict=True):
             x = features(network, view(self.data.normalise(images)))
             flc, sums = flc + x.T @ coded / n, sums + x.sum(0) / n
@@ -119,7 +120,7 @@ class Looks:
 
 def features(network: nn.Module, x: Tensor) -> Tensor:
     """Return the flattened last map of images (n, d), in float64."""
-    return network.get_submodule("features")(x.to(next(network.parameters()).dtype)).flatten(1).double()
+    return last_map(network, x.to(next(network.parameters()).dtype)).double()
 
 
 def head(x: Tensor, targets: Tensor, filter: str, beta: float) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from ..data.datasets import ImageData
 from ..data.siamese import DIGITS, Siamese
@@ -18,7 +18,7 @@ from ..engine.descent import Batch, Objective, Step
 from ..engine.run import Run
 from ..networks.training import Teacher
 from . import Count, Positive
-from ._drawing import Drawing, RealImages, settle
+from ._drawing import Drawing, RealImages, last_map, settle
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class MeanMatching(Objective):
         for k in range(self.data.classes):
             view, own = self.siamese.draw(generator), (self.labels == k).nonzero().flatten()
             with torch.no_grad():
-                goal = features(network, view(self.real.of(k, generator).to(x))).mean(0)
+                goal = last_map(network, view(self.real.of(k, generator).to(x))).mean(0)
             part = x.detach()[own].requires_grad_()
-            found = features(network, view(part)) if len(own) else None  # another process may have all of a class
+            found = last_map(network, view(part)) if len(own) else None  # another process may have all of a class
             mean = torch.zeros_like(goal) if found is None else found.detach().sum(0)
             if self.all_sum:
                 self.all_sum(mean)
@@ -77,8 +77,3 @@ class MeanMatching(Objective):
             if found is not None:
                 (gradient[own],) = torch.autograd.grad(found, part, (2 / count * gap).expand_as(found))
         return Step({"means": loss}, gradient)
-
-
-def features(network: nn.Module, x: Tensor) -> Tensor:
-    """Return the flattened output of a ConvNet's last block: (n, d)."""
-    return network.features(x).flatten(1)  # pyright: ignore[reportCallIssue]  a ConvNet has them

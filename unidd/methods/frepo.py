@@ -17,6 +17,7 @@ from ..engine.run import Run
 from ..networks.models import ModelConfig, build, real_batch
 from ..networks.training import Teacher
 from . import Count, Positive, Whole
+from ._drawing import last_map
 from ._krr import KernelRidge, Prototypes, half_square, predict
 from ._lamb import Lamb
 
@@ -140,7 +141,7 @@ class FeatureRegression(Prototypes):
 
 def features(network: nn.Module, x: Tensor) -> Tensor:
     """Return the flattened last map of images (n, d), in float64."""
-    return network.get_submodule("features")(x).flatten(1).double()
+    return last_map(network, x).double()
 
 
 def margin(labels: Tensor) -> Tensor:
