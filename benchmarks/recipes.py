@@ -8,7 +8,6 @@ code or settings changed; all of it makes one JSON record, results/studies/recip
 One thread.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,11 @@ import yaml
 from unidd import load
 from unidd.bench.cell import Cell
 from unidd.bench.closure import code_hash
+from unidd.bench.parts import kept
 from unidd.bench.records import own, provenance
 from unidd.bench.search import SHARE, tried
 from unidd.data.datasets import ImageData
-from unidd.files import json_hash, save_json
+from unidd.files import save_json
 from unidd.networks.evaluation import REGIMES
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "studies" / "recipes"
@@ -66,12 +66,9 @@ def row(search: Search, name: str, recipe: dict, seed: int, data: ImageData) -> 
         "code": code_hash(type(cell.method).__module__, "unidd.bench.search"),
     }
     asked |= {key: getattr(search, key) for key in ("ipc", "budget", "protocol")}
-    part = own() / "studies" / "recipes" / "parts" / f"{data.name}-{search.protocol}-{name}-{seed}.json"
-    if part.exists() and (found := json.loads(part.read_text()))["asked"] == json_hash(asked):
-        return found["row"]
-    found = {"name": name, **recipe, "seed": seed, **tried(cell, data, seed, progress=False)}
-    save_json({"asked": json_hash(asked), "row": found}, part)
-    return found
+    path = own() / "studies" / "recipes" / "parts" / f"{data.name}-{search.protocol}-{name}-{seed}.json"
+    about = {"name": name, **recipe, "seed": seed}
+    return kept(path, asked, lambda: about | tried(cell, data, seed, progress=False))
 
 
 def main(search: Search) -> None:

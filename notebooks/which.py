@@ -30,8 +30,6 @@ if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
     raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
 
 # %% tags=["hide-input"]
-from IPython.display import Markdown
-
 from unidd.bench import advice, records, tables
 from unidd.book.captions import Captioned
 
@@ -51,14 +49,8 @@ Captioned(
 # The one with the highest mean is chosen by the accuracies it is shown with, so its gain is a little too high. All
 # methods stand in the {doc}`results <12_results>`.
 #
-# ## How often does it pay at all?
+# Where distillation pays at all, and on what that hangs, is {doc}`a page of its own <15_where>`.
 #
-# Every comparison of a method or a coreset with random real images that has a verdict:
-
-# %% tags=["remove-input"]
-Markdown("\n".join(f"- {sentence}" for sentence in advice.counted(rows)))
-
-# %% [markdown]
 # These are small data sets, at a budget that a laptop has. Larger ones are asked by one command each, `make batch
 # SUITE=…`, see {doc}`benchmark`. Your own images, in a folder `pets`, answer for themselves; random ones stand beside
 # the distilled:

@@ -80,6 +80,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         given             a teacher and statistics of others, in place of a cell's own
         cell              one cell of a table
         search            a recipe chosen by a part of the training images
+        parts             what a long study has done, kept part by part
         contributed       records of others, checked against their sets
         cross             students of several architectures on one set
         likeness          identical pixels and the nearest real image, in one pass over the real ones
@@ -90,6 +91,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         terms             CFM with one of its matching terms, for the ablation of its loss
         backprojection    what each band of a layer sees of an image, in pixels
         promise           what the study of deep methods found, as tables and sentences
+        gains             what the gain over random real images hangs on
         uses              what a few images do as a replay memory, and for ranking architectures
         questions         what reviewers and readers asked, with answers from records, or why there is none
         defects           what defects of the released code change

@@ -61,3 +61,25 @@ def test_where_nothing_was_compared_nothing_is_said():
     table, sentences = asked(RANDOM)
     assert list(table["over random [95 %]"]) == ["–"]
     assert sentences == []
+
+
+def test_where_it_pays_and_where_not_is_said_of_distilled_sets_beside_random_and_the_best_coreset():
+    coreset = of("herding", 1, "coreset")
+    rows = tables.table([RANDOM, coreset, of("dm", 4), of("dc", -2)])
+    (line,) = advice.where(rows).to_dict("records")
+    assert line["random (%)"] == "51.0 ± 1.6"
+    assert line["best coreset (%)"].startswith("herding 52.1")
+    assert line["best distilled (%)"].startswith("dm 55.4")
+    assert line["over random [95 %]"].startswith("+4.4 [")
+    assert line["over best coreset [95 %]"].startswith("+3.3 [")
+    assert line["better than random"] == "1 of 2"
+    assert advice.pays(rows) == ["**Shown to pay**: photos, hard labels, IPC 1 (dm, 1 of 2)."]
+
+
+def test_better_than_random_alone_does_not_pay():
+    rows = tables.table([RANDOM, of("herding", 4, "coreset"), of("dm", 2)])
+    assert advice.pays(rows) == ["**Not shown to pay**: photos, hard labels, IPC 1."]
+    assert advice.pays(tables.table([RANDOM, of("dm", 2)])) == []
+    (line,) = advice.where(tables.table([RANDOM, of("dm", 2)])).to_dict("records")
+    assert line["best coreset (%)"] == line["over best coreset [95 %]"] == "–"
+    assert advice.where(tables.table([RANDOM])).empty

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -51,6 +51,55 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     found["stored"] = [_bytes(record, row["regime"]) for record, row in zip(own, lines, strict=True)]
     found["accuracy (%)"] = shown["accuracy (%)"]
     return found.set_index(["data", "labels", "IPC"])
+
+
+def where(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a line a data set, label regime and IPC: does a distilled set beat random real images, and a good coreset?
+
+    The best coreset and the best distilled set are those of the highest mean, chosen after the fact by the accuracies
+    they are shown with; so the number of distilled sets that were shown to be better than random stands beside.
+
+    Args:
+        frame: from `unidd.bench.tables.table`.
+    """
+    lines = []
+    for _, group in frame.dropna(subset="ipc").groupby(_PLACE, sort=False):
+        made = group[(group["role"] == "method") & group["ior"].notna()]
+        if made.empty:
+            continue
+        best = made.loc[[made["mean"].idxmax()]]
+        shown = pretty(pd.concat([group[group["role"] == "baseline"], group[group["best"]], best])).reset_index()
+        took = shown["method"] + " " + shown["accuracy (%)"]
+        line = shown.iloc[-1][["data", "labels", "IPC"]].to_dict() | {"random (%)": shown["accuracy (%)"].iloc[0]}
+        line |= {"best coreset (%)": took.iloc[1] if any(group["best"]) else "–", "best distilled (%)": took.iloc[-1]}
+        line["over random [95 %]"] = shown["IOR [95 %]"].iloc[-1]
+        line["over best coreset [95 %]"] = shown.get("over best coreset [95 %]", pd.Series(["–"])).iloc[-1]
+        line["better than random"] = f"{(made['ior_side'] == 'better').sum()} of {len(made)}"
+        lines.append(line)
+    index = ["data", "labels", "IPC"]
+    return pd.DataFrame(lines, columns=None if lines else index).set_index(index)
+
+
+def pays(frame: pd.DataFrame) -> list[str]:
+    """Return in two sentences where distillation was shown to pay, and where it was not.
+
+    It pays where some distilled set was shown to be better than random real images and than the best coreset.
+
+    Args:
+        frame: from `unidd.bench.tables.table`.
+    """
+    sides: dict[bool, list[str]] = {True: [], False: []}
+    for key, group in frame.dropna(subset="ipc").groupby(_PLACE, sort=False):
+        _, dataset, _, regime, ipc = cast(tuple, key)
+        made = group[(group["role"] == "method") & group["ior"].notna()]
+        if made.empty or not any(group["best"]) or set(made["ior_side"]) == {"no verdict"}:
+            continue
+        both = made[(made["ior_side"] == "better") & (made["ioc_side"] == "better")]
+        best = both.sort_values("mean", ascending=False)["method"].head(1)
+        place = f"{dataset}, {regime.replace('-', ' ')} labels, IPC {ipc:.0f}"
+        sides[len(both) > 0].append(place + "".join(f" ({name}, {len(both)} of {len(made)})" for name in best))
+    words = {True: "**Shown to pay**", False: "**Not shown to pay**"}
+    return [f"{words[side]}: {'; '.join(found)}." for side, found in sides.items() if found]
 
 
 def _time(record: Record) -> str:

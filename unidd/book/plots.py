@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
+from ..bench import gains
 from ..bench.tables import paired
 from ..core.filters import Filter
 from ..data.grids import grid
@@ -362,12 +363,12 @@ def differences(table: pd.DataFrame, regime: str, ipc: int | None = None) -> go.
     traces, words = [], []
     for row in rows:
         name, own, middle = row["method"] + f", IPC {row['ipc']:.0f}" * (not ipc), _look_of(row), row["ior"]
-        gains = [round(a - b, 3) for a, b in zip(row["values"], drawn[row["ipc"]], strict=True)]
+        points = [round(a - b, 3) for a, b in zip(row["values"], drawn[row["ipc"]], strict=True)]
         reach = 0.0 if pd.isna(row["ior_high"]) else round(row["ior_high"] - middle, 3)
         words.append(f"{name} {middle:+.1f} ± {reach:.1f}")
         dots = {"color": own.colour, "size": 6, "symbol": "circle-open"}
         hover = f"{name}: %{{x:+.1f}}<extra></extra>"
-        traces.append(go.Scatter(x=gains, y=[name] * len(gains), mode="markers", marker=dots, hovertemplate=hover))
+        traces.append(go.Scatter(x=points, y=[name] * len(points), mode="markers", marker=dots, hovertemplate=hover))
         bar = {"array": [reach], "thickness": 2.5, "width": 6, "color": own.colour}
         about = f"{name}: {middle:+.1f} ± {reach:.1f} (n = {row['n']})<extra></extra>"
         dot = {"color": own.colour, "size": 10, "symbol": own.symbol}
@@ -381,6 +382,39 @@ def differences(table: pd.DataFrame, regime: str, ipc: int | None = None) -> go.
     chart = figure(traces, alt, height=high, xaxis={"title": "points over random"}, yaxis=down)
     chart.update_layout(showlegend=False)
     return chart.add_vline(0, line={"color": TEXT, "dash": "dot", "width": 1.5})
+
+
+def along(record: dict[str, Any], axis: str) -> go.Figure:
+    """Draw what sets gain over random real images as their students get more of something: bars are 95 % intervals.
+
+    Args:
+        record: of `benchmarks/gains.py`.
+        axis: of `unidd.bench.gains.AXES`.
+    """
+    found = [gain for gain in gains.along(record, axis) if gain.name != gains.BASE]
+    its = looks(dict.fromkeys(gain.name for gain in found))
+    traces, words = [], []
+    for i, (name, own) in enumerate(its.items()):
+        rows = [gain for gain in found if gain.name == name]
+        places, middle = [gains.place(axis, row.at) for row in rows], [row.points[0] for row in rows]
+        reach = [0.0 if math.isnan(row.points[2]) else row.points[2] - row.points[0] for row in rows]
+        words.append(f"{name} {', '.join(f'{gain:+.1f} at {at}' for gain, at in zip(middle, places, strict=True))}")
+        x = [at + 0.08 * (i - (len(its) - 1) / 2) for at in range(len(rows))]
+        bars = {"array": rounded(reach, 5), "thickness": 1.8, "width": 4, "color": own.colour}
+        about = {"customdata": places, "hovertemplate": f"{name} at %{{customdata}}: %{{y:+.1f}}<extra></extra>"}
+        drawn = {
+            "name": name,
+            "mode": "lines+markers",
+            "line": {"color": own.colour, "dash": own.dash},
+            "error_y": bars,
+        }
+        marker = {"symbol": own.symbol, "size": 9}
+        traces.append(go.Scatter(x=x, y=rounded(middle, 5), marker=marker, **drawn, **about))
+    ticks = list(dict.fromkeys(gains.place(axis, gain.at) for gain in found))
+    across = {"title": gains.AXES[axis].split(",")[0], "tickvals": list(range(len(ticks))), "ticktext": ticks}
+    alt = f"Points gained over random real images along {gains.AXES[axis]}: {'; '.join(words)}."
+    chart = figure(traces, alt, xaxis=across | {"showgrid": False}, yaxis={"title": "points over random"})
+    return chart.add_hline(0, line={"color": TEXT, "dash": "dot", "width": 1.5})
 
 
 def repeated(values: Mapping[str, Sequence[float]], title: str, digits: int = 1) -> go.Figure:
