@@ -73,7 +73,7 @@ def test_where_it_pays_and_where_not_is_said_of_distilled_sets_beside_random_and
     assert line["over random [95 %]"].startswith("+4.4 [")
     assert line["over best coreset [95 %]"].startswith("+3.3 [")
     assert line["better than random"] == "1 of 2"
-    assert advice.pays(rows) == ["**Shown to pay**: photos, hard labels, IPC 1 (dm, 1 of 2)."]
+    assert advice.pays(rows) == ["**Shown to pay**: photos, hard labels, IPC 1 (dm; 1 of 2)."]
 
 
 def test_better_than_random_alone_does_not_pay():

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
@@ -10,6 +10,7 @@ from .machine import duration, size
 from .records import Record
 from .stored import taken
 from .tables import pretty
+from .words import interval, plus_minus, regime_words
 
 _PLACE = ["suite", "dataset", "model", "regime", "ipc"]
 
@@ -63,18 +64,15 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
         frame: from `unidd.bench.tables.table`.
     """
     lines = []
-    for _, group in frame.dropna(subset="ipc").groupby(_PLACE, sort=False):
-        made = group[(group["role"] == "method") & group["ior"].notna()]
-        if made.empty:
-            continue
-        best = made.loc[[made["mean"].idxmax()]]
-        shown = pretty(pd.concat([group[group["role"] == "baseline"], group[group["best"]], best])).reset_index()
-        took = shown["method"] + " " + shown["accuracy (%)"]
-        line = shown.iloc[-1][["data", "labels", "IPC"]].to_dict() | {"random (%)": shown["accuracy (%)"].iloc[0]}
-        line |= {"best coreset (%)": took.iloc[1] if any(group["best"]) else "–", "best distilled (%)": took.iloc[-1]}
-        line["over random [95 %]"] = shown["IOR [95 %]"].iloc[-1]
-        line["over best coreset [95 %]"] = shown.get("over best coreset [95 %]", pd.Series(["–"])).iloc[-1]
-        line["better than random"] = f"{(made['ior_side'] == 'better').sum()} of {len(made)}"
+    for group in _cells(frame):
+        made = _compared(group)
+        best = max(made, key=lambda row: row["mean"])
+        line = {"data": best["dataset"], "labels": regime_words(best["regime"]), "IPC": f"{best['ipc']:.0f}"}
+        line |= {"random (%)": _reached(group, "baseline"), "best coreset (%)": _reached(group, "coreset")}
+        line["best distilled (%)"] = _reached([best], "method")
+        for name, words in (("ior", "over random"), ("ioc", "over best coreset")):
+            line[f"{words} [95 %]"] = interval(*(best[key] for key in (name, f"{name}_low", f"{name}_high")))
+        line["better than random"] = f"{sum(row['ior_side'] == 'better' for row in made)} of {len(made)}"
         lines.append(line)
     index = ["data", "labels", "IPC"]
     return pd.DataFrame(lines, columns=None if lines else index).set_index(index)
@@ -83,23 +81,42 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
 def pays(frame: pd.DataFrame) -> list[str]:
     """Return in two sentences where distillation was shown to pay, and where it was not.
 
-    It pays where some distilled set was shown to be better than random real images and than the best coreset.
+    It pays where some distilled set was shown to be better than random real images and than the best coreset. What has
+    no coreset beside it, or no verdict, is in neither.
 
     Args:
         frame: from `unidd.bench.tables.table`.
     """
     sides: dict[bool, list[str]] = {True: [], False: []}
-    for key, group in frame.dropna(subset="ipc").groupby(_PLACE, sort=False):
-        _, dataset, _, regime, ipc = cast(tuple, key)
-        made = group[(group["role"] == "method") & group["ior"].notna()]
-        if made.empty or not any(group["best"]) or set(made["ior_side"]) == {"no verdict"}:
-            continue
-        both = made[(made["ior_side"] == "better") & (made["ioc_side"] == "better")]
-        best = both.sort_values("mean", ascending=False)["method"].head(1)
-        place = f"{dataset}, {regime.replace('-', ' ')} labels, IPC {ipc:.0f}"
-        sides[len(both) > 0].append(place + "".join(f" ({name}, {len(both)} of {len(made)})" for name in best))
+    for group in _cells(frame):
+        made = [row for row in _compared(group) if row["ioc_side"] not in ("", "no verdict")]
+        both = [row for row in made if row["ior_side"] == row["ioc_side"] == "better"]
+        best = max(both, key=lambda row: row["mean"], default={"method": ""})["method"]
+        place = "{dataset}, {labels}, IPC {ipc:.0f}".format(**group[0], labels=regime_words(group[0]["regime"]))
+        if made:
+            sides[bool(both)].append(place + f" ({best}; {len(both)} of {len(made)})" * bool(both))
     words = {True: "**Shown to pay**", False: "**Not shown to pay**"}
     return [f"{words[side]}: {'; '.join(found)}." for side, found in sides.items() if found]
+
+
+def _cells(frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    """The rows of each data set, label regime and IPC that has a distilled set beside random real images."""
+    cells: dict[tuple, list[dict[str, Any]]] = {}
+    for row in frame.dropna(subset="ipc").to_dict("records"):
+        cells.setdefault(tuple(row[key] for key in _PLACE), []).append(row)
+    return [group for group in cells.values() if _compared(group)]
+
+
+def _compared(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in group if row["role"] == "method" and not pd.isna(row["ior"])]
+
+
+def _reached(group: list[dict[str, Any]], role: str) -> str:
+    """Who of a role reaches most, and how much; the name of random real images goes without saying."""
+    found = max((row for row in group if row["role"] == role), key=lambda row: row["mean"], default=None)
+    if found is None:
+        return "–"
+    return f"{found['method']} " * (role != "baseline") + plus_minus(found["values"])
 
 
 def _time(record: Record) -> str:
@@ -126,5 +143,5 @@ def counted(frame: pd.DataFrame) -> list[str]:
             if sides:
                 parts.append(f"{name} better {sides['better']}, worse {sides['worse']} of {sides.total()} times")
         if parts:
-            sentences.append(f"{regime.replace('-', ' ').capitalize()} labels: {'; '.join(parts)}.")
+            sentences.append(f"{regime_words(regime).capitalize()}: {'; '.join(parts)}.")
     return sentences

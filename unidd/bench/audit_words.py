@@ -5,7 +5,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from .machine import size
-from .words import signed
+from .words import regime_words, signed
 
 _SPACES = {"pixels": "In pixels", "features": "In the teacher's features"}
 
@@ -197,7 +197,7 @@ def _accuracy(found: dict) -> list[str]:
         gain: dict[str, Any] = measured["scores"][regime]["IOR"]
         side = "without error bars" if gain["spread"] is None else _beyond(gain["mean"], gain["spread"])
         sentences.append(
-            f"With {regime.replace('-', ' ')} labels students reach {accuracy(ours)}, on as many random real images "
+            f"With {regime_words(regime)} students reach {accuracy(ours)}, on as many random real images "
             f"{accuracy(random)}: {signed(gain['mean'])} points, {side} (n = {len(ours)})."
         )
     hlr = measured["scores"]["hard"]["HLR"]["mean"]

@@ -15,7 +15,7 @@ import pandas as pd
 
 from .records import Record
 from .tables import ENOUGH, compared, paired, table
-from .words import signed
+from .words import regime_words, signed
 
 REPRODUCED, PARTLY, MIXED = "reproduced", "reproduced in part", "mixed"
 OPEN, REFUTED, NOT_RUN, UNKNOWN = "not decided", "not reproduced", "not run", "not known to us"
@@ -94,7 +94,7 @@ class Better:
         """Return the verdict of `unidd.bench.tables.compared`."""
         place = {"suite": self.suite, "regime": self.regime, "ipc": self.ipc, "model": self.model}
         other = "" if self.model == "convnet" else f" on {self.model}"
-        words = f"{self.method} above {self.than}, {self.regime.replace('-', ' ')} labels, IPC {self.ipc}{other}"
+        words = f"{self.method} above {self.than}, {regime_words(self.regime)}, IPC {self.ipc}{other}"
         row, base = (evidence.cell(method=method, **place) for method in (self.method, self.than))
         return _compared(f"{self.suite}: {words}", row, base)
 

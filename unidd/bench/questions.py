@@ -22,7 +22,7 @@ from .machine import duration, size
 from .records import Record
 from .stored import taken
 from .tables import ENOUGH, common_teacher, compared, paired
-from .words import interval, plus_minus
+from .words import interval, plus_minus, regime_words
 
 SUITES = ("photos", "digits")  # of the data sets that come with the package
 HARD, SOFT = "hard", "online-soft"
@@ -68,15 +68,11 @@ def beside(found: Found, method: str, than: str, suite: str, regimes: Iterable[s
     for regime in regimes:
         words = difference(found.row(suite, method, regime, ipc), found.row(suite, than, regime, ipc))
         if words:
-            yield f"{suite}, {_labels(regime)}: {words}"
+            yield f"{suite}, {regime_words(regime)}: {words}"
 
 
 def not_run(why: str) -> str:
     return f"not run, because {why}"
-
-
-def _labels(regime: str) -> str:
-    return f"{regime.replace('-', ' ')} labels"
 
 
 def _or(parts: Iterable[str], command: str) -> str:
@@ -293,7 +289,7 @@ def _standing(found: Found, side: str, base: str, suites: Iterable[str] = ("meth
             if len(lines):
                 count = lines[side].value_counts()
                 open_ = f" (no verdict on {count['no verdict']})" if "no verdict" in count else ""
-                parts.append(f"{suite}, {_labels(regime)}: {count.get('better', 0)} of {len(lines)}{open_}")
+                parts.append(f"{suite}, {regime_words(regime)}: {count.get('better', 0)} of {len(lines)}{open_}")
     return _or([f"methods that beat {base} at IPC 10: {'; '.join(parts)}"] if parts else [], "make batch SUITE=digits")
 
 
@@ -315,7 +311,8 @@ def settings(found: Found) -> str:
         return _or((), "make batch SUITE=digits")
     wide = rows.pivot_table("mean", "method", "regime")
     moved = (wide.max(axis=1) - wide.min(axis=1)).sort_values()
-    apart = ", ".join(f"{value:.1f} with {_labels(str(regime))}" for regime, value in (wide.max() - wide.min()).items())
+    spread = (wide.max() - wide.min()).items()
+    apart = ", ".join(f"{value:.1f} with {regime_words(str(regime))}" for regime, value in spread)
     said = f"digits, IPC 10: the label regime alone moves one set by {moved.iloc[0]:.1f} to {moved.iloc[-1]:.1f} points"
     protocols = (
         ""

@@ -14,7 +14,7 @@ from ..methods import find
 from ..networks.evaluation import REGIMES
 from ..networks.models import ModelConfig
 from .records import Record
-from .words import interval
+from .words import interval, regime_words
 
 ENOUGH = 5  # repetitions that a verdict in words needs
 _KEYS = ["suite", "dataset", "model", "regime", "ipc"]
@@ -270,7 +270,7 @@ def standings(frame: pd.DataFrame) -> list[str]:
         named += [(f"the best coreset, {row['method']},", row) for row in best]
         named += [("all images", row) for row in _rows(whole)]
         reached = ", ".join(f"{words} {_number(row['mean'], row['std'])} %" for words, row in named)
-        found = f"{regime.replace('-', ' ').capitalize()} labels, IPC {ipc:.0f}: {reached or 'no baseline yet'}. "
+        found = f"{regime_words(regime).capitalize()}, IPC {ipc:.0f}: {reached or 'no baseline yet'}. "
         found += _count(rows, "ior_side", "random", ("worse", "no verdict"))
         found += _count(rows, "ioc_side", "the best coreset", ("no verdict",))
         sentences.append(found.strip())
@@ -313,7 +313,7 @@ def verdicts(
             continue
         base = found[0]
         sentences.append(
-            f"On {dataset} with {regime.replace('-', ' ')} labels at IPC {ipc:.0f}, {words} reaches "
+            f"On {dataset} with {regime_words(regime)} at IPC {ipc:.0f}, {words} reaches "
             f"{_number(base['mean'], base['std'])} % (n = {base['n']}); {_sides(base, rows)}."
         )
     return sentences

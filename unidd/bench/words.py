@@ -26,6 +26,16 @@ def interval(middle: float, low: float, high: float, digits: int = 1) -> str:
     return signed(middle, digits) + ends
 
 
+def regime_words(regime: str) -> str:
+    """Return a label regime in words, and the protocol it is under if it names one.
+
+    >>> regime_words("fixed-soft"), regime_words("hard (dsa)")
+    ('fixed soft labels', 'hard labels (dsa)')
+    """
+    name, *protocol = regime.replace("-", " ").split(" (")
+    return f"{name} labels" + "".join(f" ({each}" for each in protocol)
+
+
 def plus_minus(values: Sequence[float], digits: int = 1) -> str:
     """Return the mean of repetitions ± their standard deviation, which one alone does not have.
 

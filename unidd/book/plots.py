@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..bench import gains
 from ..bench.tables import paired
+from ..bench.words import regime_words
 from ..core.filters import Filter
 from ..data.grids import grid
 from .palette import Look, look, looks
@@ -116,9 +117,8 @@ def accuracy(table: pd.DataFrame, dataset: str | None = None, regime: str | None
     its = looks(groups)
     traces = [_accuracy_trace(groups[m], m, ipcs, its[m], shifts[i]) for i, m in enumerate(groups)]
     best = max(rows, key=lambda row: row["mean"])
-    labels = best["regime"].replace("-", " ")
     alt = (
-        f"Test accuracy on {best['dataset']} with {labels} labels, of {', '.join(groups)}, at "
+        f"Test accuracy on {best['dataset']} with {regime_words(best['regime'])}, of {', '.join(groups)}, at "
         f"{' and '.join(map(str, ipcs))} images per class; the highest is {best['method']} with "
         f"{_plus_minus(best)} at {int(best['ipc'])}."
     )
@@ -375,7 +375,7 @@ def differences(table: pd.DataFrame, regime: str, ipc: int | None = None) -> go.
         traces.append(
             go.Scatter(x=[round(middle, 3)], y=[name], error_x=bar, mode="markers", marker=dot, hovertemplate=about)
         )
-    under = regime.replace("-", " ") + " labels" + f" at IPC {ipc}" * bool(ipc)
+    under = regime_words(regime) + f" at IPC {ipc}" * bool(ipc)
     alt = f"Points gained over random real images with {under}: {'; '.join(words)}."
     down = {"autorange": "reversed", "ticks": "", "showgrid": False}
     high = 90 + (22 if ipc else 34) * len(rows)
