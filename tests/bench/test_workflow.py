@@ -130,7 +130,9 @@ def test_the_published_suite_is_the_embedded_one_with_enough_repetitions_for_a_v
 
 @needs("random", "full")
 @pytest.mark.parametrize("name", sorted({r.suite for r in records.load_records(records.published())}))
-def test_published_records_are_those_of_their_suite_with_a_teacher_for_each_repetition(name):
+def test_published_records_are_those_of_their_suite_with_a_teacher_for_each_repetition(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    brought(yaml.safe_load(jobs.suite_path(name).read_text()))
     published = [r for r in records.load_records(records.published()) if r.suite == name]
     found = {(r.method, r.ipc, r.protocol, r.model): Cell.of(**r.config["cell"]) for r in published}
     cells = [Cell.of(**job) for job in jobs.load(jobs.suite_path(name)).jobs.values()]
@@ -145,16 +147,15 @@ def test_published_records_are_those_of_their_suite_with_a_teacher_for_each_repe
 @pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "suites").glob("*.yaml")), ids=lambda p: p.stem)
 @pytest.mark.parametrize("budget", [None, "paper"])
 def test_suites_name_known_values(path, budget, tmp_path, monkeypatch):
-    content = yaml.safe_load(path.read_text())
     monkeypatch.chdir(tmp_path)
-    if content["dataset"].startswith("_data/"):  # an image folder the reader brings
-        Path(content["dataset"]).mkdir(parents=True)
-    brought(content)
+    brought(yaml.safe_load(path.read_text()))
     assert jobs.load(path, budget).jobs
 
 
 def brought(content):
-    """Empty files in the place of those that a suite wants the reader to bring."""
+    """Empty files and folders in the place of those that a suite wants the reader to bring."""
+    if content["dataset"].startswith("_data/"):
+        Path(content["dataset"]).mkdir(parents=True, exist_ok=True)
     files = [content[key] for key in ("teacher",) if key in content]
     files += [f"{content[key]}/Net=layers.conv.0/running.npz" for key in ("statistics",) if key in content]
     for file in map(Path, files):
@@ -167,7 +168,6 @@ def test_a_suite_whose_files_are_not_there_says_so_before_any_job(gone, tmp_path
     path = jobs.suite_path("cifar10-mini")
     content = yaml.safe_load(path.read_text())
     monkeypatch.chdir(tmp_path)
-    Path(content["dataset"]).mkdir(parents=True)
     brought({name: value for name, value in content.items() if name != gone})
     with pytest.raises(ValueError, match=f"there (is|are) no {gone} _data/unidd-released"):
         jobs.load(path)

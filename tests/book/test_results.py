@@ -66,7 +66,7 @@ def test_all_suites_architectures_and_protocols_are_shown_from_either_place(wher
     assert roles == ["baseline", "coreset", "method", "ceiling"]
     assert "◆" in table.to_string()
     assert list(shown[f"tab-{before}across"].thing.columns) == ["convnet", "resnet18"]
-    assert "hard (dsa) labels at IPC 10" in words
+    assert "hard labels (dsa) at IPC 10" in words
     assert "the best coreset, " in words
 
 
