@@ -125,7 +125,7 @@ def test_labels_start_centred_and_scaled_and_real_ones_are_not_scaled():
     objective, _ = begun()
     for label, k in zip(objective.soft.tolist(), [0, 1, 2, 3] * IPC, strict=True):
         assert label == pytest.approx([((c == k) - 1 / 4) / math.sqrt(4 / 10) for c in range(4)])
-    assert objective.targets(torch.tensor([1])).tolist() == [[-0.25, 0.75, -0.25, -0.25]]
+    assert objective.data.targets(torch.tensor([1])).tolist() == [[-0.25, 0.75, -0.25, -0.25]]
 
 
 def test_the_margin_stops_to_pull_at_one_over_c():

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.filters import AllPass, Filter, Landweber, Linear, Ridge
@@ -87,7 +86,7 @@ class Digits:
     @cached_property
     def real(self) -> Side:
         """FFC (d, d) and FLC (d, c) of all training images."""
-        return Side.of(self.features(self.train), self.targets(self.data.train.labels))
+        return Side.of(self.features(self.train), self.data.targets(self.data.train.labels))
 
     @cached_property
     def average(self) -> float:
@@ -97,10 +96,6 @@ class Digits:
     @cached_property
     def largest(self) -> float:
         return float(torch.linalg.eigvalsh(self.real.ffc)[-1])
-
-    def targets(self, labels: Tensor) -> Tensor:
-        """Return one-hot labels less 1/c (n, c)."""
-        return F.one_hot(labels, self.data.classes).double() - 1 / self.data.classes
 
     def filter(self, name: str, beta: float = 0.1, steps: int = 20) -> Filter:
         """Return a filter by name; β in units of the mean eigenvalue, the rate of descent 1/λ_max; "krr" is ridge."""
@@ -112,7 +107,7 @@ class Digits:
 
     def ridge_accuracy(self, x: Tensor, labels: Tensor, beta: float) -> float:
         """Return the test accuracy in % of the ridge head of images (m, 64), the learner they are made for."""
-        side = Side.of(self.features(x), self.targets(labels))
+        side = Side.of(self.features(x), self.data.targets(labels))
         guess = (self.features(self.test) @ Ridge(beta * self.average).apply(*side)).argmax(1)
         return 100 * float((guess == self.data.test.labels).double().mean())
 
@@ -136,7 +131,7 @@ class Digits:
         error on all real images of the head W = f(Ψ_s)Φ_s, tr(WᵀΨW) − 2 tr(WᵀΦ), which needs no filter of the real.
         """
         x = self.train[start].clone().requires_grad_()
-        (ffc, flc), targets = self.real, self.targets(torch.arange(self.data.classes))
+        (ffc, flc), targets = self.real, self.data.targets(torch.arange(self.data.classes))
         wanted = filter.apply(ffc, flc)
         adam = torch.optim.Adam([x], 0.02)
         for _ in range(steps):

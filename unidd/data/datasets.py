@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from . import layouts, pictures, rows, store
 from .folders import TESTS, Listing, chosen, difference, few, listed, normal, visible
@@ -122,6 +123,10 @@ class ImageData:
         """Return network input, zero mean and unit variance, from uint8 or from floats in [0, 1]: (n, C, H, W)."""
         pixels = images.float().div_(255) if images.dtype == torch.uint8 else images
         return (pixels - self._channel(self.mean, pixels)).div_(self._channel(self.std, pixels))
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """Return what a linear learner is to predict: one-hot labels less 1/c, (n,) → (n, classes), float64."""
+        return one_hot(labels.to(self.device), self.classes).double() - 1 / self.classes
 
     def denormalise(self, images: Tensor) -> Tensor:
         """Return pixels in [0, 1] from network input: (n, C, H, W)."""

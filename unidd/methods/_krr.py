@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.datasets import ImageData
@@ -72,16 +71,12 @@ class Prototypes(Objective):
     def __init__(self, method: KernelRidge, data: ImageData, run: Run, scale: float = 1.0, learn: bool = True):
         self.data, self.descent, self.ridge, self.learn = data, method.descent(data), method.ridge, learn
         start = method.start(data, run)
-        self.soft = (scale * self.targets(start.labels[start.numbers])).requires_grad_()
+        self.soft = (scale * self.data.targets(start.labels[start.numbers])).requires_grad_()
         self.optimizer = self.descent.optimizer([self.soft], self.descent.lr)
 
     @abstractmethod
     def terms(self, x: Tensor, t: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the terms of the loss, of which `x` and `soft` are the leaves."""
-
-    def targets(self, labels: Tensor) -> Tensor:
-        """Return what is predicted of real images: one-hot labels less 1/c (n, classes)."""
-        return F.one_hot(labels.to(self.data.device), self.data.classes).double() - 1 / self.data.classes
 
     def begin(self, batch: Batch) -> None:
         """Do nothing: all prototypes are one batch."""

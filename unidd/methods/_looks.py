@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ..core.filters import Linear, Ridge
@@ -72,10 +71,6 @@ class Looks:
         """Look at all real images through every network and view."""
         return [pair for i in range(self.method.pool) for pair in self.looked(i)]
 
-    def coded(self, labels: Tensor) -> Tensor:
-        """Return one-hot labels less 1/c (n, classes)."""
-        return F.one_hot(labels, self.data.classes).double() - 1 / self.data.classes
-
     def looked(self, i: int) -> list[Looked]:
         """Return network i of the pool under each of its views."""
         generator = Generator().manual_seed(1000 * self.seed + i)
@@ -102,7 +97,7 @@ class Looks:
     @torch.no_grad()
     def seen(self, network: nn.Module, view: Draw) -> Looked:
         """Look at all real images through a network and a view."""
-        targets, whole = self.coded(self.data.train.labels), self.method.filter != "all-pass"
+        targets, whole = self.data.targets(self.data.train.labels), self.method.filter != "all-pass"
         n, parts = len(targets), self.data.train.images.split(real_batch(self.data.size, self.data.device))
         flc = sums = square = targets.new_zeros(())
         for images, coded in zip(parts, targets.split(len(parts[0])), strict=True):

@@ -103,7 +103,7 @@ class FeatureRegression(Prototypes):
         seen, labels = [x, x.flip(-1)] if method.use_flip else [x], [self.soft] * (2 if method.use_flip else 1)
         own = features(network, torch.cat(seen))
         found = predict(real @ own.T, own @ own.T, torch.cat(labels), self.ridge)
-        gaps = found - self.targets(train.labels[chosen])
+        gaps = found - self.data.targets(train.labels[chosen])
         return {"ridge": half_square(gaps), "margin": margin(self.soft)}
 
     def drawn(self, generator: Generator, age: int = 0) -> Member:

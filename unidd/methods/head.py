@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..core.filters import AllPass, Filter, Linear, Ridge
@@ -89,10 +88,10 @@ class HeadMatching(Objective):
         # a pixel that is the same in all images says nothing as a feature: it stays as it is
         self.moves = (images != images[0]).any(0) | self.random
         parts = zip(images.split(500), data.train.labels.split(500), strict=True)
-        first, *others = (Moments.of(self.features(part.double() / 255), self.targets(of)) for part, of in parts)
+        first, *others = (Moments.of(self.features(part.double() / 255), data.targets(of)) for part, of in parts)
         for moments in others:
             first = first.merge(moments)
-        share = self.targets(data.train.labels).mean(0)  # 0 where all classes are as large
+        share = data.targets(data.train.labels).mean(0)  # 0 where all classes are as large
         real = Side(first.ffc, first.flc - torch.outer(first.mean, share))
         self.mean, self.filter = first.mean, method.of_spectrum(real.ffc)
         self.wanted = self.filter.apply(*real)
@@ -103,15 +102,11 @@ class HeadMatching(Objective):
         x = (images - self.centre).flatten(1)
         return (torch.relu(x @ self.weights) if self.random else x) - self.mean
 
-    def targets(self, labels: Tensor) -> Tensor:
-        """Return one-hot labels less 1/c (n, c)."""
-        return F.one_hot(labels, self.data.classes).double() - 1 / self.data.classes
-
     def begin(self, batch: Batch) -> None:
         self.batch = batch
 
     def step(self, x: Tensor, t: int, generator: Generator) -> Step:
-        own = Side.of(self.features(self.data.denormalise(x).double()), self.targets(self.batch.labels))
+        own = Side.of(self.features(self.data.denormalise(x).double()), self.data.targets(self.batch.labels))
         pairs = zip(self.previous, own, strict=True)
         side = Side(*(emu(before, now, self.batch.number + 1) for before, now in pairs))
         loss = (self.filter.apply(*side) - self.wanted).square().sum() / self.wanted.square().sum()

@@ -75,7 +75,7 @@ class InducingPoints(Prototypes):
         else:
             own = x.flatten(1).double()
             kernels = tangent_kernel(real.flatten(1).double(), own), tangent_kernel(own, own)
-        return {"ridge": half_square(predict(*kernels, self.soft, self.ridge) - self.targets(labels))}
+        return {"ridge": half_square(predict(*kernels, self.soft, self.ridge) - self.data.targets(labels))}
 
     def features(self, x: Tensor) -> Tensor:
         """Return the flattened last maps of all networks, side by side (n, d), in float64."""

@@ -70,7 +70,7 @@ class PoolMatching(Objective):
         self.filter, self.looks, self.pairs = method.filter, Looks(method, data, seed), list[Looked]()
 
     def begin(self, batch: Batch) -> None:
-        self.targets = self.looks.coded(batch.labels)
+        self.targets = self.looks.data.targets(batch.labels)
 
     def step(self, x: Tensor, t: int, generator: Generator) -> Step:
         if not self.pairs:
