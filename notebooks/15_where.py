@@ -35,16 +35,18 @@ def listed(sentences):
 
 
 rows = tables.table(records.load_records(records.published()))
-listed(advice.pays(rows))
+display(listed(advice.pays(rows)))
 
 # %% tags=["remove-input"]
-Captioned(
-    advice.where(rows),
-    "Random real images, the best coreset and the best distilled set, wherever a suite "
-    "was run; labels name the protocol if it is another than the package's own. Gains "
-    "in points, paired by seed, with 95 % intervals. The last column counts the distilled "
-    "sets that were shown to be better than random.",
-    "tab-where",
+display(
+    Captioned(
+        advice.where(rows),
+        "Random real images, the best coreset and the best distilled set, wherever a "
+        "suite was run; labels name the protocol if it is another than the package's own. "
+        "Gains in points, paired by seed, with 95 % intervals. The last column counts the "
+        "distilled sets that were shown to be better than random.",
+        "tab-where",
+    )
 )
 
 # %% [markdown]
@@ -53,7 +55,7 @@ Captioned(
 # all, every suite counted:
 
 # %% tags=["remove-input"]
-listed(advice.counted(rows))
+display(listed(advice.counted(rows)))
 
 # %% [markdown]
 # ## What the gain hangs on
@@ -90,7 +92,8 @@ if not found:
 
 # %% tags=["remove-input"]
 for name, record in found.items():
-    display(Markdown(f"**{NAMES[name]}**"), listed(gains.sentences(record)))
+    display(Markdown(f"**{NAMES[name]}**"))
+    display(listed(gains.sentences(record)))
 
 # %% [markdown]
 # What do labels take? Each labelled view costs a number for each class, and soon all labels together outweigh the

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from records import put, read_page, record
 
@@ -12,12 +11,6 @@ from unidd.bench.records import Record
 PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "10_paper.py"
 SEEDS = [0, 1, 2, 3, 4]
 ROLES = {"random": "baseline", "full": "ceiling"}
-
-
-@pytest.fixture(autouse=True)
-def options_as_they_were():
-    with pd.option_context("display.max_rows", 60, "display.max_colwidth", 50):
-        yield
 
 
 def made(method: str, gain: float, suite: str, **changes) -> Record:

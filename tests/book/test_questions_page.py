@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from records import put, read_page, record
 
@@ -13,12 +12,6 @@ from unidd.bench.records import Record
 PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "11_questions.py"
 SEEDS = [0, 1, 2, 3, 4]
 ROLES = {"random": "baseline", "full": "ceiling"}
-
-
-@pytest.fixture(autouse=True)
-def options_as_they_were():
-    with pd.option_context("display.max_rows", 60, "display.max_colwidth", 50):
-        yield
 
 
 def made(method: str, suite: str, gain: float = 0.0, ipc: int = 10, **changes) -> Record:

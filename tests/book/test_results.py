@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from records import put, read_page, record
 
@@ -14,12 +13,6 @@ SEEDS = [0, 1, 2, 3, 4]
 ROLES = {"random": "baseline", "ccs": "coreset", "herding": "coreset", "full": "ceiling"}
 FEW = ("random", "lfm", "hfm", "cfm", "classification", "full")
 MANY = (*FEW, "ccs", "herding", "dm", "dc", "sre2l", "kip", "head")
-
-
-@pytest.fixture(autouse=True)
-def options_as_they_were():
-    with pd.option_context("display.max_rows", 60, "display.max_columns", 20):
-        yield
 
 
 def made(method: str, ipc: int = 10, gain: float = 0.0, **changes) -> Record:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from .records import published
+from . import records
 from .tables import compared, paired
 from .words import plus_minus, signed
 
@@ -23,7 +23,7 @@ ROLES = {"none": "no memory", "joint": "everything kept", "full": "all images"} 
 def found(study: str, dataset: str = "digits") -> dict[str, Any] | None:
     """Return the published record of a study; None if it was not run on these data."""
     try:
-        return json.loads(published("studies", study, f"{dataset}.json").read_text())
+        return json.loads(records.published("studies", study, f"{dataset}.json").read_text())
     except FileNotFoundError:
         return None
 
