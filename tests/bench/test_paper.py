@@ -10,6 +10,7 @@ import pytest
 import round_detail
 import torch
 import yaml
+from records import record
 
 from unidd.bench import claims, paper, records
 from unidd.bench.claims import Better, Evidence, Larger, Reaches
@@ -172,3 +173,15 @@ def test_published_numbers_have_a_grade_and_a_line_each():
     assert all(line.grade in "ABC" and line.labels in ("hard", "soft") for line in paper.PUBLISHED)
     shown = paper.published("CIFAR-10")
     assert shown.loc[("CIFAR-10", "ConvNet", "soft", "CFM")].tolist() == ["–", "52.1", "64.0", "C"]
+
+
+def test_published_numbers_stand_beside_ours_under_the_same_protocol_alone():
+    def of(method, protocol):
+        config = {"cell": {"budget": "narrow", "protocol": protocol}}
+        return record(method, 10, accuracy={"hard": [25.0, 26.0]}, seeds=[0, 1], dataset="cifar10-mini", config=config)
+
+    found = [of("random", "dc"), of("random", "dsa"), of("herding", ""), of("pool", "dc")]
+    shown = paper.beside(found)
+    assert list(shown.index) == [("cifar10-mini", "dc", "random", 10)]
+    assert shown.iloc[0].to_dict() == {"published": "26.0", "ours": "25.5 ± 0.7", "n": 2, "width": 32}
+    assert paper.beside([]).empty

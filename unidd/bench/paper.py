@@ -16,7 +16,10 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ..core.filters import AllPass, Filter, Linear, Residual, Ridge
 from ..core.statistics import covariance
 from ..data.datasets import load
+from .cell import BUDGETS
 from .claims import Better, Evidence, Holds, Larger, Reaches, Row
+from .records import Record
+from .words import plus_minus
 
 GRADES = {
     "A": "read in the paper's abstract or captions, its repository, or the method's own",
@@ -56,8 +59,14 @@ def _by_ipc(values: Iterable[float | None]) -> dict[int, float]:
 
 PUBLISHED = [
     *_each(
+        *("Fashion-MNIST", "ConvNet"),
+        ("DC", "hard", (70.5, 82.3, 83.6), "A"),
+        ("DSA", "hard", (70.6, 84.6, 88.7), "A"),
+    ),
+    *_each(
         *("CIFAR-10", "ConvNet"),
         ("random", "hard", (14.4, 26.0, 43.4), "A"),
+        ("herding", "hard", (21.5, 31.6, 40.4), "A"),
         ("DC", "hard", (28.3, 44.9, 53.9), "A"),
         ("DM", "hard", (26.0, 48.9, 63.0), "A"),
         ("MTT", "hard", (46.3, 65.3, 71.6), "B"),
@@ -94,6 +103,30 @@ PUBLISHED = [
         ("CFM", "soft", (None, 40.6, None), "C"),
     ),
 ]
+
+
+_UNDER = {"random": "dc", "herding": "dc", "dc": "dc", "dsa": "dsa", "dm": "dsa", "mtt": "mtt"}  # their protocols
+_DATA = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar10-mini": "CIFAR-10"}
+
+
+def beside(records: Iterable[Record]) -> pd.DataFrame:
+    """Return published accuracies of ConvNets under hard labels beside ours, where one protocol trained both.
+
+    Columns: published, ours (mean ± standard deviation), n, and the width of our students' network; a line a data set,
+    protocol, method and IPC.
+    """
+    known = {(line.dataset, line.method.lower()): line.values for line in PUBLISHED if line.labels == "hard"}
+    lines = []
+    for record in records:
+        value = known.get((_DATA.get(record.dataset, ""), record.method), {}).get(record.ipc or 0)
+        if value is None or record.protocol != _UNDER.get(record.method) or "hard" not in record.accuracy:
+            continue
+        place = {"data": record.dataset, "protocol": record.protocol, "method": record.method, "IPC": record.ipc}
+        ours = record.accuracy["hard"]
+        width = BUDGETS[record.config["cell"]["budget"]].width
+        lines.append({**place, "published": f"{value:.1f}", "ours": plus_minus(ours), "n": len(ours), "width": width})
+    names = ["data", "protocol", "method", "IPC"]
+    return pd.DataFrame(lines, columns=None if lines else names).set_index(names).sort_index()
 
 
 def published(*datasets: str) -> pd.DataFrame:
