@@ -1,7 +1,7 @@
 """The batch: jobs, errors before anything runs, finished jobs stay finished, a killed batch continues.
 
-A small notebook stands in for the benchmark: it logs its method, fails (lfm) or waits (cfm) while a file tells
-it to, and writes its record.
+A small notebook stands in for the benchmark: it logs its method, fails (lfm) or waits while a file tells it to, and
+writes its record.
 """
 
 import itertools
@@ -57,7 +57,7 @@ from pathlib import Path
 with Path("log").open("a") as log:
     print(method, ipc, file=log)
 assert not (method == "lfm" and Path("fail").exists()), "told to fail"
-while method == "cfm" and Path("hold").exists():
+while Path("hold").exists() and Path("hold").read_text() == method:
     time.sleep(0.1)
 Path(out).write_text(json.dumps({"method": method, "ipc": ipc}))
 """
@@ -249,17 +249,6 @@ def test_entries_of_one_method_have_names_of_their_own(folder):
     assert (made.name, made.schedule) == ("cfm", "linear")
 
 
-def test_a_record_says_the_name_of_its_entry_and_tables_tell_entries_apart(folder):
-    write_suite(folder, methods=[{"cfm": {"schedule": "linear"}, "as": "cfm-linear"}])
-    run = snakemake(folder)
-    assert run.returncode == 0, run.stderr
-    found = {p.stem: json.loads(p.read_text()) for p in (folder / "_runs" / "tiny").glob("*.json")}
-    assert {job: one["method"] for job, one in found.items()} == {"cfm-linear-ipc1": "cfm-linear"}
-    assert log(folder) == ["cfm 1"]
-    write_suite(folder, methods=["cfm", {"cfm": {"schedule": "linear"}, "as": "cfm-line"}])
-    assert planned(snakemake(folder, "--dry-run")) == ["cfm-ipc1.json", "cfm-line-ipc1.json"]
-
-
 def test_students_of_a_suite_may_be_of_several_protocols_and_architectures(folder):
     groups = {"dc": ["random"], "dsa": ["random", {"dm": {"lr": 0.5}}]}
     write_suite(folder, methods=groups, ipcs=[1], student_models=["convnet", "resnet18"])
@@ -295,18 +284,6 @@ def test_a_suite_says_what_to_take_of_a_folder(tmp_path):
     data = cell.source.load()
     assert (data.class_names, data.channels, data.size, len(data.test)) == (("cat", "dog"), 1, 8, 2)
     assert len(cell.distill(0, data)) == 3 + 1
-
-
-@needs("full")
-def test_dry_run_lists_the_jobs_and_runs_none(folder):
-    (folder / "_runs" / "tiny" / "teacher-0.txt").unlink()
-    write_suite(folder, methods=["lfm", "cfm", "full"], ipcs=[1, 10], seeds=[0, 3])
-    run = snakemake(folder, "--dry-run")
-    assert run.returncode == 0, run.stderr
-    records = [f"{job}.json" for job in ("cfm-ipc1", "cfm-ipc10", "full", "lfm-ipc1", "lfm-ipc10")]
-    assert planned(run) == [*records, "teacher-0.txt", "teacher-3.txt"]
-    assert not log(folder)
-    assert not done(folder)
 
 
 @pytest.mark.parametrize(
@@ -392,55 +369,56 @@ def pets(folder):
 
 def test_finished_jobs_are_not_run_again_unless_what_they_come_from_changed(folder):
     data = pets(folder)
-    write_suite(folder, dataset=str(data))
+    asked = {"dataset": str(data), "methods": ["lfm", {"cfm": {"schedule": "linear"}, "as": "cfm-linear"}]}
+    write_suite(folder, **asked)
     assert snakemake(folder).returncode == 0
-    assert done(folder) == ["cfm-ipc1", "lfm-ipc1"]
+    assert done(folder) == ["cfm-linear-ipc1", "lfm-ipc1"]
     assert log(folder) == ["cfm 1", "lfm 1"]
+    record = folder / "_runs" / "tiny" / "cfm-linear-ipc1.json"
+    assert json.loads(record.read_text())["method"] == "cfm-linear", "the name of its entry"
 
     earlier = time.time() - 3600  # as if notebook, suite and teacher were touched after the records were made
     for job in done(folder):
         os.utime(folder / "_runs" / "tiny" / f"{job}.json", (earlier, earlier))
-    write_suite(folder, dataset=str(data), ipcs=[1, 2])  # a wider suite runs what is new
+    write_suite(folder, **asked, ipcs=[1, 2])  # a wider suite runs what is new
     elsewhere = snakemake(folder, "--dry-run", config=["device=cuda", "gpus=3"])  # where it computes is no reason
-    assert planned(elsewhere) == ["cfm-ipc2.json", "lfm-ipc2.json"], elsewhere.stderr
+    assert planned(elsewhere) == ["cfm-linear-ipc2.json", "lfm-ipc2.json"], elsewhere.stderr
 
     Image.new("RGB", (8, 8), "red").save(data / "train" / "cat" / "0.png")
-    write_suite(folder, dataset=str(data))
+    write_suite(folder, **asked)
     run = snakemake(folder, "--dry-run")  # other images are another job, as another parameter is
     assert "Params have changed since last execution" in run.stdout + run.stderr
-    assert planned(run) == ["cfm-ipc1.json", "lfm-ipc1.json"]
+    assert planned(run) == ["cfm-linear-ipc1.json", "lfm-ipc1.json"]
 
 
-def test_a_killed_batch_continues(folder):
-    (folder / "hold").touch()
+def test_a_failed_job_leaves_no_record_the_others_run_and_a_killed_batch_continues(folder):
+    (folder / "fail").touch()
+    run = snakemake(folder)
+    assert run.returncode != 0
+    assert "told to fail" in run.stderr + run.stdout
+    assert done(folder) == ["cfm-ipc1"]
+
+    (folder / "fail").unlink()
+    (folder / "hold").write_text("lfm")
     batch = subprocess.Popen(
         command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
         deadline = time.monotonic() + 120
-        # lfm is finished and Snakemake has taken note of it, cfm has begun
-        while not list(folder.glob(".snakemake/metadata/*")) or log(folder) != ["cfm 1", "lfm 1"]:
+        while log(folder) != ["cfm 1", "lfm 1", "lfm 1"]:
             assert batch.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
     finally:
         os.killpg(batch.pid, signal.SIGKILL)
         batch.wait()
-    assert done(folder) == ["lfm-ipc1"]
+    assert done(folder) == ["cfm-ipc1"]
 
     (folder / "hold").unlink()
     run = snakemake(folder)
     assert run.returncode == 0, run.stderr
     assert done(folder) == ["cfm-ipc1", "lfm-ipc1"]
-    assert log(folder) == ["cfm 1", "cfm 1", "lfm 1"]
-
-
-def test_a_failed_job_leaves_no_record_and_the_others_run(folder):
-    (folder / "fail").touch()
-    run = snakemake(folder)
-    assert run.returncode != 0
-    assert "told to fail" in run.stderr + run.stdout
-    assert done(folder) == ["cfm-ipc1"]
+    assert log(folder) == ["cfm 1", "lfm 1", "lfm 1", "lfm 1"]
 
 
 @pytest.mark.slow
@@ -504,20 +482,22 @@ def test_only_the_code_of_a_notebook_counts(tmp_path):
 @needs("full")
 def test_a_dry_run_under_a_profile_lists_the_jobs(folder, profile):
     (folder / "_runs" / "tiny" / "teacher-0.txt").unlink()
-    write_suite(folder, methods=["cfm", "full"])
+    write_suite(folder, methods=["cfm", "full"], ipcs=[1, 10], seeds=[0, 3])
     config = ["device=cuda", *(["gpus=0,1"] if profile == "gpus" else [])]
     options = ["--dry-run", "--printshellcmds", "--profile", str(ROOT / "workflow" / "profiles" / profile)]
     run = snakemake(folder, *options, config=config)
     assert run.returncode == 0, run.stderr
-    assert planned(run) == ["cfm-ipc1.json", "full.json", "teacher-0.txt"]
+    assert planned(run) == ["cfm-ipc1.json", "cfm-ipc10.json", "full.json", "teacher-0.txt", "teacher-3.txt"]
+    assert not log(folder)
+    assert not done(folder)
     text = run.stdout + run.stderr
-    assert len(re.findall(r"unidd teach .*--device cuda", text)) == 1
-    assert len(re.findall(r"run_notebook\.py .* cuda$", text, re.MULTILINE)) == 2
+    assert len(re.findall(r"unidd teach .*--device cuda", text)) == 2
+    assert len(re.findall(r"run_notebook\.py .* cuda$", text, re.MULTILINE)) == 3
     handed = len(re.findall(r"one_gpu\.py (''|0,1) ", text))
-    assert handed == 3
+    assert handed == 5
     assert ("one_gpu.py 0,1 " in text) == (profile == "gpus")
     resources = re.findall(r"resources: (.*devices=1.*)", text)
-    assert len(resources) == 3
+    assert len(resources) == 5
     for line in resources:
         assert ("gres=gpu:1" in line and "cpus_per_task=4" in line) == (profile == "slurm"), line
         assert "runtime=" in line

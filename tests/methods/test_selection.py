@@ -548,6 +548,15 @@ def test_volume_is_of_filtered_features():
         assert of_class(numbers, k) == own[[best, pair]].tolist()
 
 
+@pytest.mark.parametrize(("share", "count"), [(0.1, 2), (0.6, 3), (1.0, 5)])
+def test_volume_may_be_of_the_easiest_images_alone(share, count):
+    every = chosen_of(SpectralVolume(easiest=share), 5 if share == 1 else count)
+    easiest = chosen_of(find("easiest")(), count)
+    for k in range(toys.CLASSES):
+        assert sorted(of_class(every, k)) == sorted(of_class(easiest, k))
+    assert of_class(chosen_of(SpectralVolume(easiest=share), 1), 0)[0] in of_class(easiest, 0)
+
+
 # ---- what all of them keep
 
 

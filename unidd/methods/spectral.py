@@ -16,10 +16,10 @@ from ..core.statistics import Moments, RealSide
 from ..data.datasets import ImageData
 from ..engine.run import Run
 from ..networks.training import Teacher
-from . import Count, Positive
+from . import Count, Fraction, Positive
 from ._choosing import Choosing, Rule
 from ._rules import Kernel, greedy, spread, swapped
-from ._scores import seen
+from ._scores import cross_entropy, seen
 
 _PART = 4096  # images of which features are in float64 together
 
@@ -38,13 +38,12 @@ class Spectral(Choosing):
 
     source: ClassVar[str] = "UniDD, this project"
 
-    def side(self, data: ImageData, teacher: Teacher) -> tuple[Callable[[Tensor], Tensor], RealSide, Filter]:
-        """Return what gives the features of some images, the FFC, and f.
+    def side(self, features: Tensor) -> tuple[Callable[[Tensor], Tensor], RealSide, Filter]:
+        """Return what gives the features of some images, the FFC, and f, from the features of all images (n, d).
 
         Features (m, d) of images of these numbers (m,) are centred, in float64, in the basis of the FFC's eigenvectors;
         those of all images are never there at once in this form.
         """
-        features = seen(teacher.model, data).features
         parts = (Moments.of(part, part.new_ones(len(part), 1)) for part in features.split(_PART))
         moments = reduce(Moments.merge, parts)
         real = RealSide.of(moments)
@@ -87,7 +86,7 @@ class SpectralHerding(Spectral):
     acts_as: ClassVar[str] = "f, ridge unless told otherwise, on both sides the real Ψ's"
 
     def rule(self, data: ImageData, teacher: Teacher, run: Run) -> Rule:
-        x, real, of_spectrum = self.side(data, teacher)
+        x, real, of_spectrum = self.side(seen(teacher.model, data).features)
         signal = of_spectrum.response(real.eigenvalues)
         filter = of_spectrum.derivative(real.eigenvalues).abs().sqrt()
 
@@ -105,17 +104,29 @@ class SpectralVolume(Spectral):
 
     The volume is det(K_S + εI) of the Gram matrix K = X f(Ψ) Xᵀ of a class; choosing greedily is the greedy mode of a
     determinantal point process with that kernel. Ridge makes all directions nearly as long, so that spread in rare ones
-    counts. It goes for images unlike the others: of use where these are no mistakes.
+    counts. It goes for images unlike the others: of use where these are no mistakes. Where they are, it may choose
+    among the images of a class that the teacher finds easiest: spread traded against typicality.
 
     Args:
         epsilon: ε on the diagonal of K, in units of its mean.
+        easiest: share of a class's images that it chooses among, those of the teacher's smallest cross-entropy; 1 is
+            all. As many as are chosen are always there.
     """
 
     epsilon: Positive = 1e-3
+    easiest: Fraction = 1.0
 
     acts_as: ClassVar[str] = "f, ridge unless told otherwise: the gradient of log det(Ψ_S + βI) is the ridge filter"
 
     def rule(self, data: ImageData, teacher: Teacher, run: Run) -> Rule:
-        x, real, of_spectrum = self.side(data, teacher)
+        found = seen(teacher.model, data)
+        x, real, of_spectrum = self.side(found.features)
         signal = of_spectrum.response(real.eigenvalues).sqrt()
-        return lambda own, count: own[spread(x(own) * signal, self.epsilon, count)]
+        hardness = cross_entropy(found.logits, data.train.labels.cpu())
+
+        def choice(own: Tensor, count: int) -> Tensor:
+            if self.easiest < 1:
+                own = own[hardness[own].argsort(stable=True)[: max(count, round(self.easiest * len(own)))]]
+            return own[spread(x(own) * signal, self.epsilon, count)]
+
+        return choice
