@@ -120,8 +120,9 @@ tested("recipe-fashion-mnist", "Fashion-MNIST")
 tried("cifar10-mini-unidd", "benchmarks/recipes-soft.yaml --protocol unidd", "by labels")
 
 # %% [markdown]
-# Taken were CFM, and CFM with the class signal in place of the published one: nothing else was ahead of random images
-# under both kinds of soft labels by as much. On the test images, where each repetition has a teacher of its own:
+# Taken were CFM, and CFM with the class signal in place of the published one: nothing else gained as much over random
+# images, fixed and online soft labels taken together. On the test images, where each repetition has a teacher of its
+# own:
 
 # %% tags=["hide-input"]
 tested("soft-cifar10-mini", "CIFAR-10, 10 % subset, soft labels")
