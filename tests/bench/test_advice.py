@@ -83,3 +83,13 @@ def test_better_than_random_alone_does_not_pay():
     (line,) = advice.where(tables.table([RANDOM, of("dm", 2)])).to_dict("records")
     assert line["best coreset (%)"] == line["over best coreset [95 %]"] == "–"
     assert advice.where(tables.table([RANDOM])).empty
+
+
+def test_suites_with_the_same_random_images_are_one_line():
+    first = [RANDOM, of("herding", 1, "coreset"), of("dm", 4)]
+    second = [of(name, by, role, suite="other") for name, by, role in (("random", 0, "baseline"), ("lfm", 9, "method"))]
+    (line,) = advice.where(tables.table([*first, *second])).to_dict("records")
+    assert (line["better than random"], line["best coreset (%)"][:7]) == ("2 of 2", "herding")
+    assert line["best distilled (%)"].startswith("lfm")
+    second[0].accuracy["hard"][0] += 1
+    assert len(advice.where(tables.table([*first, *second]))) == 2

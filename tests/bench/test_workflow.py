@@ -135,9 +135,13 @@ def test_published_records_are_those_of_their_suite_with_a_teacher_for_each_repe
     brought(yaml.safe_load(jobs.suite_path(name).read_text()))
     published = [r for r in records.load_records(records.published()) if r.suite == name]
     found = {(r.method, r.ipc, r.protocol, r.model): Cell.of(**r.config["cell"]) for r in published}
-    cells = [Cell.of(**job) for job in jobs.load(jobs.suite_path(name)).jobs.values()]
-    protocols = {cell: "" if cell.protocol == "unidd" else cell.protocol for cell in cells}
-    assert found == {(c.method.name, c.ipc, protocols[c], c.student_name): c for c in cells}
+    suite = jobs.load(jobs.suite_path(name))
+    asked = {}
+    for job, parameters in suite.jobs.items():
+        cell = Cell.of(**parameters)
+        method, protocol = suite.labels[job].get("as", cell.method.name), cell.protocol.replace("unidd", "")
+        asked[method, cell.ipc, protocol, cell.student_name] = cell
+    assert found == asked
     for record in published:
         hashes = {card["hash"] for card in record.teachers}
         assert len(hashes) in (0, len(record.seeds)), "a teacher of its own"

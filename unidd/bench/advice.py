@@ -67,12 +67,12 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
     for group in _cells(frame):
         made = _compared(group)
         best = max(made, key=lambda row: row["mean"])
-        line = {"data": best["dataset"], "labels": regime_words(best["regime"]), "IPC": f"{best['ipc']:.0f}"}
-        line |= {"random (%)": _reached(group, "baseline"), "best coreset (%)": _reached(group, "coreset")}
+        line = {"data": best["dataset"], "labels": best["regime"].replace("-", " "), "IPC": f"{best['ipc']:.0f}"}
         line["best distilled (%)"] = _reached([best], "method")
         for name, words in (("ior", "over random"), ("ioc", "over best coreset")):
             line[f"{words} [95 %]"] = interval(*(best[key] for key in (name, f"{name}_low", f"{name}_high")))
         line["better than random"] = f"{sum(row['ior_side'] == 'better' for row in made)} of {len(made)}"
+        line |= {"random (%)": _reached(group, "baseline"), "best coreset (%)": _reached(group, "coreset")}
         lines.append(line)
     index = ["data", "labels", "IPC"]
     return pd.DataFrame(lines, columns=None if lines else index).set_index(index)
@@ -100,11 +100,21 @@ def pays(frame: pd.DataFrame) -> list[str]:
 
 
 def _cells(frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
-    """The rows of each data set, label regime and IPC that has a distilled set beside random real images."""
-    cells: dict[tuple, list[dict[str, Any]]] = {}
+    """The rows of each data set, label regime and IPC that has a distilled set beside random real images.
+
+    Suites whose random images reached the very same are one, and a method is there once.
+    """
+    suites: dict[tuple, list[dict[str, Any]]] = {}
     for row in frame.dropna(subset="ipc").to_dict("records"):
-        cells.setdefault(tuple(row[key] for key in _PLACE), []).append(row)
-    return [group for group in cells.values() if _compared(group)]
+        suites.setdefault(tuple(row[key] for key in _PLACE), []).append(row)
+    cells: dict[tuple, dict[str, dict[str, Any]]] = {}
+    for (_, *place), group in suites.items():
+        random = [tuple(row["values"]) for row in group if row["role"] == "baseline"]
+        cell = cells.setdefault((*place, *random), {})
+        for row in group:
+            if row["method"] not in cell or row["ioc_side"]:
+                cell[row["method"]] = row
+    return [list(cell.values()) for cell in cells.values() if _compared(list(cell.values()))]
 
 
 def _compared(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
