@@ -229,7 +229,7 @@ else:
 
 # %% tags=["hide-input"]
 files = {m: promise.picture(m, "bands") for m in methods}
-sheets = {m: pictures.uri(file, "webp") for m, file in files.items() if file}
+sheets = {m: pictures.lighter(f, quality=80) for m, f in files.items() if f}
 Captioned(
     MatchingExplorer(
         record,
