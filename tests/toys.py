@@ -68,8 +68,8 @@ def data() -> ImageData:
 
 
 def teacher() -> Teacher:
-    """A teacher of `data` in float32; nothing else holds its network."""
-    return Teacher(copy.deepcopy(network()).float(), 50.0, "0123456789abcdef")
+    """A teacher of `data` in float32, frozen whatever other tests did; nothing else holds its network."""
+    return Teacher(copy.deepcopy(network()).float().eval().requires_grad_(False), 50.0, "0123456789abcdef")
 
 
 @dataclass(frozen=True)
