@@ -130,17 +130,17 @@ def rows(study: Study, data: ImageData) -> Iterator[dict[str, Any]]:
     cells = {name: study.cell(**asked) for name, asked in sets.items()}  # a wrong one is refused before the first
     for seed in study.seeds:
         for name, cell in cells.items():
-            depends = {key: value for key, value in plain(study).items() if key not in ("seeds", "sets", "quick")}
-            depends |= {"set": sets[name], "seed": seed, "data": data.fingerprint}
+            depends = settings(study) | {"seeds": seed, "set": sets[name], "data": data.fingerprint}
             depends["code"] = code_hash(type(cell.method).__module__, "unidd.bench.search", Path(__file__).stem)
             path = own() / "studies" / "gains" / "parts" / f"{data.name}-{study.budget}-{name}-{seed}.json"
             role = {"set": name, "role": cell.method.role, "seed": seed}
             yield role | kept(path, depends, lambda cell=cell, seed=seed: measured(study, cell, seed, data))
 
 
-def plain(study: Study) -> dict[str, Any]:
-    """Return the study's settings as JSON has them."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(study).items()}
+def settings(study: Study) -> dict[str, Any]:
+    """Return how the study measures, whatever the data and the sets, as JSON has it."""
+    told = {key: value for key, value in asdict(study).items() if key not in ("dataset", "sets", "quick")}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in told.items()}
 
 
 def main(study: Study) -> Path:
@@ -149,9 +149,8 @@ def main(study: Study) -> Path:
     if study.quick:
         study = replace(study, budget="smoke", ipc=2, seeds=(0, 1), epochs=(1, 2), crops=(1.0,), views=(1, 0))
     path = (own() / "studies" / "gains" if study.quick else RESULTS) / f"{data.name}.json"
-    settings = {key: value for key, value in plain(study).items() if key not in ("dataset", "sets", "quick")}
-    width = BUDGETS[study.budget].width
-    about = {"study": "gains", "dataset": data.name, "images": len(data.train), "settings": settings, "width": width}
+    about = {"study": "gains", "dataset": data.name, "images": len(data.train), "settings": settings(study)}
+    about["width"] = BUDGETS[study.budget].width
     for row in rows(study, data):
         found.append(row)
         save_json({**about, "share": SHARE, "rows": found, "provenance": provenance()}, path)

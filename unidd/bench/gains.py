@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ..networks.evaluation import REGIMES
 from .machine import size
 from .tables import common_teacher, compared
-from .words import interval, plus_minus, signed
+from .words import interval, plus_minus, regime_words, signed
 
 BASE = "random"
-REGIMES = {"hard": "hard labels", "fixed-soft": "fixed soft labels", "online-soft": "online soft labels"}
-AXES = {f"epochs, {regime}": f"epochs of the students, {words}" for regime, words in REGIMES.items()}
+AXES = {f"epochs, {regime}": f"epochs of the students, {regime_words(regime)}" for regime in REGIMES}
 AXES |= {
     "crops": "smallest area of a crop, online soft labels",
     "views": "views of an image that the teacher labelled",
