@@ -87,12 +87,9 @@ for name, record in found.items():
 if not found:
     display(Markdown("**Not run.** `python benchmarks/gains.py photos`"))
 
-# %% [markdown]
-# In words, for each thing that was varied:
-
 # %% tags=["remove-input"]
 for name, record in found.items():
-    display(Markdown(f"**{NAMES[name]}**"))
+    display(Markdown(f"**{NAMES[name]}**, for each thing that was varied:"))
     display(listed(gains.sentences(record)))
 
 # %% [markdown]
