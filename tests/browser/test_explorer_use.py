@@ -2,7 +2,9 @@
 
 import base64
 import contextlib
+import dataclasses
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -175,6 +177,24 @@ def test_an_address_filters_sorts_and_opens_the_table(driver, site):
         assert Select(control(table, "What")).first_selected_option.text == "all", "what it cannot mean is left"
         (card,) = (row for row in table.find_elements(By.CSS_SELECTOR, ".ux-carded") if row.is_displayed())
         assert "69.5, 67.5, 69.0, 70.5, 68.0 %" in card.text
+        assert seen.errors == []
+
+
+def test_a_long_table_begins_with_its_first_rows_and_shows_all_when_asked(driver, tmp_path):
+    """Also a row further down which an address opens: a table of all rows would answer later than in a frame."""
+    long = [dataclasses.replace(one, dataset=name) for name in ("a", "b", "c", "d") for one in suite()]
+    with served(put(tmp_path, ResultsTable(long))) as site, contextlib.closing(Visit(driver, site, "index.html")) as seen:
+        explorer = driver.find_element(By.CSS_SELECTOR, ".ux")
+        rows = partial(explorer.find_elements, By.CSS_SELECTOR, ".ux-result")
+        more = explorer.find_element(By.CSS_SELECTOR, ".ux-more")
+        assert (len(rows()), more.text) == (50, "Show all 88 rows")
+        more.send_keys(Keys.ENTER)
+        assert (len(rows()), more.is_displayed()) == (88, False)
+        assert driver.switch_to.active_element == rows()[50].find_element(By.CSS_SELECTOR, "button")
+        begin_anew(driver)
+        assert (len(rows()), more.is_displayed()) == (50, True)
+        driver.execute_script("location.hash = arguments[0]", f"results-1.row={ResultsTable(long).rows[79]['key']}")
+        WebDriverWait(driver, 5, 0.05).until(lambda _: len(rows()) == 80, "the row of the address is not there")
         assert seen.errors == []
 
 

@@ -15,6 +15,7 @@ const RESULT_COLUMNS = [
 ];
 const ROLES = { method: "methods", coreset: "coresets", baseline: "random real images", ceiling: "all real images" };
 const MARKS = { better: "▲ ", worse: "▼ " };
+const FIRST = 50; // rows that are seen until all are asked for: a change of several hundred would take longer than a frame
 const CHOSEN = ["data", "regime", "ipc", "role", "most", "sort", "down"];
 
 const ipcOf = (row) => (row.ipc === null ? "all" : String(row.ipc));
@@ -48,7 +49,8 @@ export function renderResults({ model, el }) {
     count.textContent = `${said} ▲ better, ▼ worse than random real images.${studentWords(model)}`;
     return said;
   };
-  return mount({ model, el }, fieldsOfResults(model), [controls.node, count, table.node], update);
+  return mount({ model, el }, fieldsOfResults(model), [controls.node, count, ...table.nodes], update,
+    { reset: table.reset });
 }
 
 /** The students of all rows, if they are the same: they have no column then. */
@@ -104,7 +106,10 @@ function bytesWords(value) {
 
 // ---- the table
 
-/** A table whose heads sort it; its rows are made once, and moved only when there are others or in another order. */
+/**
+ * A table whose heads sort it, and a button for the rows that are not seen yet; rows are made once, and moved only when
+ * there are others or in another order.
+ */
 function resultTable(model, hosted) {
   const columns = columnsOf(model);
   const heads = columns.map((column) => sortHead(model, column));
@@ -115,19 +120,31 @@ function resultTable(model, hosted) {
     if (!rows.has(row.key)) rows.set(row.key, resultRow(model, row, columns, hosted));
     return rows.get(row.key);
   };
-  let before;
-  const update = (shown, { sort, down }) => {
+  const more = h("button", { type: "button", class: "ux-more" });
+  let [whole, before, last] = [false, "", []];
+  const update = (found, { sort, down }) => {
+    last = [found, { sort, down }];
     heads.forEach(({ update: mark }) => mark(sort, down));
+    const opened = found.findIndex(({ key }) => key === model.get("row"));
+    const shown = whole ? found : found.slice(0, Math.max(FIRST, opened + 1));
     const order = shown.map(({ key }) => key).join("\n");
     if (order !== before) body.replaceChildren(...shown.flatMap((row) => rowFor(row).nodes()));
     before = order;
     shown.forEach((row) => rowFor(row).update(model.get("row") === row.key));
     if (!shown.length) body.replaceChildren(h("tr", {}, h("td", { colspan: wide }, "No row passes these filters.")));
+    more.hidden = shown.length === found.length;
+    more.textContent = `Show all ${found.length} rows`;
   };
+  more.addEventListener("click", () => {
+    const first = body.rows.length;
+    whole = true;
+    update(...last);
+    body.rows[first].querySelector("button").focus();
+  });
   const table = h("table", { class: "ux-readout ux-results" }, h("caption", { class: "ux-hidden" }, "All results"),
     h("thead", {}, h("tr", {}, ...heads.map(({ node }) => node))), body);
   const node = h("div", { class: "ux-scroll", role: "region", tabindex: 0, "aria-label": "All results" }, table);
-  return { node, update };
+  return { nodes: [node, more], update, reset: () => { whole = false; } };
 }
 
 /** The head of a column: a button that sorts by it, numbers from the largest at first, or the other way round. */
