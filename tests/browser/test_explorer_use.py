@@ -183,7 +183,8 @@ def test_an_address_filters_sorts_and_opens_the_table(driver, site):
 def test_a_long_table_begins_with_its_first_rows_and_shows_all_when_asked(driver, tmp_path):
     """Also a row further down which an address opens: a table of all rows would answer later than in a frame."""
     long = [dataclasses.replace(one, dataset=name) for name in ("a", "b", "c", "d") for one in suite()]
-    with served(put(tmp_path, ResultsTable(long))) as site, contextlib.closing(Visit(driver, site, "index.html")) as seen:
+    table = ResultsTable(long)
+    with served(put(tmp_path, table)) as site, contextlib.closing(Visit(driver, site, "index.html")) as seen:
         explorer = driver.find_element(By.CSS_SELECTOR, ".ux")
         rows = partial(explorer.find_elements, By.CSS_SELECTOR, ".ux-result")
         more = explorer.find_element(By.CSS_SELECTOR, ".ux-more")
@@ -193,7 +194,7 @@ def test_a_long_table_begins_with_its_first_rows_and_shows_all_when_asked(driver
         assert driver.switch_to.active_element == rows()[50].find_element(By.CSS_SELECTOR, "button")
         begin_anew(driver)
         assert (len(rows()), more.is_displayed()) == (50, True)
-        driver.execute_script("location.hash = arguments[0]", f"results-1.row={ResultsTable(long).rows[79]['key']}")
+        driver.execute_script("location.hash = arguments[0]", f"results-1.row={table.rows[79]['key']}")
         WebDriverWait(driver, 5, 0.05).until(lambda _: len(rows()) == 80, "the row of the address is not there")
         assert seen.errors == []
 
