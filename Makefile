@@ -31,6 +31,7 @@ SOURCES   := $(wildcard _config.yml _toc.yml book/*.* book/*/*.* notebooks/*.py 
 # Teachers are shared by batch, book and notebook tests. Progress bars have no place in a page or a log.
 export UNIDD_CACHE ?= $(CURDIR)/_cache
 quiet := TQDM_DISABLE=1
+elsewhere := $(quiet) OMP_NUM_THREADS=1 JUPYTER_PATH=$(CURDIR)/_build/elsewhere
 comma := ,
 jobs_at_once = $(if $(GPUS),$(words $(subst $(comma), ,$(GPUS))),$(CORES))
 chosen = suite=$(SUITE) $(if $(BUDGET),budget=$(BUDGET)) $(if $(DEVICE),device=$(DEVICE)) $(if $(GPUS),gpus=$(GPUS))
@@ -72,7 +73,9 @@ plan: setup ## say what the jobs of SUITE will take here, from a few real steps 
 book: setup ## build the book afresh, every notebook executed as where only the wheel is, warnings as errors
 	rm -rf _build/html _build/.doctrees $(BOOK)
 	$(BIN)/python workflow/elsewhere.py _build/elsewhere
-	$(quiet) OMP_NUM_THREADS=1 JUPYTER_PATH=$(CURDIR)/_build/elsewhere $(BIN)/jupyter-book build . -W -n --keep-going
+	sed 's/execute_notebooks: force/execute_notebooks: cache/' _config.yml > _build/_config.yml
+	$(elsewhere) $(BIN)/python workflow/execute_pages.py _build/.jupyter_cache notebooks/*.ipynb
+	$(elsewhere) $(BIN)/jupyter-book build . --config _build/_config.yml -W -n --keep-going
 	@touch $(BOOK)
 
 $(BOOK): $(SOURCES)

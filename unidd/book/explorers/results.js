@@ -15,7 +15,7 @@ const RESULT_COLUMNS = [
 ];
 const ROLES = { method: "methods", coreset: "coresets", baseline: "random real images", ceiling: "all real images" };
 const MARKS = { better: "▲ ", worse: "▼ " };
-const FIRST = 50; // rows that are seen until all are asked for: a change of several hundred would take longer than a frame
+const FIRST = 50; // rows seen until all are asked for: with several hundred, a change would take longer than a frame
 const CHOSEN = ["data", "regime", "ipc", "role", "most", "sort", "down"];
 
 const ipcOf = (row) => (row.ipc === null ? "all" : String(row.ipc));
@@ -121,12 +121,12 @@ function resultTable(model, hosted) {
     return rows.get(row.key);
   };
   const more = h("button", { type: "button", class: "ux-more" });
-  let [whole, before, last] = [false, "", []];
+  let [full, before, last] = [false, "", []];
   const update = (found, { sort, down }) => {
     last = [found, { sort, down }];
     heads.forEach(({ update: mark }) => mark(sort, down));
     const opened = found.findIndex(({ key }) => key === model.get("row"));
-    const shown = whole ? found : found.slice(0, Math.max(FIRST, opened + 1));
+    const shown = full ? found : found.slice(0, Math.max(FIRST, opened + 1));
     const order = shown.map(({ key }) => key).join("\n");
     if (order !== before) body.replaceChildren(...shown.flatMap((row) => rowFor(row).nodes()));
     before = order;
@@ -137,14 +137,14 @@ function resultTable(model, hosted) {
   };
   more.addEventListener("click", () => {
     const first = body.rows.length;
-    whole = true;
+    full = true;
     update(...last);
     body.rows[first].querySelector("button").focus();
   });
   const table = h("table", { class: "ux-readout ux-results" }, h("caption", { class: "ux-hidden" }, "All results"),
     h("thead", {}, h("tr", {}, ...heads.map(({ node }) => node))), body);
   const node = h("div", { class: "ux-scroll", role: "region", tabindex: 0, "aria-label": "All results" }, table);
-  return { nodes: [node, more], update, reset: () => { whole = false; } };
+  return { nodes: [node, more], update, reset: () => { full = false; } };
 }
 
 /** The head of a column: a button that sorts by it, numbers from the largest at first, or the other way round. */
