@@ -1,4 +1,4 @@
-"""Execute notebooks, one on each core, and leave them where Jupyter Book finds them: `execute_pages.py CACHE NOTEBOOK …`.
+"""Execute notebooks, one on each core, into the cache of Jupyter Book: `execute_pages.py CACHE NOTEBOOK …`.
 
 What was in that cache is deleted first: a page shows what the code does today. A notebook that fails is left out, so
 that the book executes it once more and says what failed.
