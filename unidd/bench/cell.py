@@ -100,6 +100,7 @@ BUDGETS = {
     "smoke": Budget(width=8, teacher=1, student=2, full=1, share=0.002, method=_SMOKE),
     "embedded": _SMALL,
     "narrow": replace(_SMALL, share=1.0),
+    "brief": replace(_SMALL, student=40, full=4, share=0.04),
     "paper": Budget(width=128, teacher=200, student=1000, full=200),
     "large": Budget(width=128, teacher=100, student=300, full=100, batch=100, training=_LARGE, method={"group": 200}),
 }
@@ -132,8 +133,9 @@ class Cell:
         ipc: images per class; None for a method that takes all images.
         seeds: each is a whole repetition: another teacher, other starting images, another distillation, another
             student; none twice.
-        budget: "smoke", "embedded", "narrow" (the same, but published protocols are trained in full), "paper" (as on
-            CIFAR), or "large" (as on Tiny-ImageNet and ImageNet).
+        budget: "smoke", "embedded", "narrow" (the same, but published protocols are trained in full), "brief" (the
+            same, but students are trained a fifth as long), "paper" (as on CIFAR), or "large" (as on Tiny-ImageNet
+            and ImageNet).
         suite: heading under which the record is kept.
         regimes: label regimes of the students, in place of the default ones those that the protocol has; for a method
             that takes all images, hard labels alone.
