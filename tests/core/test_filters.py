@@ -444,7 +444,8 @@ def test_a_bare_response_has_the_derivative_of_finite_differences_in_the_feature
     def value(x):
         return (Custom(function).apply(x.mT @ x, signal) * weights).sum()
 
-    assert torch.autograd.gradcheck(value, (x.requires_grad_(),), atol=1e-7, rtol=1e-6)
+    size = value(x).abs()  # differences of large values round off more, by how much the machine decides
+    assert torch.autograd.gradcheck(lambda x: value(x) / size, (x.requires_grad_(),), atol=5e-8, rtol=1e-6)
 
 
 def test_the_gradient_is_symmetric_whatever_is_asked_of_it():
