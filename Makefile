@@ -81,7 +81,8 @@ book: setup ## build the book afresh, every notebook executed as where only the 
 $(BOOK): $(SOURCES)
 	$(MAKE) book
 
-test: setup chromium lint $(BOOK) ## lint, all tests and doctests, then every page
+test: setup chromium ## lint, all tests and doctests, then every page
+	$(MAKE) -j2 lint $(BOOK)
 	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not browser" tests unidd
 	$(quiet) $(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "browser and not quiet" tests/browser tests/test_notebooks.py
 	$(quiet) $(BIN)/python -m pytest -m quiet tests/browser

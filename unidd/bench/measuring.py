@@ -27,7 +27,7 @@ from ..networks.training import Teacher, TrainConfig, accuracy, trial
 from .machine import describe, peak_memory, wait
 
 _PATIENCE = 10.0  # seconds for the steps of distillation, and half of it for those of each other part
-_FEWEST, _MOST = 5, 250  # steps of a batch that are measured
+_FEWEST, _MOST = 5, 100  # steps of a batch that are measured
 
 
 @dataclass(frozen=True)
