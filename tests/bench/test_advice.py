@@ -12,7 +12,7 @@ SEEDS = list(range(5))
 def of(method, by, role="method", regime="hard", **changes):
     """A record whose repetitions lie about `by` points above those of random."""
     values = [value + by * (1 + 0.05 * i) for i, value in enumerate(FIVE)]
-    same = {"seeds": SEEDS, "role": role, "teachers": [], "config": {}}
+    same = {"seeds": [*SEEDS], "role": role, "teachers": [], "config": {}}
     return record(method, 1, accuracy={regime: values}, **same | changes)
 
 
@@ -85,11 +85,31 @@ def test_better_than_random_alone_does_not_pay():
     assert advice.where(tables.table([RANDOM])).empty
 
 
-def test_suites_with_the_same_random_images_are_one_line():
+def test_suites_are_one_line_and_what_stands_beside_a_set_is_of_its_own_suite():
     first = [RANDOM, of("herding", 1, "coreset"), of("dm", 4)]
-    second = [of(name, by, role, suite="other") for name, by, role in (("random", 0, "baseline"), ("lfm", 9, "method"))]
+    second = [of(name, by, role, suite="other") for name, by, role in (("random", 2, "baseline"), ("lfm", 9, "method"))]
     (line,) = advice.where(tables.table([*first, *second])).to_dict("records")
-    assert (line["better than random"], line["best coreset (%)"][:7]) == ("2 of 2", "herding")
+    assert line["better than random"] == "2 of 2"
     assert line["best distilled (%)"].startswith("lfm")
-    second[0].accuracy["hard"][0] += 1
-    assert len(advice.where(tables.table([*first, *second]))) == 2
+    assert (line["best coreset (%)"], line["random (%)"]) == ("–", "53.2 ± 1.6")
+    assert line["over random [95 %]"].startswith("+7.7")
+    table, _ = asked(*first, *second)
+    assert list(table["take"]) == ["lfm"]
+
+
+def test_a_set_with_a_verdict_comes_before_a_higher_one_without():
+    few = [of(name, by, role, suite="few") for name, by, role in (("random", 0, "baseline"), ("dsa", 30, "method"))]
+    for one in few:
+        del one.seeds[3:], one.accuracy["hard"][3:]
+    (line,) = advice.where(tables.table([RANDOM, of("dm", 4), *few])).to_dict("records")
+    assert line["best distilled (%)"].startswith("dm")
+    assert line["better than random"] == "1 of 2"
+
+
+def test_lines_of_one_data_set_stand_together_and_other_students_are_named():
+    other = [
+        of(name, by, role, model="resnet18") for name, by, role in (("random", 0, "baseline"), ("dm", 5, "method"))
+    ]
+    far = [of(name, by, role, dataset="digits") for name, by, role in (("random", 0, "baseline"), ("dm", 5, "method"))]
+    found = advice.where(tables.table([*other, *far, RANDOM, of("dm", 4)]))
+    assert list(found.index) == [("digits", "hard", "1"), ("photos", "hard", "1"), ("photos", "hard, resnet18", "1")]

@@ -9,26 +9,27 @@ import pandas as pd
 from .machine import duration, size
 from .records import Record
 from .stored import taken
-from .tables import pretty
+from .tables import ordered, pretty
 from .words import interval, plus_minus, regime_words
 
-_PLACE = ["suite", "dataset", "model", "regime", "ipc"]
+_PLACE = ["dataset", "model", "regime", "ipc"]
 
 
 def winners(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the row to take for each data set, label regime and IPC: the highest mean of those shown to beat random.
+    """Return the row to take for each data set, student, label regime and IPC, whichever suite it is of.
 
-    Where nothing was shown to beat random real images, their row is taken: they cost nothing.
+    It is the one of the highest mean of those shown to beat random real images beside them; where nothing was, random
+    ones are taken: they cost nothing.
 
     Args:
         frame: from `unidd.bench.tables.table`.
     """
-    rows: list[dict[str, Any]] = frame.to_dict("records")
-    first: dict[tuple, int] = {}
-    for i in sorted(range(len(rows)), key=lambda i: (rows[i]["ior_side"] != "better", -rows[i]["mean"])):
-        if rows[i]["ior_side"] == "better" or rows[i]["role"] == "baseline":
-            first.setdefault(tuple(rows[i][key] for key in _PLACE), i)
-    return frame.iloc[sorted(first.values())]
+    taken = []
+    for group in _places(frame):
+        shown = [row for row in group if row["ior_side"] == "better" or row["role"] == "baseline"]
+        if shown:
+            taken.append(max(shown, key=lambda row: (row["ior_side"] == "better", row["mean"])))
+    return pd.DataFrame(taken, columns=frame.columns)
 
 
 def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
@@ -43,7 +44,9 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     """
     rows = winners(frame)
     shown = pretty(rows).reset_index()
-    found = shown[["data", "labels", "IPC"]].assign(take=shown["method"])
+    found = shown[["data", "IPC"]].assign(
+        labels=[_labels(row) for row in rows.to_dict("records")], take=shown["method"]
+    )
     found["over random [95 %]"] = shown["IOR [95 %]"]
     made = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
     lines = rows.to_dict("records")
@@ -57,22 +60,25 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
 def where(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a line a data set, label regime and IPC: does a distilled set beat random real images, and a good coreset?
 
-    The best coreset and the best distilled set are those of the highest mean, chosen after the fact by the accuracies
-    they are shown with; so the number of distilled sets that were shown to be better than random stands beside.
+    The best distilled set is that of the highest mean, of those with a verdict if there are any, whichever suite it is
+    of; what stands beside it is of its suite. Best sets are chosen after the fact by the accuracies they are shown
+    with; so the number of distilled sets that were shown to be better than random stands there too.
 
     Args:
         frame: from `unidd.bench.tables.table`.
     """
     lines = []
-    for group in _cells(frame):
-        made = _compared(group)
-        best = max(made, key=lambda row: row["mean"])
-        line = {"data": best["dataset"], "labels": best["regime"].replace("-", " "), "IPC": f"{best['ipc']:.0f}"}
+    for group in _places(frame):
+        if not (made := _compared(group)):
+            continue
+        best = max(made, key=lambda row: (_told(row), row["mean"]))
+        beside = [row for row in group if row["suite"] == best["suite"]]
+        line = {"data": best["dataset"], "labels": _labels(best), "IPC": f"{best['ipc']:.0f}"}
         line["best distilled (%)"] = _reached([best], "method")
         for name, words in (("ior", "over random"), ("ioc", "over best coreset")):
             line[f"{words} [95 %]"] = interval(*(best[key] for key in (name, f"{name}_low", f"{name}_high")))
         line["better than random"] = f"{sum(row['ior_side'] == 'better' for row in made)} of {len(made)}"
-        line |= {"random (%)": _reached(group, "baseline"), "best coreset (%)": _reached(group, "coreset")}
+        line |= {"random (%)": _reached(beside, "baseline"), "best coreset (%)": _reached(beside, "coreset")}
         lines.append(line)
     index = ["data", "labels", "IPC"]
     return pd.DataFrame(lines, columns=None if lines else index).set_index(index)
@@ -88,37 +94,40 @@ def pays(frame: pd.DataFrame) -> list[str]:
         frame: from `unidd.bench.tables.table`.
     """
     sides: dict[bool, list[str]] = {True: [], False: []}
-    for group in _cells(frame):
+    for group in _places(frame):
         made = [row for row in _compared(group) if row["ioc_side"] not in ("", "no verdict")]
         both = [row for row in made if row["ior_side"] == row["ioc_side"] == "better"]
         best = max(both, key=lambda row: row["mean"], default={"method": ""})["method"]
-        place = "{dataset}, {labels}, IPC {ipc:.0f}".format(**group[0], labels=regime_words(group[0]["regime"]))
+        place = "{dataset}, {labels}, IPC {ipc:.0f}".format(**group[0], labels=_labels(group[0], "labels"))
         if made:
             sides[bool(both)].append(place + f" ({best}; {len(both)} of {len(made)})" * bool(both))
     words = {True: "**Shown to pay**", False: "**Not shown to pay**"}
     return [f"{words[side]}: {'; '.join(found)}." for side, found in sides.items() if found]
 
 
-def _cells(frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
-    """The rows of each data set, label regime and IPC that has a distilled set beside random real images.
-
-    Suites whose random images reached the very same are one, and a method is there once.
-    """
-    suites: dict[tuple, list[dict[str, Any]]] = {}
-    for row in frame.dropna(subset="ipc").to_dict("records"):
-        suites.setdefault(tuple(row[key] for key in _PLACE), []).append(row)
-    cells: dict[tuple, dict[str, dict[str, Any]]] = {}
-    for (_, *place), group in suites.items():
-        random = [tuple(row["values"]) for row in group if row["role"] == "baseline"]
-        cell = cells.setdefault((*place, *random), {})
-        for row in group:
-            if row["method"] not in cell or row["ioc_side"]:
-                cell[row["method"]] = row
-    return [list(cell.values()) for cell in cells.values() if _compared(list(cell.values()))]
+def _places(frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    """The rows of each data set, student, label regime and IPC, of all suites."""
+    few = frame.dropna(subset="ipc").sort_values(_PLACE, key=ordered, kind="stable")
+    return [group.to_dict("records") for _, group in few.groupby(_PLACE, sort=False)]
 
 
 def _compared(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in group if row["role"] == "method" and not pd.isna(row["ior"])]
+    """The distilled sets beside random real images, each method once: with the most that is known of it."""
+    rows = [row for row in group if row["role"] == "method" and not pd.isna(row["ior"])]
+    return list(
+        {row["method"]: row for row in sorted(rows, key=lambda row: (_told(row), row["ioc_side"] != ""))}.values()
+    )
+
+
+def _told(row: dict[str, Any]) -> bool:
+    return row["ior_side"] not in ("", "no verdict")
+
+
+def _labels(row: dict[str, Any], noun: str = "") -> str:
+    """The label regime in words, and the students where they are neither ConvNets nor those of a protocol."""
+    found = regime_words(row["regime"]) if noun else row["regime"].replace("-", " ")
+    own = row["model"] == "convnet" or "(" in row["regime"]
+    return found if own else f"{found}, {row['model']}"
 
 
 def _reached(group: list[dict[str, Any]], role: str) -> str:

@@ -96,7 +96,7 @@ def table(records: list[Record]) -> pd.DataFrame:
     for cell, lines in cells.items():
         _compare(lines, cells.get((*cell[:-1], None), []))
     frame = pd.DataFrame([line for lines in cells.values() for line in lines], columns=_COLUMNS)
-    return frame.sort_values(_KEYS, key=_ordered, kind="stable", ignore_index=True)
+    return frame.sort_values(_KEYS, key=ordered, kind="stable", ignore_index=True)
 
 
 def _lines(record: Record) -> list[dict[str, Any]]:
@@ -129,8 +129,8 @@ def _compare(lines: list[dict[str, Any]], whole: list[dict[str, Any]]) -> None:
                 (line[name], line[f"{name}_low"], line[f"{name}_high"]), line[f"{name}_side"] = compared(line, base)
 
 
-def _ordered(column: pd.Series) -> pd.Series:
-    """Label regimes by their place in `REGIMES`; other columns as they are."""
+def ordered(column: pd.Series) -> pd.Series:
+    """Return what a column of `table` is sorted by: label regimes by their place in `REGIMES`, others as they are."""
     return column.map(lambda name: f"{REGIMES.index(name.split()[0])} {name}") if column.name == "regime" else column
 
 
