@@ -49,7 +49,6 @@ from unidd.bench import claims, paper, records, tables
 from unidd.book import plots
 from unidd.book.captions import Captioned
 
-pd.options.display.max_rows = pd.options.display.max_colwidth = None  # all of it
 stored = records.load_all()
 folders = records.published("studies"), records.own() / "studies"
 evidence = claims.Evidence.of(stored, *folders)

@@ -27,7 +27,6 @@ if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
     raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
 
 # %% tags=["hide-input"]
-import pandas as pd
 import plotly.graph_objects as go
 from IPython.display import HTML, Markdown, display
 
@@ -36,7 +35,6 @@ from unidd.book import plots
 from unidd.book.captions import Captioned
 from unidd.book.palette import look
 
-pd.options.display.max_rows = pd.options.display.max_colwidth = None  # all of it
 folders = records.published("studies"), records.own() / "studies"
 found = questions.Found.of(records.load_all(), *folders)
 

@@ -32,7 +32,6 @@ from unidd.book import plots
 from unidd.book.captions import Captioned
 from unidd.data.synthetic import SyntheticSet
 
-pd.options.display.max_rows = pd.options.display.max_columns = None  # no line left out
 published = records.load_records(records.published())
 own = records.load_records(records.own())
 

@@ -10,8 +10,8 @@
 # # A recipe of ours
 #
 # Can ten distilled images a class beat ten real ones that were drawn blindly, and ten that were chosen well, if all are
-# judged alike? With soft labels of a teacher nobody has shown it reliably; see the {doc}`results <12_results>`. Under
-# hard labels the images must say everything themselves, and there the {doc}`theory <04_methods>` has a suggestion.
+# judged alike? With soft labels of a teacher no paper shows it reliably; {doc}`15_where` asks what the gain hangs on.
+# Under hard labels the images must say everything themselves, and there the {doc}`theory <04_methods>` has a suggestion.
 #
 # ## The idea
 #

@@ -20,14 +20,11 @@ if importlib.util.find_spec("unidd") is None:  # such as on a fresh Colab
     raise ModuleNotFoundError("UniDD is not installed: in a clone of the project, run pip install '.[embedded,show]'")
 
 # %% tags=["hide-input"]
-import pandas as pd
 from IPython.display import Markdown, display
 
 from unidd.bench import advice, gains, records, tables, uses
 from unidd.book import plots
 from unidd.book.captions import Captioned
-
-pd.options.display.max_rows = pd.options.display.max_columns = None  # no line left out
 
 
 def listed(sentences):

@@ -47,6 +47,13 @@ def test_what_a_cell_shows_and_its_caption_become_one_numbered_thing(kind, monke
     assert "unidd-caption" not in made.astext()
 
 
+def test_a_table_is_shown_whole(monkeypatch):
+    table, shown = pd.DataFrame({f"column {k}": ["a-long-text" * 20] * 200 for k in range(40)}), []
+    monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing._repr_html_()))
+    Captioned(table, "Words.", "tab-a")._ipython_display_()
+    assert shown[0].count("a-long-text" * 20) == 200 * 40
+
+
 def test_a_caption_without_a_thing_is_reported():
     lone = '<p class="unidd-caption" data-name="fig-a">Words.</p>'
     with pytest.raises(ValueError, match="fig-a has nothing above it"):

@@ -125,7 +125,7 @@ export const CSS = `
 .ux .ux-filters { display: grid; grid-template-columns: repeat(auto-fit, minmax(104px, 1fr)); margin-bottom: 8px; }
 .ux-scroll { overflow: auto; max-height: 420px; margin-top: 6px; } .ux .ux-more { margin-top: 8px; }
 .ux-scroll:focus-visible { outline: 2px solid var(--ux-ridge); outline-offset: 2px; }
-.ux .ux-results :is(td, th) { white-space: nowrap; text-align: left; font-size: 12px; padding: 1px 9px 1px 0; }
+.ux .ux-results :is(td, th) { white-space: nowrap; text-align: left; font-size: 12px; padding: 1px 6px 1px 0; }
 .ux .ux-results :is(td, th):last-child { padding-right: 2px; }
 .ux .ux-results .ux-number { text-align: right; }
 .ux .ux-results :is(thead th, .ux-result th) { position: sticky; background: var(--pst-color-background,
