@@ -62,3 +62,11 @@ def read_page(page: Path, published: Path, own: Path, monkeypatch) -> tuple[str,
     assert len({one.name for one in captioned}) == len(captioned)
     words = "\n".join(one.data for one in shown if hasattr(one, "data") and not isinstance(one, Captioned))
     return words, {one.name: one for one in captioned}, names
+
+
+def first_html(thing: Captioned, monkeypatch) -> str:
+    """What a notebook gets of a captioned table, when it is displayed."""
+    shown: list[str] = []
+    monkeypatch.setattr("IPython.display.display", lambda part: shown.append(part._repr_html_()))
+    thing._ipython_display_()
+    return shown[0]

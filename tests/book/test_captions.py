@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from docutils import nodes
 from docutils.utils import new_document
+from records import first_html
 
 from unidd.book import numbering, palette
 from unidd.book.captions import Captioned
@@ -48,10 +49,8 @@ def test_what_a_cell_shows_and_its_caption_become_one_numbered_thing(kind, monke
 
 
 def test_a_table_is_shown_whole(monkeypatch):
-    table, shown = pd.DataFrame({f"column {k}": ["a-long-text" * 20] * 200 for k in range(40)}), []
-    monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing._repr_html_()))
-    Captioned(table, "Words.", "tab-a")._ipython_display_()
-    assert shown[0].count("a-long-text" * 20) == 200 * 40
+    table = pd.DataFrame({f"column {k}": ["a-long-text" * 20] * 200 for k in range(40)})
+    assert first_html(Captioned(table, "Words.", "tab-a"), monkeypatch).count("a-long-text" * 20) == 200 * 40
 
 
 def test_a_caption_without_a_thing_is_reported():

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from records import put, read_page, record
+from records import first_html, put, read_page, record
 
 from unidd.bench import paper
 from unidd.bench.records import Record
+from unidd.book.captions import Captioned
 
 PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "10_paper.py"
 SEEDS = [0, 1, 2, 3, 4]
@@ -58,5 +59,5 @@ def test_records_of_suites_are_shown_from_either_place_and_decide(where, tmp_pat
 def test_long_claims_are_shown_whole(tmp_path, monkeypatch):
     put(tmp_path, made("cfm", 0, "another"))
     _, shown = read(tmp_path, tmp_path / "none", monkeypatch)
-    html = shown["overview"]._repr_html_()
+    html = first_html(Captioned(shown["overview"], "Words.", "tab-a"), monkeypatch)
     assert all(row.claim in html for row in paper.ROWS)

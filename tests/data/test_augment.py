@@ -20,6 +20,7 @@ FUNCTIONS = {
     "random_crop": augment.random_crop,
     "crop_flip_roll": augment.crop_flip_roll,
     "cutmix": lambda x, g: augment.cutmix(x, g)[0],
+    "mixup": lambda x, g: augment.mixup(x, g, 0.8)[0],
 }
 RARE = 1e-4  # seeds are fixed: a p-value below this is a wrong distribution, not bad luck
 
@@ -189,6 +190,22 @@ def test_cutmix_pastes_one_rectangle_and_knows_its_share():
 
 def test_cutmix_tells_where_its_rectangles_came_from_on_the_images_device():
     assert augment.cutmix(torch.zeros(3, 1, 4, 4, device="meta"), generator())[1].device.type == "meta"
+
+
+def test_mixup_mixes_every_image_with_another_of_the_batch_by_one_share():
+    x = numbered(6, 4, 3)
+    for seed in range(10):
+        y, permutation, share = augment.mixup(x, generator(seed), 0.8)
+        assert sorted(permutation.tolist()) == list(range(6))
+        assert 0 < share < 1
+        assert torch.allclose(y, torch.stack([share * x[i] + (1 - share) * x[j] for i, j in enumerate(permutation)]))
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.8, 1.0, 3.0])
+def test_the_share_of_mixup_is_of_the_beta_distribution(alpha):
+    draws = generator()
+    shares = [augment.mixup(torch.zeros(2, 1, 1, 1), draws, alpha)[2] for _ in range(3000)]
+    assert stats.kstest(shares, stats.beta(alpha, alpha).cdf).pvalue > RARE
 
 
 def test_the_share_of_cutmix_is_uniform_but_for_what_falls_over_the_edge():

@@ -110,6 +110,16 @@ def test_sre2ls_batch_is_that_of_imagenet():
     assert [recipe("sre2l", n).batch for n in (10, 1000, 5000)] == [10, 1000, 1024]
 
 
+def test_sre2l_trains_on_cifar_100_and_tiny_imagenet_as_there():
+    cifar, tiny = (recipe("sre2l", 10 * classes, 10, classes) for classes in (100, 200))
+    seen = {"epochs": 400, "cutmix": False, "mixup": 0.8, "temperature": 30.0, "crop": "pad"}
+    assert cifar == Recipe(batch=128, **DECOUPLED | seen)
+    told = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized", "temperature": 20.0, "t_squared": True}
+    assert tiny == Recipe(100, 256, "sgd", **told, schedule="warm-up", warmup=5 * 8)
+    assert recipe("sre2l", 2000, 10, 200, share=0.2).warmup == 8
+    assert [tiny.rate(step, 8) for step in (0, 20, 40, 800)] == pytest.approx([0, 0.5, 1, 0.01])
+
+
 def test_half_a_cosine_ends_at_half_the_rate_and_a_whole_one_at_none():
     ends = {name: recipe(name).rate(300 * 7, 7) for name in ("rded", "sre2l")}
     assert ends == {"rded": pytest.approx(0.5), "sre2l": pytest.approx(0.0)}

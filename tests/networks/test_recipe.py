@@ -183,7 +183,7 @@ def test_crops_flips_and_patches_are_those_asked_for(monkeypatch):
 
 def test_without_augmentation_a_recipe_shows_images_as_they_are():
     images = randn(4, 3, 8, 8)
-    config = Recipe(2, 100, crop="resized", cutmix=True, strategy="color_flip", shuffle=2, schedule="drop")
+    config = Recipe(2, 100, crop="resized", cutmix=True, strategy="color_flip", shuffle=2, schedule="drop", mixup=0.8)
     for view in seen(config.plain(), images):
         assert {tuple(image.flatten().tolist()) for image in view} == {tuple(i.flatten().tolist()) for i in images}
     assert config.plain().schedule == "drop"
@@ -198,7 +198,7 @@ def test_a_recipe_of_nothing_else_is_the_training_it_was_made_of():
     ("name", "value"),
     [
         *[("schedule", "linear"), ("decay", "some"), ("strategy", "blur"), ("scale", 0.0), ("scale", 1.1)],
-        *[("warmup", -1), ("shuffle", 0), ("epochs", 0)],
+        *[("warmup", -1), ("shuffle", 0), ("epochs", 0), ("mixup", -0.1)],
     ],
 )
 def test_a_wrong_value_is_one_error_that_names_it(name, value):

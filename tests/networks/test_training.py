@@ -15,7 +15,7 @@ from unidd.data.datasets import Split
 from unidd.networks import training
 from unidd.networks.evaluation import evaluate_images
 from unidd.networks.models import ModelConfig, build, weights_hash
-from unidd.networks.training import TrainConfig, accuracy, teacher, teacher_folder, train
+from unidd.networks.training import Recipe, TrainConfig, accuracy, teacher, teacher_folder, train
 
 MODEL = ModelConfig(width=8)
 BRIEF = TrainConfig(epochs=1, batch=64)
@@ -77,26 +77,28 @@ def test_a_step_with_soft_labels_descends_the_divergence_from_the_teacher(no_aug
     assert torch.allclose(weights(trained), expected, atol=1e-12)
 
 
-def test_cutmix_weighs_the_two_labels_by_their_share(no_augmentation, monkeypatch):
+@pytest.mark.parametrize("how", [{"cutmix": True}, {"mixup": 0.8}], ids=["cutmix", "mixup"])
+def test_what_mixes_images_weighs_the_two_labels_by_their_share(how, no_augmentation, monkeypatch):
     x, y = batch()
     order = torch.tensor([3, 2, 1, 0, 5, 4])
     mixed = []
 
-    def cutmix(images, _):
-        mixed.append(images)
+    def mix(images, _, *alpha):
+        mixed.append(alpha)
         return images, order, 0.7
 
-    monkeypatch.setattr(training.augment, "cutmix", cutmix)
+    monkeypatch.setattr(training.augment, *how, mix)
     monkeypatch.setattr(torch, "randperm", lambda n, **_: torch.arange(n))
 
     def loss(z):
         log_q = z.log_softmax(1)
         return -(0.7 * log_q[range(6), y] + 0.3 * log_q[range(6), y[order]]).sum() / 6
 
-    expected, config = one_step(loss, cutmix=True)
-    assert torch.allclose(weights(train(linear(), x, y, config)), expected, atol=1e-13)
-    assert len(mixed) == 1
-    train(linear(), x, y, dataclasses.replace(config, cutmix=False))
+    expected, config = one_step(loss)
+    mixing = Recipe(**vars(config) | how)
+    assert torch.allclose(weights(train(linear(), x, y, mixing)), expected, atol=1e-13)
+    assert mixed == [(0.8,) if "mixup" in how else ()]
+    train(linear(), x, y, mixing.plain())
     assert len(mixed) == 1
 
 

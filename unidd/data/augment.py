@@ -107,6 +107,26 @@ def cutmix(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor, float]
     return mixed, permutation, 1 - (bottom - top) * (right - left) / (h * w)
 
 
+def mixup(images: Tensor, generator: Generator, alpha: float) -> tuple[Tensor, Tensor, float]:
+    """Mix every image with another of the batch: λ of the first, 1 − λ of the second, λ of Beta(α, α).
+
+    Returns:
+        The mixed images, the permutation (B,) of the second ones, and λ.
+    Source: Zhang et al. (2018), mixup.
+    """
+    permutation = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
+    share = _beta(alpha, generator)
+    return share * images + (1 - share) * images[permutation], permutation, share
+
+
+def _beta(alpha: float, generator: Generator) -> float:
+    """A draw of Beta(α, α): of x and y, uniform to the power 1/α, those with x + y ≤ 1 (Jöhnk, 1964)."""
+    while True:
+        x, y = torch.rand(2, generator=generator, dtype=torch.float64).pow(1 / alpha).tolist()
+        if 0 < x + y <= 1:
+            return x / (x + y)
+
+
 def _interval(length: int, part: float, generator: Generator) -> tuple[int, int]:
     centre, half = int(torch.randint(0, length, (), generator=generator)), int(length * part) // 2
     return max(0, centre - half), min(length, centre + half)

@@ -91,6 +91,7 @@ class Recipe(TrainConfig):
         strategy: Siamese operations, of which each batch takes one, each image with parameters of its own.
         shuffle: patches along a side of an image, whose rows and columns are shuffled before the crop; 1 shuffles none.
         t_squared: whether the divergence from the teacher counts T² times.
+        mixup: α of mixup, in place of CutMix; 0 mixes none.
     Raises:
         ValueError: a value is out of range; the message names it.
     """
@@ -102,13 +103,14 @@ class Recipe(TrainConfig):
     strategy: str = "none"
     shuffle: int = 1
     t_squared: bool = True
+    mixup: float = 0.0
 
     def __post_init__(self):
         super().__post_init__()
         check_choices(self, "schedule", "decay")
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale must be above 0 and at most 1, not {self.scale}")
-        for name, least in (("warmup", 0), ("shuffle", 1)):
+        for name, least in (("warmup", 0), ("shuffle", 1), ("mixup", 0)):
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         Siamese(self.strategy)
@@ -119,7 +121,7 @@ class Recipe(TrainConfig):
         return Recipe(**{f.name: getattr(config, f.name) for f in fields(config)})
 
     def plain(self) -> "Recipe":
-        return replace(self, crop="none", cutmix=False, strategy="none", shuffle=1)
+        return replace(self, crop="none", cutmix=False, strategy="none", shuffle=1, mixup=0.0)
 
     @property
     def dropped(self) -> int | None:
@@ -297,7 +299,8 @@ def train(
         seed: of the order of images and of the augmentation.
         teacher: if given, its soft labels on the augmented images are learnt, else `labels`.
         prepare: makes a batch of images the network's input, such as `ImageData.normalise`; None: they are.
-        criterion: the loss of the network's output (b, classes) and the labels of a batch; CutMix mixes the losses.
+        criterion: the loss of the network's output (b, classes) and the labels of a batch; CutMix and mixup mix the
+            losses.
         each_epoch: called after every epoch, the model in training mode.
         progress: title of a progress bar; None shows none.
     Source: UniDD, appendix (student: KL to the teacher's online soft labels).
@@ -367,8 +370,9 @@ def _loss(model, images, labels, config: Recipe, teacher, criterion, prepare, ge
         images = augment.flip(images, generator)
     images = Siamese(config.strategy).draw(generator, len(images))(images)
     share, other = 1.0, labels
-    if config.cutmix:
-        images, permutation, share = augment.cutmix(images, generator)
+    if config.cutmix or config.mixup:
+        mixed = augment.mixup(images, generator, config.mixup) if config.mixup else augment.cutmix(images, generator)
+        images, permutation, share = mixed
         other = labels[permutation]
     logits = model(images)
     if teacher is None:
