@@ -11,7 +11,7 @@
 #
 # Can ten distilled images a class beat ten real ones that were drawn blindly, and ten that were chosen well, if all are
 # judged alike? With soft labels of a teacher no paper shows it reliably; {doc}`15_where` asks what the gain hangs on.
-# Under hard labels the images must say everything themselves, and there the {doc}`theory <04_methods>` has a suggestion.
+# Under hard labels the images must say everything themselves, and there the {doc}`theory <04_methods>` suggests how.
 #
 # ## The idea
 #
