@@ -23,6 +23,13 @@ def test_a_record_comes_back_as_it_was(tmp_path):
     assert [p.name for p in (tmp_path / "made").iterdir()] == ["one.json"]
 
 
+def test_a_record_names_files_of_teachers_and_not_where_they_lay(tmp_path):
+    card = {"hash": "1", "accuracy": 70.0, "file": str(tmp_path / "ckpt" / "Net.pth")}
+    save_record(replace(record("cfm", 1), teachers=[card]), tmp_path / "record.json")
+    assert load_record(tmp_path / "record.json").teachers == [card | {"file": "Net.pth"}]
+    assert str(tmp_path) not in (tmp_path / "record.json").read_text()
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, error):
     save_record(record(), tmp_path / "one.json")

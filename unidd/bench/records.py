@@ -86,7 +86,9 @@ def provenance(device: str | torch.device = "cpu") -> dict:
 
 
 def save_record(record: Record, path: str | Path) -> None:
-    save_json(asdict(record), path)
+    """Write a record. Files of teachers stand there by name: their folders are this machine's, and the hash tells."""
+    cards = [card | {"file": Path(card["file"]).name} if "file" in card else card for card in record.teachers]
+    save_json(asdict(record) | {"teachers": cards}, path)
 
 
 def published(*parts: str) -> Path:
