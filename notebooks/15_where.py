@@ -38,8 +38,9 @@ display(listed(advice.pays(rows)))
 display(
     Captioned(
         advice.where(rows),
-        "Random real images, the best coreset and the best distilled set, wherever a "
-        "suite was run; labels name the protocol if it is another than the package's own. "
+        "The best distilled set of all suites, and beside it the random real images and "
+        "the best coreset of its own suite; labels name the protocol if it is another than "
+        "the package's own. "
         "Gains in points, paired by seed, with 95 % intervals. The last column counts the "
         "distilled sets that were shown to be better than random.",
         "tab-where",
