@@ -81,11 +81,11 @@ from unidd.files import check_writable
 keep_memory()
 if out:
     check_writable(Path(out).parent)
+data = cell.source.load(device=device)
 with tempfile.TemporaryDirectory() as scratch:
-    kept = out and cell.method.has_ipc
-    sets = Path(out).with_suffix("") if kept else Path(scratch)
-    record = run(cell, cell.source.load(device=device), sets=sets)
-    shown = SyntheticSet.load(sets)
+    sets = Path(out).with_suffix("") if out else Path(scratch)
+    record = run(cell, data, sets=sets if cell.method.has_ipc else None)
+    shown = SyntheticSet.load(sets) if cell.method.has_ipc else SyntheticSet.from_real(data, 1)
 
 # %% tags=["hide-input"]
 n, chance = len(record.seeds), 100 / len(shown.class_names)
@@ -104,9 +104,12 @@ Captioned(
 
 # %%
 first = shown.labels.argsort(stable=True)[:100]
+seen = f"{len(shown)} images by {record.method}"
+if not cell.method.has_ipc:
+    seen = "all images, of which one of each class stands here"
 Captioned(
     plots.image_grid(shown.images[first], shown.labels[first], shown.class_names),
-    f"What the students saw of {dataset}: {len(shown)} images by {record.method}.",
+    f"What the students saw of {dataset}: {seen}.",
     "fig-cell-images",
 )
 

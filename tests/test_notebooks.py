@@ -290,3 +290,19 @@ def test_what_is_written_in_jupyter_is_in_the_script(opened):
 )
 def test_what_runs_leave_is_not_for_git(left):
     assert subprocess.run(["git", "check-ignore", "-q", left], cwd=ROOT).returncode == 0
+
+
+# ---- the benchmark
+
+
+def test_the_benchmark_trains_on_all_images_of_a_data_set_too_large_for_a_set(tmp_path, monkeypatch):
+    monkeypatch.setattr("unidd.methods.full._MOST", 0)
+    asked = {"dataset": "digits", "method": "full", "ipc": None, "seeds": [0], "budget": "smoke"}
+    names: dict = {}
+    for cell in jupytext.read(ROOT / "notebooks" / "benchmark.py").cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, "benchmark", "exec"), names)
+            if "parameters" in cell.metadata.get("tags", []):
+                names |= asked | {"out": str(tmp_path / "full.json")}
+    assert names["record"].method == "full"
+    assert [path.name for path in tmp_path.iterdir()] == ["full.json"]
