@@ -43,13 +43,10 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
         records: those it was made from.
     """
     rows = winners(frame)
-    shown = pretty(rows).reset_index()
-    found = shown[["data", "IPC"]].assign(
-        labels=[_labels(row) for row in rows.to_dict("records")], take=shown["method"]
-    )
+    lines, shown = rows.to_dict("records"), pretty(rows).reset_index()
+    found = shown[["data", "IPC"]].assign(labels=[_regime(row) for row in lines], take=shown["method"])
     found["over random [95 %]"] = shown["IOR [95 %]"]
     made = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
-    lines = rows.to_dict("records")
     own = [made[row["suite"], row["dataset"], row["model"], row["method"], int(row["ipc"])] for row in lines]
     found["to make"] = [_time(record) for record in own]
     found["stored"] = [_bytes(record, row["regime"]) for record, row in zip(own, lines, strict=True)]
@@ -73,7 +70,7 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
             continue
         best = max(made, key=lambda row: (_told(row), row["mean"]))
         beside = [row for row in group if row["suite"] == best["suite"]]
-        line = {"data": best["dataset"], "labels": _labels(best), "IPC": f"{best['ipc']:.0f}"}
+        line = {"data": best["dataset"], "labels": _regime(best), "IPC": f"{best['ipc']:.0f}"}
         line["best distilled (%)"] = _reached([best], "method")
         for name, words in (("ior", "over random"), ("ioc", "over best coreset")):
             line[f"{words} [95 %]"] = interval(*(best[key] for key in (name, f"{name}_low", f"{name}_high")))
@@ -98,7 +95,9 @@ def pays(frame: pd.DataFrame) -> list[str]:
         made = [row for row in _compared(group) if row["ioc_side"] not in ("", "no verdict")]
         both = [row for row in made if row["ior_side"] == row["ioc_side"] == "better"]
         best = max(both, key=lambda row: row["mean"], default={"method": ""})["method"]
-        place = "{dataset}, {labels}, IPC {ipc:.0f}".format(**group[0], labels=_labels(group[0], "labels"))
+        place = "{dataset}, {labels}, IPC {ipc:.0f}".format(
+            **group[0], labels=regime_words(group[0]["regime"]) + _students(group[0])
+        )
         if made:
             sides[bool(both)].append(place + f" ({best}; {len(both)} of {len(made)})" * bool(both))
     words = {True: "**Shown to pay**", False: "**Not shown to pay**"}
@@ -123,11 +122,13 @@ def _told(row: dict[str, Any]) -> bool:
     return row["ior_side"] not in ("", "no verdict")
 
 
-def _labels(row: dict[str, Any], noun: str = "") -> str:
-    """The label regime in words, and the students where they are neither ConvNets nor those of a protocol."""
-    found = regime_words(row["regime"]) if noun else row["regime"].replace("-", " ")
-    own = row["model"] == "convnet" or "(" in row["regime"]
-    return found if own else f"{found}, {row['model']}"
+def _regime(row: dict[str, Any]) -> str:
+    return row["regime"].replace("-", " ") + _students(row)
+
+
+def _students(row: dict[str, Any]) -> str:
+    """The students' architecture, where they are neither ConvNets nor those of a protocol."""
+    return "" if row["model"] == "convnet" or "(" in row["regime"] else f", {row['model']}"
 
 
 def _reached(group: list[dict[str, Any]], role: str) -> str:
