@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ..core.filters import Linear, Ridge
+from ..core.frozen import joined
 from ..data.datasets import ImageData
 from ..data.siamese import STRATEGY, Draw, Siamese
 from ..networks.models import ModelConfig, build, real_batch
@@ -92,7 +93,7 @@ class Looks:
         """Return the features of all real images as they are, through the first network: (n, d)."""
         network = self.network(0, Generator().manual_seed(1000 * self.seed))
         parts = self.data.train.images.split(real_batch(self.data.size, self.data.device))
-        return torch.cat([features(network, self.data.normalise(part)) for part in parts])
+        return joined(((features(network, self.data.normalise(part)),) for part in parts), len(self.data.train))[0]
 
     @torch.no_grad()
     def seen(self, network: nn.Module, view: Draw) -> Looked:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ..bars import progress_bar
-from ..core.frozen import frozen
+from ..core.frozen import frozen, joined
 from ..data.datasets import ImageData
 from ..data.synthetic import choose
 from ..engine.run import Run
@@ -78,18 +78,19 @@ class Patching(Method):
         """Return at most `count` patches (m, C, s, s) of class k on the CPU, each of another image, easiest first."""
         numbers = (data.train.labels == k).nonzero().flatten().cpu()
         numbers = numbers[torch.randperm(len(numbers), generator=generator)[: self.mipc]].to(data.device)
-        patches, losses = [], []
         drawn = torch.rand(3, len(numbers), self.num_crop, generator=generator, dtype=torch.float64)
         together = self._together(data)  # no matter for what is drawn
-        for part, places in zip(numbers.split(together), drawn.split(together, 1), strict=True):
+
+        def best(part: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
             pixels = data.train.take(part).images.float() / 255
             crops = square_crops(pixels, places, data.size // self.factor)
             found = difficulty(network, data, crops.flatten(0, 1), k).view(len(part), -1)
             least = found.argmin(1)
             rows = torch.arange(len(part), device=least.device)
-            patches.append(crops[rows, least].cpu())
-            losses.append(found[rows, least].cpu())
-        return torch.cat(patches)[torch.cat(losses).argsort(stable=True)[:count]]
+            return crops[rows, least].cpu(), found[rows, least].cpu()
+
+        patches, losses = joined(map(best, numbers.split(together), drawn.split(together, 1)), len(numbers))
+        return patches[losses.argsort(stable=True)[:count]]
 
     def _together(self, data: ImageData) -> int:
         """Return of how many images the network sees the crops together."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.frozen import frozen
+from ..core.frozen import frozen, joined
 from ..core.statistics import FeatureTap
 from ..data.datasets import ImageData, Split
 from ..data.store import release
@@ -39,17 +39,19 @@ def seen(network: nn.Module, data: ImageData) -> Seen:
         ValueError: it has no linear layer that it calls, or its answers are not finite.
     """
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1:]
-    features, logits = [], []
     with frozen(network), FeatureTap(network, linear) as tap:
-        for images in data.train.images.split(real_batch(data.size, data.device)):
-            logits.append(network(data.normalise(images)).float().cpu())
+
+        def answers(images: Tensor) -> tuple[Tensor, Tensor]:
+            logits = network(data.normalise(images))
             found = [x.flatten(2).mean(2) if x.ndim > 2 else x for x in tap.features.values()]
-            features += [x.float().cpu() for x in found]
             tap.features.clear()
+            if not found:
+                raise ValueError("the network calls no linear layer last, whose input an image's features would be")
+            return found[0].float().cpu(), logits.float().cpu()
+
+        parts = data.train.images.split(real_batch(data.size, data.device))
+        whole = Seen(*joined(map(answers, parts), len(data.train)))
     release(data.train.images)
-    if len(features) != len(logits):
-        raise ValueError("the network calls no linear layer last, whose input would be the features of an image")
-    whole = Seen(torch.cat(features), torch.cat(logits))
     if not (whole.logits.isfinite().all() and whole.features.isfinite().all()):
         raise ValueError("the network's answers for the training images are not finite: train it again")
     return whole
@@ -65,7 +67,7 @@ def looks(network: nn.Module, data: ImageData, count: int = 1) -> Part:
     each = min(n, real_batch(data.size, data.device))
     few, one = (some(data, torch.arange(m, device=data.device)) for m in (each, 1))
     answer = seen(network, one)
-    held = 2 * n * (answer.features.nbytes + answer.logits.nbytes)
+    held = n * (answer.features.nbytes + answer.logits.nbytes)
     return Part("scoring", count * n, "images", lambda: seen(network, few), each, held=held)
 
 

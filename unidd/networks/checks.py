@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..core.frozen import frozen
+from ..core.frozen import frozen, joined
 from ..data.datasets import ImageData
 from .models import real_batch, tapped_layers
 
@@ -195,10 +195,10 @@ def check_answers(model: nn.Module, data: ImageData, most: int | None = _MANY) -
     index = index[torch.linspace(0, len(index) - 1, count, dtype=torch.float64).round().long().to(index.device)]
     with frozen(model):
         images = (data.normalise(data.test.images[part]) for part in index.split(real_batch(data.size, data.device)))
-        answers = [model(x).double().softmax(1).max(1) for x in images]
-    predicted, labels = torch.cat([answer.indices for answer in answers]).cpu(), labels[index].cpu()
+        surest, predicted = joined((model(x).double().softmax(1).max(1) for x in images), count)
+    predicted, labels = predicted.cpu(), labels[index].cpu()
     right = int((predicted == labels).sum()) / count
-    confident = float(torch.cat([answer.values for answer in answers]).mean())
+    confident = float(surest.mean())
     order, trained = better_order(predicted, labels, data.classes), min(2 / data.classes, (1 + 1 / data.classes) / 2)
     if order and min(order[0], confident) > trained:  # a network that knows nothing is not out of order
         better, outputs = order
