@@ -175,9 +175,11 @@ def test_published_numbers_have_a_grade_and_a_line_each():
     assert shown.loc[("CIFAR-10", "ConvNet", "soft", "CFM")].tolist() == ["–", "52.1", "64.0", "C"]
 
 
-def test_published_numbers_stand_beside_ours_under_the_same_protocol_alone():
+@pytest.mark.parametrize("evaluated", [False, True])  # by `unidd evaluate`, or of a suite
+def test_published_numbers_stand_beside_ours_under_the_same_protocol_alone(evaluated):
     def of(method, protocol):
-        config = {"cell": {"budget": "narrow", "protocol": protocol}}
+        how = {"budget": "narrow", "protocol": protocol}
+        config = how if evaluated else {"cell": how}
         return record(method, 10, accuracy={"hard": [25.0, 26.0]}, seeds=[0, 1], dataset="cifar10-mini", config=config)
 
     found = [of("random", "dc"), of("random", "dsa"), of("herding", ""), of("pool", "dc")]

@@ -133,14 +133,9 @@ def _role(record: Record) -> str:
         return record.role
 
 
-def budget_of(record: Record) -> str:
-    """Return the budget of a record's students; "" if it does not say."""
-    return record.config.get("budget") or record.config.get("cell", {}).get("budget", "")
-
-
 def _students(record: Record, synthetic: SyntheticSet, data: ImageData) -> list[str]:
     """What the record says of its students that is not so under its budget and protocol."""
-    budget, said = budget_of(record), record.config.get("student")
+    budget, said = record.budget, record.config.get("student")
     if budget not in BUDGETS:
         return [f"config.budget must be one of {', '.join(BUDGETS)}, not {budget!r}"]
     if not isinstance(said, dict):
@@ -171,7 +166,7 @@ def borne_out(
         ValueError: see `unidd.evaluate`.
     """
     seed = max(record.seeds) + 1 if seed is None else seed
-    how: dict[str, Any] = {"model": record.model, "budget": budget_of(record), "teacher": teacher, **options}
+    how: dict[str, Any] = {"model": record.model, "budget": record.budget, "teacher": teacher, **options}
     how |= {"protocol": record.protocol or "unidd", "regimes": list(record.accuracy), "seeds": [seed]}
     reached = evaluate(synthetic, data, **how)
     return [Claim(regime, said, *expected(said), reached[regime][0]) for regime, said in record.accuracy.items()]

@@ -123,7 +123,7 @@ def beside(records: Iterable[Record]) -> pd.DataFrame:
             continue
         place = {"data": record.dataset, "protocol": record.protocol, "method": record.method, "IPC": record.ipc}
         ours = record.accuracy["hard"]
-        width = BUDGETS[record.config["cell"]["budget"]].width
+        width = BUDGETS[record.budget].width
         lines.append({**place, "published": f"{value:.1f}", "ours": plus_minus(ours), "n": len(ours), "width": width})
     names = ["data", "protocol", "method", "IPC"]
     return pd.DataFrame(lines, columns=None if lines else names).set_index(names).sort_index()

@@ -56,7 +56,16 @@ class Record:
     @property
     def protocol(self) -> str:
         """The published protocol that students were trained under; "" under the package's own."""
-        return self.config.get("protocol") or self.config.get("cell", {}).get("protocol", "")
+        return self._said("protocol")
+
+    @property
+    def budget(self) -> str:
+        """The budget of its students; "" if none is said."""
+        return self._said("budget")
+
+    def _said(self, what: str) -> str:
+        """A record of `unidd evaluate` says it beside the set, any other in its cell."""
+        return self.config.get(what) or self.config.get("cell", {}).get(what, "")
 
 
 def stored_bytes(images: Tensor, classes: int, teacher: nn.Module | None = None) -> dict[str, int]:

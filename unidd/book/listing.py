@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 
 from .. import methods
-from ..bench.contributed import budget_of
 from ..bench.records import Record
 from ..bench.stored import bytes_of
 from ..bench.tables import table
@@ -94,7 +93,7 @@ def card(record: Record) -> Pairs:
     pairs = {
         "Suite": record.suite,
         "Protocol": record.protocol or "unidd",
-        "Budget": budget_of(record),
+        "Budget": record.budget,
         "Students": ", ".join([record.model, *trained]),
         "Teachers": _teachers(record),
         "Settings": ", ".join(f"{name} {_said(value)}" for name, value in settings.items()),
