@@ -72,7 +72,9 @@ def about(found, rows):
         f"with torch {once(p['torch'] for p in made)}."
     )
     if taught:
-        words += f" Teachers reach {taught[0]:.1f} to {taught[-1]:.1f} %."
+        least, most = f"{taught[0]:.1f}", f"{taught[-1]:.1f}"
+        words += f" Teachers reach {least} to {most} %." if least != most else ""
+        words += f" The teacher reaches {most} %." if least == most else ""
     if max(rows.n) < tables.ENOUGH or not rows.ior.count():
         return words
     half = ((rows.ior_high - rows.ior_low) / 2).median()
@@ -113,7 +115,7 @@ def show(name, stored=published, where=""):
         f"n = {once(rows.n)}."
     )
     display(Captioned(tables.overview(rows), caption, f"tab-{where}{name}"))
-    measured = rows[rows.ior.notna()]
+    measured = rows[rows.ior_low.notna()]
     if rows.method.nunique() < 12:
         for regime in measured.regime.unique():
             gains(rows, regime, where + name)
@@ -148,6 +150,7 @@ def numbers(name, stored=published, where=""):
 #
 # **The best coreset** is the one with the highest mean. It is chosen after the fact, by the test accuracies it is then
 # compared by, and that favours it: *better than the best coreset* is a strict test, *worse* is not, and is not said.
+# **The best method** is chosen in the same way, and its mean is favoured too.
 #
 # {term}`HLR` is how far a set falls short of training on all images, both with hard labels: lower is better.
 # {term}`IOR` is the gain over random real images under the same labels, with its 95 % interval.
@@ -206,6 +209,43 @@ show("digits")
 
 # %% tags=["remove-input", "hide-output"]
 numbers("digits")
+
+# %% [markdown]
+# ## A tenth of CIFAR-10
+#
+# The suite `cifar10-mini`, with the teacher and the statistics that UniDD's authors released: the real side of all
+# methods that match statistics of a teacher is the paper's own, that of all 50,000 images. All repetitions share that
+# teacher, and with it its chance.
+
+# %% tags=["remove-input"]
+show("cifar10-mini")
+
+# %% tags=["remove-input", "hide-output"]
+numbers("cifar10-mini")
+
+# %% [markdown]
+# ## Fashion-MNIST
+#
+# The suite `fashion-mnist`, all 60,000 images: about three hours.
+
+# %% tags=["remove-input"]
+show("fashion-mnist")
+
+# %% tags=["remove-input", "hide-output"]
+numbers("fashion-mnist")
+
+# %% [markdown]
+# ## Tiny-ImageNet
+#
+# The suite `tiny-imagenet`: 200 classes, of which guessing finds one in 200, and the teacher that UniDD's authors
+# released. `cfm-class` is CFM whose features are correlated with the class, as in the {doc}`recipe <14_recipe>`.
+# Students are trained for 40 epochs, all images for few: far below what is published, and not to be held against it.
+
+# %% tags=["remove-input"]
+show("tiny-imagenet")
+
+# %% tags=["remove-input", "hide-output"]
+numbers("tiny-imagenet")
 
 # %% [markdown]
 # ## Students of other architectures

@@ -253,7 +253,7 @@ def runs(records: list[Record]) -> pd.DataFrame:
 
 
 def standings(frame: pd.DataFrame) -> list[str]:
-    """Return for each label regime and IPC in words: who beats random real images, and who the best coreset.
+    """Return for each label regime and IPC in words what is best, and who beats random real images and coresets.
 
     Who is worse than the best coreset is not said: see `table`.
 
@@ -265,9 +265,12 @@ def standings(frame: pd.DataFrame) -> list[str]:
         *place, regime, ipc = cast(tuple, key)
         whole = frame[(frame[_KEYS[:4]] == [*place, regime]).all(axis=1) & frame["ipc"].isna()]
         rows = _rows(group)
-        best = [row for row in rows if row["best"]]
         named = [("random real images reach", row) for row in rows if row["role"] == "baseline"]
-        named += [(f"the best coreset, {row['method']},", row) for row in best]
+        named += [(f"the best coreset, {row['method']},", row) for row in rows if row["best"]]
+        made = [row for row in rows if row["role"] == "method"]
+        if made:
+            highest = max(made, key=lambda row: row["mean"])
+            named.append((f"the best method, {highest['method']},", highest))
         named += [("all images", row) for row in _rows(whole)]
         reached = ", ".join(f"{words} {_number(row['mean'], row['std'])} %" for words, row in named)
         found = f"{regime_words(regime).capitalize()}, IPC {ipc:.0f}: {reached or 'no baseline yet'}. "
@@ -281,13 +284,15 @@ def _count(rows: list[dict[str, Any]], side: str, base: str, others: tuple[str, 
     """Return who is better than a baseline, by the gain, and how many have other verdicts; "" if none was compared."""
     gain = side.removesuffix("_side")
     there = sorted((row for row in rows if row[side]), key=lambda row: -row[gain])
+    if all(row[side] == "no verdict" for row in there):
+        return f"Against {base}: no verdict on any of {len(there)}. " * bool(there)
     better = [row["method"] for row in there if row[side] == "better"]
     counted = f"{_join(better)} ({len(better)} of {len(there)})" if better else f"none of {len(there)}"
     found = f"Better than {base}: {counted}"
     for other in others:
         count = sum(row[side] == other for row in there)
         found += f"; {other}: {count}" * bool(count)
-    return f"{found}. " * bool(there)
+    return f"{found}. "
 
 
 def verdicts(
