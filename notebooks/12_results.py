@@ -75,7 +75,9 @@ def about(found, rows):
         least, most = f"{taught[0]:.1f}", f"{taught[-1]:.1f}"
         words += f" Teachers reach {least} to {most} %." if least != most else ""
         words += f" The teacher reaches {most} %." if least == most else ""
-    if max(rows.n) < tables.ENOUGH or not rows.ior.count():
+    if max(rows.n) < tables.ENOUGH:
+        return f"{words} Too few repetitions for a verdict, and for a mark in the table."
+    if not rows.ior.count():
         return words
     half = ((rows.ior_high - rows.ior_low) / 2).median()
     return (
@@ -108,12 +110,13 @@ def show(name, stored=published, where=""):
     rows = tables.table(found)
     display(Markdown(about(found, rows)))
     listed(tables.standings(rows))
-    chosen = " ★ beats the best coreset, ◆." * any(rows.best)
-    caption = (
-        "▲ beats random real images, ▼ loses to them; without a mark the two were "
-        f"not told apart.{chosen} Test accuracy in %, mean ± standard deviation, "
-        f"n = {once(rows.n)}."
-    )
+    marks = "◆ is the best coreset. " * any(rows.best)
+    if max(rows.n) >= tables.ENOUGH:
+        marks += (
+            "▲ beats random real images, ▼ loses to them; without a mark the two were "
+            f"not told apart. {'★ beats the best coreset. ' * any(rows.best)}"
+        )
+    caption = f"{marks}Test accuracy in %, mean ± standard deviation, n = {once(rows.n)}."
     display(Captioned(tables.overview(rows), caption, f"tab-{where}{name}"))
     measured = rows[rows.ior_low.notna()]
     if rows.method.nunique() < 12:
