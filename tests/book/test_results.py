@@ -12,6 +12,7 @@ PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "12_results.py"
 SEEDS = [0, 1, 2, 3, 4]
 ROLES = {"random": "baseline", "ccs": "coreset", "herding": "coreset", "full": "ceiling"}
 FEW = ("random", "lfm", "hfm", "cfm", "classification", "full")
+SUITES = ("methods", "digits", "cifar10-mini", "fashion-mnist", "tiny-imagenet")  # beside photos
 MANY = (*FEW, "ccs", "herding", "dm", "dc", "sre2l", "kip", "head")
 
 
@@ -31,8 +32,9 @@ def read(published: Path, own: Path, monkeypatch) -> tuple[str, dict[str, Captio
 def test_what_was_not_run_is_said_with_the_command_that_makes_it(tmp_path, monkeypatch):
     put(tmp_path, *(made(name, suite="photos") for name in FEW))
     words, shown = read(tmp_path, tmp_path / "none", monkeypatch)
-    assert words.count("Not run.") == 4
-    for suite in ("methods", "digits", "cross-digits", "protocols-digits"):
+    named = (*SUITES, "cross-digits", "protocols-digits")
+    assert words.count("Not run.") == len(named)
+    for suite in named:
         assert f"make batch SUITE={suite}" in words
     assert set(shown) == {"tab-photos", "fig-gains-photos-hard", "tab-photos-all"}
 
@@ -44,12 +46,12 @@ def test_all_suites_architectures_and_protocols_are_shown_from_either_place(wher
     folders = {"published": tmp_path / "results", "own": tmp_path / "runs"}
     put(folders["own"], *(made(name, gain=1.0, suite="embedded") for name in FEW))
     put(folders["published"], *(made(name, suite="photos") for name in FEW))
-    suites = [made(name, ipc, suite=suite) for suite in ("methods", "digits") for name in MANY for ipc in (1, 10)]
+    suites = [made(name, ipc, suite=suite) for suite in SUITES for name in MANY for ipc in (1, 10)]
     put(folders[where], *suites, *crossed, made("random", **dsa), made("dm", gain=9.0, **dsa))
     words, shown = read(folders["published"], folders["own"], monkeypatch)
     before = "" if where == "published" else "own-"
-    assert words.count("Not run.") == (0 if where == "published" else 4)
-    assert {f"tab-{before}{name}" for name in ("methods", "digits", "across", "protocols")} <= set(shown)
+    assert words.count("Not run.") == (0 if where == "published" else len(SUITES) + 2)
+    assert {f"tab-{before}{name}" for name in (*SUITES, "across", "protocols")} <= set(shown)
     assert {f"fig-gains-{before}digits-hard", f"tab-{before}digits-all"} <= set(shown)
     beside = shown["tab-beside"].thing
     assert beside.loc[("hard", "10", "cfm")].tolist() == ["52.0 ± 1.6", "53.0 ± 1.6"]
@@ -61,6 +63,19 @@ def test_all_suites_architectures_and_protocols_are_shown_from_either_place(wher
     assert list(shown[f"tab-{before}across"].thing.columns) == ["convnet", "resnet18"]
     assert "hard labels (dsa) at IPC 10" in words
     assert "the best coreset, " in words
+
+
+def test_a_suite_of_too_few_repetitions_has_no_mark_and_no_word_of_one(tmp_path, monkeypatch):
+    once = [made(name, suite="tiny-imagenet", seeds=[0], accuracy={"hard": [50.0]}) for name in (*FEW, "herding")]
+    put(tmp_path, *(made(name, suite="photos") for name in FEW), *once)
+    words, shown = read(tmp_path, tmp_path / "none", monkeypatch)
+    assert words.count("Too few repetitions for a verdict") == 1
+    assert "Against random: no verdict on any of 5." in words
+    assert (
+        shown["tab-tiny-imagenet"].caption
+        == "◆ is the best coreset. Test accuracy in %, mean ± standard deviation, n = 1."
+    )
+    assert "fig-gains-tiny-imagenet-hard" not in shown
 
 
 def test_no_line_of_a_long_table_is_left_out(tmp_path, monkeypatch):
