@@ -88,9 +88,9 @@ Captioned(
 )
 
 # %% [markdown]
-# **Stop and go on.** The state is written whole or not at all after every round, with `--save-every 100` also after so
-# many steps. The same command again goes on where the run stood, and on a CPU ends in the same bits as if nothing had
-# happened. A second process on the same folder is told to wait.
+# **Stop and go on.** The state is written whole or not at all, after every round and every five minutes, with
+# `--save-every 100` also after so many steps. The same command again goes on where the run stood, and on a CPU ends in
+# the same bits as if nothing had happened. A second process on the same folder is told to wait.
 #
 # ```bash
 # unidd distill cfm --dataset cifar10 --ipc 50 --save-every 100 --out cfm-50

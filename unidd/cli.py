@@ -87,7 +87,8 @@ class Task(Source):
         preset: the method's hyper-parameters as published, by the name of one of its presets.
         out: folder for images.safetensors, card.json and preview.png.
         overwrite: replace a set that stands in that folder, and discard the state of another run that was cut off.
-        save_every: keep the state on disk every so many steps, and not only at the end of a batch.
+        save_every: keep the state on disk every so many steps, and not only every five minutes and at the end of a
+            batch.
         root: where downloads lie (default: UNIDD_DATA).
         device: cpu, cuda or mps.
     """

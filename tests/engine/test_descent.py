@@ -7,6 +7,7 @@ import tempfile
 from collections import deque
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from toys import CLASSES, data
 
 from unidd.bench.closure import closure
+from unidd.engine import loop
 from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.descent import Descent, Objective, Position, Start, Step, adam, cosine, steps
 from unidd.engine.loop import carry_out
@@ -596,6 +598,25 @@ def test_images_of_a_batch_are_kept_before_the_state_that_counts_it(tmp_path, sa
     checkpoint = Noting(tmp_path)
     carry(Quadratic(), begun(group=0, steps=5), checkpoint, save_every=save_every)
     assert checkpoint.log == log
+
+
+def test_the_state_is_kept_again_when_it_is_old(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_OFTEN", 100.0)
+    ticks = iter(range(0, 10_000, 30))
+    monkeypatch.setattr(loop, "monotonic", lambda: next(ticks))
+    checkpoint = Noting(tmp_path)
+    carry(Quadratic(), begun(group=0, steps=10), checkpoint)
+    assert checkpoint.log == [(0, 4), (0, 8), 0, (1, 0), (1, 4), (1, 8), 1, (2, 0)]
+
+
+@pytest.mark.parametrize(("world", "asked"), [(1, 60), (2, 3)])
+def test_several_processes_agree_on_it_at_looks_alone(world, asked, monkeypatch):
+    """All processes take part in an agreement, so that which steps have one must not go by a clock."""
+    made = []
+    monkeypatch.setattr(Ranks, "from_first", lambda ranks, work: made.append(work()) or made[-1])
+    counted = [SimpleNamespace(count=count) for count in range(1, 61)]
+    assert [loop._old(-math.inf, taken, Run(ranks=Ranks(0, world))) for taken in counted].count(True) == asked
+    assert len(made) == asked
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import nullcontext
+from time import monotonic
 
 from tqdm.auto import tqdm
 
@@ -10,6 +11,7 @@ from .descent import Objective, Position, Taken, steps
 from .run import Run
 
 _LOOK = 20  # steps between two looks at the loss, each of which waits for the device
+_OFTEN = 300.0  # seconds after which the state is kept again
 
 
 def carry_out(objective: Objective, position: Position, run: Run, identity: dict, title: str) -> None:
@@ -31,15 +33,25 @@ def carry_out(objective: Objective, position: Position, run: Run, identity: dict
             position.unpack(state["position"], checkpoint.load_batch)
             if shown:
                 tqdm.write(f"going on from {position.where(position.batch, position.step)}")
+        kept = monotonic()
         with progress_bar(total, title, shown=shown, initial=position.done) as bar:
             for taken in steps(objective, position):
-                save = taken.last or (run.save_every > 0 and taken.count % run.save_every == 0)
-                if (checkpoint and save) or taken.last or taken.count % _LOOK == 0:
+                asked = taken.last or (run.save_every > 0 and taken.count % run.save_every == 0)
+                save = checkpoint and (asked or _old(kept, taken, run))
+                if save or taken.last or taken.count % _LOOK == 0:
                     _look(taken, position, bar)
                 if checkpoint and save:
+                    kept = monotonic()
                     if taken.last:
                         checkpoint.save_batch(taken.batch.number, position.pixels(taken.batch.number))
                     checkpoint.save({"position": position.pack(), "objective": objective.state()})
+
+
+def _old(kept: float, taken: Taken, run: Run) -> bool:
+    """Return whether the state that was kept then is old by now; several processes agree on it, when they look."""
+    if run.ranks.world > 1 and taken.count % _LOOK:
+        return False
+    return run.ranks.from_first(lambda: monotonic() - kept >= _OFTEN)
 
 
 def _look(taken: Taken, position: Position, bar: tqdm) -> None:

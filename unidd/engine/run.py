@@ -19,7 +19,8 @@ class Run:
         ipc: images per class; also the number of rounds B.
         seed: of the starting images and of every draw.
         checkpoint: where the state of the run is kept, so that it goes on from there; None keeps none.
-        save_every: keep the state also after so many steps of a batch; 0 does not.
+        save_every: keep the state after so many steps of a batch, and not only at its end and after five minutes; 0
+            does not.
         ranks: the processes that share the work.
         progress: show a bar with the loss terms.
         statistics: of the real side, from `real_statistics` over any DataLoader; the data then need hold no more than
