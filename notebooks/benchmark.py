@@ -64,8 +64,12 @@ cell
 # have trained; all repetitions then share it, and no verdict follows from them. Students see hard labels, or the
 # teacher's soft labels: one stored with each image (fixed soft), or of every augmented view (online soft). What counts
 # is the accuracy at the *last* epoch: the test images choose nothing.
+#
+# A cell that is cut off goes on after the last repetition that was done, and from the state of a distillation that was
+# not; both lie beside `out` until the record is there.
 
 # %% tags=["hide-input"]
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -84,7 +88,8 @@ if out:
 data = cell.source.load(device=device)
 with tempfile.TemporaryDirectory() as scratch:
     sets = Path(out).with_suffix("") if out else Path(scratch)
-    record = run(cell, data, sets=sets if cell.method.has_ipc else None)
+    kept = Path(out).with_suffix(".state") if out else None
+    record = run(cell, data, sets=sets if cell.method.has_ipc else None, kept=kept)
     shown = SyntheticSet.load(sets) if cell.method.has_ipc else SyntheticSet.from_real(data, 1)
 
 # %% tags=["hide-input"]
@@ -122,4 +127,5 @@ Captioned(
 # %%
 if out:
     save_record(record, out)
+    shutil.rmtree(kept, ignore_errors=True)
 {"teachers": record.teachers, **record.provenance}

@@ -78,6 +78,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         tables            tables of records, and sentences that follow from them
         advice            which method to use, worked out from records
         given             a teacher and statistics of others, in place of a cell's own
+        repetitions       what is done of a cell, kept until its record is written
         cell              one cell of a table
         search            a recipe chosen by a part of the training images
         parts             what a long study has done, kept part by part

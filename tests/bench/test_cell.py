@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from unidd.bench.closure import code_hash
 from unidd.bench.records import Record, load_record, save_record
 from unidd.data.datasets import NAMES, ImageData, Split, load
 from unidd.data.synthetic import SyntheticSet
+from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.run import Run
 from unidd.methods import find
 from unidd.methods.cfm import CFM, HFM
@@ -338,6 +340,77 @@ def test_a_run_is_a_record_of_its_cell(digits, smoke, tmp_path):
         images = made.distill(seed, digits, own)
         again = made.accuracies(images, digits, own, seed, progress=False)
         assert again == {regime: values[k] for regime, values in record.accuracy.items()}
+
+
+def measured(record: Record) -> tuple:
+    return record.accuracy, record.teachers, record.config, record.bytes, record.seeds
+
+
+def cut_off(monkeypatch, holder, name: str, at: int) -> None:
+    """Interrupt what is called for the time `at`, once."""
+    times, do = iter(range(1000)), getattr(holder, name)
+
+    def once(*given, **options):
+        if next(times) == at:
+            raise KeyboardInterrupt
+        return do(*given, **options)
+
+    monkeypatch.setattr(holder, name, once)
+
+
+@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize(
+    "what", [(Checkpoint, "save"), (cells, "students"), (SyntheticSet, "save")], ids=lambda w: w[1]
+)
+def test_a_run_that_is_cut_off_goes_on_and_ends_as_if_nothing_had_happened(what, at, digits, tmp_path, monkeypatch):
+    made = Cell.of("cfm", budget="smoke", dataset="digits", ipc=2, seeds=[0, 1])
+    where = {"sets": tmp_path / "set", "kept": tmp_path / "kept"}
+    whole = unidd.run(made, digits, sets=tmp_path / "whole")
+    cut_off(monkeypatch, *what, at)
+    asked = []
+    monkeypatch.setattr(CFM, "distill", lambda *given, do=CFM.distill: asked.append(given[-1].seed) or do(*given))
+    try:
+        record = unidd.run(made, digits, **where)
+    except KeyboardInterrupt:
+        done = list(where["kept"].glob("*.json"))
+        before = asked.copy()
+        record = unidd.run(made, digits, **where)
+        assert asked == [*before, *[0, 1][len(done) :]], "a repetition that is done is not done again"
+    else:
+        assert at >= {"save": 1, "students": 2}[what[1]]
+    assert measured(record) == measured(whole)
+    assert torch.equal(SyntheticSet.load(where["sets"]).images, SyntheticSet.load(tmp_path / "whole").images)
+    assert {path.suffix for path in where["kept"].iterdir()} == {".json"}, "no state is left"
+
+
+def test_what_is_kept_is_of_the_same_work_alone(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "evaluate_images", lambda *_, **__: [50.0])
+    asked = []
+    do = Chosen.distill
+    monkeypatch.setattr(Chosen, "distill", lambda *given: asked.append(given[-1].seed) or do(*given))
+    task = {"dataset": "digits", "budget": "smoke", "regimes": ("hard",)}
+
+    def made_again(**changes) -> list[int]:
+        asked.clear()
+        unidd.run(Cell.of("toys.Chosen", **task | changes), digits, kept=tmp_path)
+        return asked.copy()
+
+    assert made_again(seeds=(0, 1)) == [0, 1]
+    assert made_again(seeds=(1, 0, 2), suite="other") == [2], "one more, under another heading"
+    for changes in ({"ipc": 2}, {"budget": "embedded"}, {"protocol": "dc"}, {"regimes": ("hard", "online-soft")}):
+        monkeypatch.setattr(cells, "teacher", lambda *_, seed, **__: Teacher(Identity(), seed=seed))
+        assert made_again(seeds=(1,), **changes) == [1], changes
+    monkeypatch.setattr(cells, "code_hash", lambda *_: "of other code")
+    assert made_again(seeds=(1,)) == [1]
+
+
+def test_a_set_that_is_gone_is_made_again(digits, tmp_path):
+    made = Cell.of("random", budget="smoke", dataset="digits", seeds=[0], regimes=("hard",))
+    for _ in range(2):
+        unidd.run(made, digits, sets=tmp_path / "set", kept=tmp_path / "kept")
+        shutil.rmtree(tmp_path / "set")
+    unidd.run(made, digits, sets=tmp_path / "set", kept=tmp_path / "kept")
+    assert len(SyntheticSet.load(tmp_path / "set")) == 10
 
 
 def test_a_run_that_cannot_end_well_does_not_begin(digits, monkeypatch):

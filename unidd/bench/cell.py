@@ -33,6 +33,7 @@ from .closure import code_hash
 from .given import Given
 from .machine import peak_memory
 from .records import Record, provenance, stored_bytes
+from .repetitions import Kept, Repetition
 
 if TYPE_CHECKING:
     from ..engine.checkpoint import Checkpoint
@@ -264,6 +265,16 @@ class Cell:
         """The hash of all code the record depends on."""
         return code_hash(type(self.method).__module__, __name__)
 
+    def identity(self, seed: int, data: ImageData, teacher: Teacher | None = None) -> dict:
+        """Return what a repetition of this cell depends on, in plain values.
+
+        Args:
+            teacher: in place of the cell's own.
+        """
+        same = {name: value for name, value in self.parameters().items() if name not in ("seeds", "suite")}
+        brought = {"teacher": teacher.hash} if teacher else {}
+        return {"cell": same, "seed": seed, "data": data.fingerprint, "code": self.code, **brought}
+
     def run(self, seed: int, **options: Any) -> Run:
         """Return what a distillation of this cell is asked for."""
         return Run(1 if self.ipc is None else self.ipc, seed, **options)
@@ -389,6 +400,7 @@ def run(
     *,
     teacher: Teacher | None = None,
     sets: str | Path | None = None,
+    kept: str | Path | None = None,
     progress: bool = False,
 ) -> Record:
     """Train a teacher, distill, train students and test them: all of it once a seed.
@@ -399,6 +411,8 @@ def run(
         data: the cell's data set, if it is loaded already.
         teacher: in place of all of the cell's own, and of one that it is given.
         sets: folder for the set of the last seed; None keeps none.
+        kept: folder for what is done, from which the same cell goes on after it was cut off; delete it once the record
+            is saved. None keeps nothing.
         progress: show bars.
     Raises:
         ValueError: data, model or method do not fit together (before any long work).
@@ -408,27 +422,56 @@ def run(
     teacher = teacher or cell.given.load(data, cell.model)
     data = teacher.seen(data) if teacher else data
     shown = {"progress": progress, "statistics": cell.given.side(cell.method, data, teacher)}
-    teachers: list[dict] = []
-    accuracy: dict[str, list[float]] = {regime: [] for regime in cell.regimes}
-    rates: list[float] = []
-    seconds = {"distill": 0.0, "students": 0.0}
+    done: list[Repetition] = []
     for seed in cell.seeds:
-        taught_by = teacher or (cell.teacher(data, seed, progress=progress) if cell.needs_teacher else NOBODY)
-        teachers += [] if taught_by is NOBODY else [taught_by.card()]
-        began = time.perf_counter()
-        whole = cell.method.role == "ceiling" and not sets  # no copy of all images as floats
-        synthetic = data.train if whole else cell.distill(seed, data, taught_by, **shown)
-        made = time.perf_counter()
-        rates.append(cell.student(data, synthetic if isinstance(synthetic, SyntheticSet) else None).lr)
-        for regime, value in cell.accuracies(synthetic, data, taught_by, seed, progress=progress).items():
-            accuracy[regime].append(value)
-        seconds["distill"] += made - began
-        seconds["students"] += time.perf_counter() - made
+        place = Kept(Path(kept), cell.identity(seed, data, teacher)) if kept else Kept()
+        last = sets if seed == cell.seeds[-1] else None
+        found = None if last and not (Path(last) / "card.json").exists() else place.load()
+        if found is None:
+            taught_by = teacher or (cell.teacher(data, seed, progress=progress) if cell.needs_teacher else NOBODY)
+            options = {"checkpoint": place.checkpoint(), "whole": not sets, **shown}
+            found = _repeat(cell, seed, data, taught_by, last, **options)
+            place.save(found)
+        done.append(found)
+    accuracy = {regime: [one.accuracy[regime] for one in done] for regime in cell.regimes}
+    seconds = {phase: round(sum(one.seconds[phase] for one in done), 1) for phase in ("distill", "students")}
+    cards, rates = [one.teacher for one in done if one.teacher], [one.rate for one in done]
+    record = cell.record(data, accuracy, cards, seconds, rates, done[-1].bytes)
+    return replace(record, memory=max(record.memory, *(one.memory for one in done)))
+
+
+def _repeat(
+    cell: Cell,
+    seed: int,
+    data: ImageData,
+    taught_by: Teacher,
+    sets: str | Path | None,
+    *,
+    whole: bool,
+    **options: Any,
+) -> Repetition:
+    """Distill once, and train and test students of the set.
+
+    Args:
+        sets: folder for the set; None keeps none.
+        whole: a ceiling's images need not be copied as floats.
+    """
+    began = time.perf_counter()
+    ceiling = cell.method.role == "ceiling" and whole
+    synthetic = data.train if ceiling else cell.distill(seed, data, taught_by, **options)
+    made = time.perf_counter()
+    accuracy = cell.accuracies(synthetic, data, taught_by, seed, progress=options["progress"])
     if sets and isinstance(synthetic, SyntheticSet):
         synthetic.save(sets)
-    seconds = {phase: round(value, 1) for phase, value in seconds.items()}
-    taken = stored_bytes(synthetic.images, data.classes, None if taught_by is NOBODY else taught_by.model)
-    return cell.record(data, accuracy, teachers, seconds, rates, taken)
+    nobody = taught_by is NOBODY
+    return Repetition(
+        accuracy=accuracy,
+        teacher={} if nobody else taught_by.card(),
+        rate=cell.student(data, synthetic if isinstance(synthetic, SyntheticSet) else None).lr,
+        seconds={"distill": made - began, "students": time.perf_counter() - made},
+        bytes=stored_bytes(synthetic.images, data.classes, None if nobody else taught_by.model),
+        memory=peak_memory(data.device),
+    )
 
 
 def teach(
