@@ -230,6 +230,11 @@ def test_a_record_each_with_the_teacher_on_its_card(digits, chosen):
     }
 
 
+@pytest.mark.parametrize(("name", "role"), [("random", "baseline"), ("kcenter", "coreset"), ("mine", "method")])
+def test_a_record_of_a_set_knows_the_role_of_its_method(digits, chosen, name, role):
+    assert set_record(chosen, digits, name, "convnet", "smoke", (0,), {"hard": [1.0]}, {}).role == role
+
+
 def test_what_a_set_was_made_with(chosen):
     def said(**changes) -> str:
         return made_with(dataclasses.replace(chosen, **changes))

@@ -717,6 +717,7 @@ def set_record(
         dataset=data.name,
         model=model,
         method=name,
+        role=methods.role(name),
         ipc=ipc,
         seeds=list(seeds),
         accuracy=accuracy,

@@ -106,7 +106,7 @@ def _about(record: Record, synthetic: SyntheticSet, data: ImageData) -> list[str
     pairs = {
         "dataset": (data.name, record.dataset),
         "method": (synthetic.config.get("method", record.method), record.method),
-        "role": (_role(record), record.role),
+        "role": (methods.role(record.method, record.role), record.role),
         "ipc": (ipc, record.ipc),
     }
     found = [
@@ -123,14 +123,6 @@ def _about(record: Record, synthetic: SyntheticSet, data: ImageData) -> list[str
     elif said["sha256"] != synthetic.sha256:
         found.append(f"provenance.contributed.sha256 must be {synthetic.sha256}, that of the set, not {said['sha256']}")
     return found
-
-
-def _role(record: Record) -> str:
-    """The role of a method that is known here; of others, what the record says."""
-    try:
-        return methods.find(record.method).role
-    except ValueError:
-        return record.role
 
 
 def _students(record: Record, synthetic: SyntheticSet, data: ImageData) -> list[str]:

@@ -239,6 +239,18 @@ def find(name: str) -> type[Method]:
     raise ValueError(unknown)
 
 
+def role(name: str, otherwise: str = "method") -> str:
+    """Return the role of a method that is known here, and what is said otherwise of any other.
+
+    >>> role("random"), role("herding"), role("of others")
+    ('baseline', 'coreset', 'method')
+    """
+    try:
+        return find(name).role
+    except ValueError:
+        return otherwise
+
+
 def found() -> list[type[Method]]:
     """Return all methods of this folder, file by file, in the order they are written in."""
     files = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_"))
