@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -24,7 +25,7 @@ from toys import needs
 
 from unidd import methods
 from unidd.bench import records
-from unidd.bench.cell import Cell
+from unidd.bench.cell import BUDGETS, Cell
 from unidd.bench.records import load_record
 from unidd.bench.tables import ENOUGH
 from unidd.core.statistics import statistics_hash
@@ -32,6 +33,7 @@ from unidd.data.datasets import load
 from unidd.data.synthetic import SyntheticSet
 from unidd.engine.released import read_statistics
 from unidd.networks.models import ModelConfig, build, weights_hash
+from unidd.networks.protocols import Students
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -128,12 +130,16 @@ def test_the_published_suite_is_the_embedded_one_with_enough_repetitions_for_a_v
     assert photos.shared | {"suite": "embedded", "seeds": list(embedded.seeds)} == embedded.shared
 
 
+PUBLISHED = records.load_records(records.published())
+OF_SETS = [record for record in PUBLISHED if "set" in record.config]  # of `unidd evaluate`
+
+
 @needs("random", "full")
-@pytest.mark.parametrize("name", sorted({r.suite for r in records.load_records(records.published())}))
+@pytest.mark.parametrize("name", sorted({record.suite for record in PUBLISHED if record not in OF_SETS}))
 def test_published_records_are_those_of_their_suite_with_the_teachers_it_asks_for(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     brought(yaml.safe_load(jobs.suite_path(name).read_text()))
-    published = [r for r in records.load_records(records.published()) if r.suite == name]
+    published = [record for record in PUBLISHED if record.suite == name]
     found = {(r.method, r.ipc, r.protocol, r.model): Cell.of(**r.config["cell"]) for r in published}
     suite = jobs.load(jobs.suite_path(name))
     asked = {}
@@ -145,6 +151,18 @@ def test_published_records_are_those_of_their_suite_with_the_teachers_it_asks_fo
     for record in published:
         hashes = {card["hash"] for card in record.teachers}
         assert len(hashes) in (0, 1 if suite.shared.get("teacher") else len(record.seeds))
+
+
+@needs("random", "full")
+@pytest.mark.parametrize("record", OF_SETS, ids=lambda record: f"{record.method} {record.protocol}")
+def test_published_records_of_a_set_say_what_makes_it_and_are_of_no_suite_that_a_command_makes(record):
+    made = Cell.of(**record.config["set"]["cell"])
+    assert (made.method.name, made.ipc, made.dataset) == (record.method, record.ipc, record.dataset)
+    assert (made.method.role, made.budget) == (record.role, record.budget)
+    assert {name: record.config["set"].get(name) for name in asdict(made.method)} == asdict(made.method)
+    students = Students(record.ipc * 10, record.ipc, 10, 1, record.model, record.config["set"])
+    assert record.config["student"] == asdict(BUDGETS[record.budget].student_under(record.protocol, students))
+    assert not jobs.suite_path("photos").with_stem(record.suite).exists()
 
 
 @needs("random", "full")
