@@ -78,10 +78,9 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         tables            tables of records, and sentences that follow from them
         advice            which method to use, worked out from records
         given             a teacher and statistics of others, in place of a cell's own
-        repetitions       what is done of a cell, kept until its record is written
+        parts             what a long study or cell has done, kept part by part
         cell              one cell of a table
         search            a recipe chosen by a part of the training images
-        parts             what a long study has done, kept part by part
         contributed       records of others, checked against their sets
         cross             students of several architectures on one set
         likeness          identical pixels and the nearest real image, in one pass over the real ones

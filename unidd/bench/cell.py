@@ -4,17 +4,20 @@
 `teach`, `distill` and `evaluate` are its parts for use from Python.
 """
 
+import shutil
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import methods
 from ..data.datasets import ImageData, Split
 from ..data.sources import Source
 from ..data.synthetic import SyntheticSet, made_from
+from ..engine.checkpoint import Checkpoint
 from ..engine.run import Run
 from ..methods import Method
 from ..networks.evaluation import (
@@ -29,14 +32,11 @@ from ..networks.evaluation import (
 from ..networks.models import ModelConfig, build
 from ..networks.protocols import Students, find_protocol
 from ..networks.training import NOBODY, Teacher, TrainConfig, teacher, teacher_folder
+from . import parts
 from .closure import code_hash
 from .given import Given
 from .machine import peak_memory
 from .records import Record, provenance, stored_bytes
-from .repetitions import Kept, Repetition
-
-if TYPE_CHECKING:
-    from ..engine.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -422,56 +422,68 @@ def run(
     teacher = teacher or cell.given.load(data, cell.model)
     data = teacher.seen(data) if teacher else data
     shown = {"progress": progress, "statistics": cell.given.side(cell.method, data, teacher)}
-    done: list[Repetition] = []
+    done: list[dict[str, Any]] = []
     for seed in cell.seeds:
-        place = Kept(Path(kept), cell.identity(seed, data, teacher)) if kept else Kept()
         last = sets if seed == cell.seeds[-1] else None
-        found = None if last and not (Path(last) / "card.json").exists() else place.load()
-        if found is None:
-            taught_by = teacher or (cell.teacher(data, seed, progress=progress) if cell.needs_teacher else NOBODY)
-            options = {"checkpoint": place.checkpoint(), "whole": not sets, **shown}
-            found = _repeat(cell, seed, data, taught_by, last, **options)
-            place.save(found)
-        done.append(found)
-    accuracy = {regime: [one.accuracy[regime] for one in done] for regime in cell.regimes}
-    seconds = {phase: round(sum(one.seconds[phase] for one in done), 1) for phase in ("distill", "students")}
-    cards, rates = [one.teacher for one in done if one.teacher], [one.rate for one in done]
-    record = cell.record(data, accuracy, cards, seconds, rates, done[-1].bytes)
-    return replace(record, memory=max(record.memory, *(one.memory for one in done)))
+        make = partial(_repeat, cell, seed, data, teacher, last, whole=not sets, **shown)
+        done.append(
+            _kept(Path(kept) / f"seed-{seed}", cell.identity(seed, data, teacher), make, last) if kept else make()
+        )
+    accuracy = {regime: [one["accuracy"][regime] for one in done] for regime in cell.regimes}
+    seconds = {phase: round(sum(one["seconds"][phase] for one in done), 1) for phase in ("distill", "students")}
+    cards, rates = [one["teacher"] for one in done if one["teacher"]], [one["rate"] for one in done]
+    record = cell.record(data, accuracy, cards, seconds, rates, done[-1]["bytes"])
+    return replace(record, memory=max(record.memory, *(one["memory"] for one in done)))
+
+
+def _kept(folder: Path, depends: dict, make: Callable[..., dict[str, Any]], sets: str | Path | None) -> dict[str, Any]:
+    """Return a repetition from the file beside a folder; or make it, the state of its distillation in the folder.
+
+    Args:
+        sets: where its set must be, if anywhere.
+    """
+    path = folder.with_suffix(".json")
+    if sets and not (Path(sets) / "card.json").exists():
+        path.unlink(missing_ok=True)
+    row = parts.kept(path, depends, lambda: make(checkpoint=Checkpoint(folder, overwrite=True)))
+    shutil.rmtree(folder, ignore_errors=True)
+    return row
 
 
 def _repeat(
     cell: Cell,
     seed: int,
     data: ImageData,
-    taught_by: Teacher,
+    teacher: Teacher | None,
     sets: str | Path | None,
     *,
     whole: bool,
+    progress: bool,
     **options: Any,
-) -> Repetition:
-    """Distill once, and train and test students of the set.
+) -> dict[str, Any]:
+    """Distill once, train and test students of the set, and return what the record needs of it, in plain values.
 
     Args:
         sets: folder for the set; None keeps none.
         whole: a ceiling's images need not be copied as floats.
     """
+    taught_by = teacher or (cell.teacher(data, seed, progress=progress) if cell.needs_teacher else NOBODY)
     began = time.perf_counter()
     ceiling = cell.method.role == "ceiling" and whole
-    synthetic = data.train if ceiling else cell.distill(seed, data, taught_by, **options)
+    synthetic = data.train if ceiling else cell.distill(seed, data, taught_by, progress=progress, **options)
     made = time.perf_counter()
-    accuracy = cell.accuracies(synthetic, data, taught_by, seed, progress=options["progress"])
+    accuracy = cell.accuracies(synthetic, data, taught_by, seed, progress=progress)
     if sets and isinstance(synthetic, SyntheticSet):
         synthetic.save(sets)
     nobody = taught_by is NOBODY
-    return Repetition(
-        accuracy=accuracy,
-        teacher={} if nobody else taught_by.card(),
-        rate=cell.student(data, synthetic if isinstance(synthetic, SyntheticSet) else None).lr,
-        seconds={"distill": made - began, "students": time.perf_counter() - made},
-        bytes=stored_bytes(synthetic.images, data.classes, None if nobody else taught_by.model),
-        memory=peak_memory(data.device),
-    )
+    return {
+        "accuracy": accuracy,
+        "teacher": {} if nobody else taught_by.card(),
+        "rate": cell.student(data, synthetic if isinstance(synthetic, SyntheticSet) else None).lr,
+        "seconds": {"distill": made - began, "students": time.perf_counter() - made},
+        "bytes": stored_bytes(synthetic.images, data.classes, None if nobody else taught_by.model),
+        "memory": peak_memory(data.device),
+    }
 
 
 def teach(
@@ -500,7 +512,7 @@ def distill(
     budget: str = "embedded",
     teacher: Teacher | None = None,
     statistics: str | Path | None = None,
-    checkpoint: "Checkpoint | None" = None,
+    checkpoint: Checkpoint | None = None,
     progress: bool = True,
     **settings: Any,
 ) -> SyntheticSet:
