@@ -254,8 +254,63 @@ Captioned(
 )
 
 # %% [markdown]
-# On a GPU, `python benchmarks/step_cost.py --device cuda` measures the same; the package ships no record of it.
-#
+# **On a GPU** the plain pass is so short that what surrounds it weighs more: factorisations of small matrices and
+# hundreds of calls, which a GPU does hardly faster than a CPU. `python benchmarks/gpu.py` measures it, and three more
+# things beside it, in a minute.
+
+# %% tags=["hide-input"]
+record, when = study("gpu/cuda.json")
+
+
+def milliseconds(case, kind):
+    return f"{1000 * case['seconds'][kind]['median']:.0f} ms"
+
+
+def on_gpu(case):
+    """A row of the table."""
+    ratios = [case["ratios"][f"{kind} / plain"]["median"] for kind in ("ours", "straightforward")]
+    kinds = [milliseconds(case, kind) for kind in ("plain", "ours", "straightforward")]
+    return [*kinds, *(f"{ratio:.1f}" for ratio in ratios)]
+
+
+named = {f"{case['batch']} images, {case['half'] or 'float32'}": case for case in record["cost"]["cases"]}
+columns = ["plain pass", "our step", "straightforward", "ours / plain", "straightforward / plain"]
+Captioned(
+    pd.DataFrame([on_gpu(case) for case in named.values()], list(named), columns),
+    f"A step of a ResNet-18 on 32×32 images: medians of {record['cost']['cases'][0]['n']} steps ({when}).",
+    "tab-gpu",
+)
+
+# %% tags=["hide-input"]
+networks, rates = record["agreement"]["networks"], record["throughput"]
+MATCHED = ("filter", "signal")
+kinds = ("float32, convolutions without TF32", "float32", "bfloat16")
+
+
+def farthest_off(kind, terms):
+    """The largest relative error to float64, over networks and batches."""
+    batches = [of[f"cuda {kind}"]["to float64"].values() for of in networks.values()]
+    found = max(one[term] for some in batches for one in some for term in terms)
+    return f"{found:.1e}"
+
+
+errors = {kind: [farthest_off(kind, MATCHED), farthest_off(kind, ["gradient"])] for kind in kinds}
+Captioned(
+    pd.DataFrame.from_dict(errors, "index", columns=["matching terms", "gradient"]),
+    "How far a step on a GPU is from the same in float64 on a CPU, relative: the "
+    f"farthest of a ConvNet and a ResNet-18, and of two batches ({when}).",
+    "tab-gpu-errors",
+)
+
+# %% tags=["hide-input"]
+forward, statistics = (rates[kind]["median"] for kind in ("forward", "statistics"))
+Markdown(
+    f"The pass over the real images takes in {statistics:,.0f} images a second there, a forward pass alone "
+    f"{forward:,.0f}. PyTorch lets convolutions round to TF32 unless it is told otherwise: the loss hardly moves, the "
+    "gradient by some per cent in a deep network."
+)
+
+# %% [markdown]
 # **How it grows**, with one image of each class in a batch: with the classes, the rounds behind it, the width of the
 # network and the size of the images.
 

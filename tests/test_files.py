@@ -70,3 +70,14 @@ def test_the_hash_of_tensors_sees_names_and_every_bit():
     assert tensors_hash({"x": x}) == tensors_hash({"x": x.t().contiguous().t()}), "whatever the memory layout"
     others = {"x": x + 1e-6}, {"y": x}, {"x": x.double()}, {"x": x.clone().index_fill_(0, torch.tensor([0]), -0.0)}
     assert tensors_hash({"x": x}) not in {tensors_hash(other) for other in others}
+
+
+def test_a_part_of_a_larger_tensor_is_sealed_without_the_rest(tmp_path):
+    whole = torch.arange(100_000.0).view(100, 1000)
+    content = {"images": whole[3:4], "inside": [whole[5], (whole[:, 0],)], "whole": torch.ones(3)}
+    seal(content, tmp_path / "part.pt")
+    assert (tmp_path / "part.pt").stat().st_size < 20_000
+    found = unseal(tmp_path / "part.pt")
+    assert torch.equal(found["images"], whole[3:4])
+    assert torch.equal(found["inside"][0], whole[5])
+    assert torch.equal(found["inside"][1][0], whole[:, 0])

@@ -12,6 +12,7 @@ import tempfile
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ def seal(content: dict, path: str | Path) -> None:
         OSError: it cannot be written; the message names the file.
     """
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save(_alone(content), buffer)
     payload = buffer.getbuffer()
     try:
         with atomic(path) as temporary, open(temporary, "wb") as file:
@@ -84,6 +85,15 @@ def seal(content: dict, path: str | Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise OSError(f"cannot write {path} ({error.strerror or error})") from None
+
+
+def _alone(content: Any) -> Any:
+    """Return content whose tensors are no parts of larger ones, of which torch would write the whole."""
+    if isinstance(content, Tensor):
+        return content.clone() if content.untyped_storage().nbytes() > content.numel() * content.itemsize else content
+    if isinstance(content, dict):
+        return {name: _alone(value) for name, value in content.items()}
+    return type(content)(map(_alone, content)) if isinstance(content, list | tuple) else content
 
 
 def unseal(path: str | Path) -> dict:
