@@ -6,7 +6,7 @@ SUITE  ?= embedded
 CORES  ?= 2
 # Another budget than that of the suite's file, such as BUDGET=paper; its records lie under <suite>-<budget>
 BUDGET ?=
-# Where jobs run: PROFILE=slurm; or PROFILE=gpus GPUS=0,1,2,3, a job on each of these at a time
+# Where jobs run: PROFILE=slurm; or PROFILE=gpus GPUS=0,1,2,3, a job on each of these at a time; 0,0: two on one
 PROFILE ?=
 GPUS    ?=
 DEVICE  ?= $(if $(PROFILE),cuda)

@@ -1,7 +1,8 @@
 """Run a command on one of several GPUs: `one_gpu.py 0,1,2,3 COMMAND …`; with '' for the GPUs it runs as it is.
 
-It waits for a GPU that no other command of this kind holds, and sees that one alone (CUDA_VISIBLE_DEVICES). The
-command takes this process's place, and with it the lock, which is gone when it ends, however it ends.
+It waits for a GPU that no other command of this kind holds, and sees that one alone (CUDA_VISIBLE_DEVICES); a GPU that
+is named several times is held by as many commands at once. The command takes this process's place, and with it the
+lock, which is gone when it ends, however it ends.
 """
 
 import fcntl
@@ -13,14 +14,14 @@ from pathlib import Path
 
 
 def numbers(text: str) -> list[str]:
-    """Return the GPUs that a text such as "0,1,3" names.
+    """Return the GPUs that a text such as "0,1,3" names, one for each command that may run at once.
 
     Raises:
-        ValueError: it names none, one twice, or anything else.
+        ValueError: it names none, or anything else.
     """
     found = text.split(",")
-    if not all(number.isdecimal() for number in found) or len(set(found)) < len(found):
-        raise ValueError(f"GPUS must be different numbers such as 0,1,2,3, not {text!r}")
+    if not all(number.isdecimal() for number in found):
+        raise ValueError(f"GPUS must be numbers such as 0,1,2,3, or 0,0 for two jobs at once on one, not {text!r}")
     return found
 
 
@@ -32,9 +33,10 @@ def take(gpus: list[str], wait: float = 1.0) -> str:
     """
     folder = Path(tempfile.gettempdir()) / f"unidd-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    places = [(gpus[:i].count(gpu), gpu) for i, gpu in enumerate(gpus)]
     while True:
-        for gpu in gpus:
-            lock = os.open(folder / gpu, os.O_RDWR | os.O_CREAT, 0o600)
+        for place, gpu in sorted(places):  # each GPU once, before one has a second command
+            lock = os.open(folder / f"{gpu}-{place}", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -536,10 +536,10 @@ def test_a_suite_with_a_teacher_trains_none_and_another_budget_lies_apart(folder
 
 
 def test_gpus_are_numbers():
-    for text in ("", "0,0", "0;1", "all"):
-        with pytest.raises(ValueError, match="GPUS must be different numbers"):
+    for text in ("", "0,", "0;1", "all"):
+        with pytest.raises(ValueError, match="GPUS must be numbers"):
             one_gpu.numbers(text)
-    assert one_gpu.numbers("0,3") == ["0", "3"]
+    assert one_gpu.numbers("0,3,3") == ["0", "3", "3"]
 
 
 USES = """
@@ -572,6 +572,34 @@ def test_gpus_are_handed_out_without_collision_and_freed_however_a_job_ends(tmp_
     assert [process.wait(timeout=60) for process in running] == [0, 1] * 3, "each ends as its command does"
     assert set((tmp_path / "log").read_text().split()[1:]) == {"2", "5"}, "the killed one holds none"
     assert len((tmp_path / "log").read_text().split()) == 7
+
+
+MEETS = """
+import os, sys, time
+from pathlib import Path
+gpu, me = os.environ["CUDA_VISIBLE_DEVICES"], sys.argv[1]
+Path(f"{gpu}-{me}").touch()
+print(gpu, flush=True)
+while not Path("leave").exists():
+    time.sleep(0.05)
+"""
+
+
+def test_a_gpu_that_is_named_twice_has_two_jobs_and_each_gpu_one_before_a_second(tmp_path):
+    where = {"cwd": tmp_path, "env": os.environ | {"TMPDIR": str(tmp_path)}, "stdout": subprocess.PIPE, "text": True}
+    running, begun = [], []
+    for name in "abc":
+        running.append(subprocess.Popen(one_gpu_command("4,4,7", sys.executable, "-c", MEETS, name), **where))
+        begun.append(running[-1].stdout.readline().strip())
+    assert begun == ["4", "7", "4"]
+    fourth = subprocess.Popen(one_gpu_command("4,4,7", sys.executable, "-c", MEETS, "d"), **where)
+    with pytest.raises(subprocess.TimeoutExpired):
+        fourth.wait(timeout=2)
+    assert not list(tmp_path.glob("*-d")), "it waits"
+    (tmp_path / "leave").touch()
+    for process in [*running, fourth]:
+        assert process.communicate(timeout=60)
+        assert process.returncode == 0
 
 
 def test_without_gpus_a_command_runs_as_it_is(tmp_path):
