@@ -526,6 +526,16 @@ def test_a_dry_run_under_a_profile_lists_the_jobs(folder, profile):
         assert "mem_mb=" in line
 
 
+@needs("full")
+def test_a_record_that_was_brought_is_not_made_again_for_want_of_its_teachers_file(folder):
+    (folder / "_runs" / "tiny" / "teacher-0.txt").unlink()
+    write_suite(folder, methods=["cfm", "full"], ipcs=[1, 10], seeds=[0])
+    (folder / "_runs" / "tiny" / "cfm-ipc1.json").write_text("{}")
+    run = snakemake(folder, "--dry-run")
+    assert run.returncode == 0, run.stderr
+    assert planned(run) == ["cfm-ipc10.json", "full.json", "teacher-0.txt"]
+
+
 def test_a_suite_with_a_teacher_trains_none_and_another_budget_lies_apart(folder):
     (folder / "t.pth").touch()
     options = {"teacher": str(folder / "t.pth"), "notebook": str(ROOT / "notebooks" / "benchmark.ipynb")}
