@@ -28,6 +28,7 @@ import torch
 from IPython.display import Markdown, display
 
 from unidd.bench import paper, records, tables
+from unidd.bench.cell import BUDGETS
 from unidd.book import plots
 from unidd.book.captions import Captioned
 from unidd.data.synthetic import SyntheticSet
@@ -286,12 +287,27 @@ else:
 
 
 # %% tags=["remove-input"]
+def width(record):
+    """In words, of the ConvNet that students of this budget are."""
+    known = record.budget in BUDGETS
+    return f"width {BUDGETS[record.budget].width}" if known else "unknown width"
+
+
 def protocols(stored=published, where=""):
-    rows = tables.table(suite("protocols", stored))
-    caption = f"Students under published protocols, n = {once(rows.n)}."
-    display(Captioned(tables.pretty(rows), caption, f"tab-{where}protocols"))
-    listed(tables.verdicts(rows))
-    if len(known := paper.beside(suite("protocols", stored))):
+    found = suite("protocols", stored)
+    parts = {
+        words: tables.table([record for record in found if width(record) == words])
+        for words in sorted(set(map(width, found)), key=len)
+    }
+    shown = {words: tables.pretty(rows) for words, rows in parts.items()}
+    repeated = once(n for rows in parts.values() for n in rows.n)
+    caption = f"Students under published protocols, n = {repeated}."
+    table = pd.concat(shown, names=["ConvNet of"])
+    display(Captioned(table, caption, f"tab-{where}protocols"))
+    for words, rows in parts.items():
+        display(Markdown(f"ConvNet of {words}:"))
+        listed(tables.verdicts(rows))
+    if len(known := paper.beside(found)):
         caption = (
             "Accuracy as published, and ours, in %, hard labels. Published are networks of "
             "width 128, and CIFAR-10 whole, where `cifar10-mini` has a tenth to choose from."
