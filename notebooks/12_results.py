@@ -290,7 +290,7 @@ else:
 def width(record):
     """In words, of the ConvNet that students of this budget are."""
     known = record.budget in BUDGETS
-    return f"width {BUDGETS[record.budget].width}" if known else "unknown width"
+    return str(BUDGETS[record.budget].width) if known else "unknown"
 
 
 def protocols(stored=published, where=""):
@@ -301,11 +301,11 @@ def protocols(stored=published, where=""):
     }
     shown = {words: tables.pretty(rows) for words, rows in parts.items()}
     repeated = once(n for rows in parts.values() for n in rows.n)
-    caption = f"Students under published protocols, n = {repeated}."
-    table = pd.concat(shown, names=["ConvNet of"])
+    caption = f"Students under published protocols, by the width of a ConvNet, n = {repeated}."
+    table = pd.concat(shown, names=["width"])
     display(Captioned(table, caption, f"tab-{where}protocols"))
     for words, rows in parts.items():
-        display(Markdown(f"ConvNet of {words}:"))
+        display(Markdown(f"ConvNet of width {words}:"))
         listed(tables.verdicts(rows))
     if len(known := paper.beside(found)):
         caption = (
