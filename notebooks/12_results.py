@@ -297,7 +297,7 @@ def protocols(stored=published, where=""):
     found = suite("protocols", stored)
     parts = {
         words: tables.table([record for record in found if width(record) == words])
-        for words in sorted(set(map(width, found)), key=len)
+        for words in sorted(set(map(width, found)), key=lambda words: (len(words), words))
     }
     shown = {words: tables.pretty(rows) for words, rows in parts.items()}
     repeated = once(n for rows in parts.values() for n in rows.n)

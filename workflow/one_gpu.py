@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+from operator import itemgetter
 from pathlib import Path
 
 
@@ -33,9 +34,10 @@ def take(gpus: list[str], wait: float = 1.0) -> str:
     """
     folder = Path(tempfile.gettempdir()) / f"unidd-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    places = [(gpus[:i].count(gpu), gpu) for i, gpu in enumerate(gpus)]
+    places = [(gpu, gpus[:i].count(gpu)) for i, gpu in enumerate(gpus)]
+    places.sort(key=itemgetter(1))  # each GPU once, before one has a second command
     while True:
-        for place, gpu in sorted(places):  # each GPU once, before one has a second command
+        for gpu, place in places:
             lock = os.open(folder / f"{gpu}-{place}", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
