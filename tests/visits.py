@@ -8,9 +8,11 @@ import http.server
 import json
 import os
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.support.ui import WebDriverWait
 from websocket import create_connection
 
@@ -177,7 +179,10 @@ class Visit(Tab):
     def settle(self) -> None:
         """Wait until figures, explorers and formulas are drawn, and nothing loads any more."""
         driver = self.driver
-        driver.execute_async_script(_SETTLED)
+        # asked again and again, for what waits within a page that leads on to another goes with that page
+        asked = str(time.monotonic_ns())
+        drawing = WebDriverWait(driver, 40, poll_frequency=0.02, ignored_exceptions=[WebDriverException])
+        drawing.until(lambda _: driver.execute_script(_SETTLED, asked), "something is never drawn")
         WebDriverWait(driver, 20, poll_frequency=0.05).until(lambda _: not self.loading, "something loads for ever")
 
     def elsewhere(self) -> list[str]:
@@ -214,7 +219,9 @@ class Visit(Tab):
 
 
 _SETTLED = """
-const done = arguments[arguments.length - 1];
+if (document.asked === arguments[0]) return document.settled;
+document.asked = arguments[0];
+document.settled = false;
 const drawn = () => (!document.querySelector('script[src*="unidd-book.js"]')
                      || document.documentElement.dataset.unidd === "ready");
 const formulas = () => !document.querySelector('script[src*="mathjax"]') || window.MathJax?.startup?.promise;
@@ -226,7 +233,8 @@ const ready = async () => {
   await frame(); // sizes are observed once a frame, and what follows from them is drawn in the next
   await frame();
 };
-ready().then(() => done());
+ready().then(() => { document.settled = true; });
+return false;
 """
 _UNDRAWN = """
 const places = { ".unidd-plotly": ".unidd-still path", ".unidd-explorer-host": ".ux",

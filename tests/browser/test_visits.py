@@ -13,6 +13,8 @@ PAGES = {
         localStorage.setItem("been", "here"); document.cookie = "been=here";</script>""",
     "quiet": "<p>nothing</p>",
     "leaving": """<img src="picture.png" alt="none"><script>location.replace("quiet.html")</script>""",
+    "undrawn": """<script src="unidd-book.js"></script>
+        <script>setTimeout(() => location.replace("quiet.html"), 300)</script>""",
     "entrance": """<img src="a.png" alt="none"><script>onload = () => location.replace("again.html")</script>""",
     "again": """<img src="a.png" alt="none"><script>fetch("none.txt").then(() => fetch("none.txt"))</script>""",
     "faulty": """<script>Promise.reject(new Error("rejected")); console.error("said", 7); console.warn("not this");
@@ -78,6 +80,11 @@ def test_a_page_that_leads_on_settles_where_it_leads(driver, place):
     with contextlib.closing(Visit(driver, place, "leaving.html")) as seen:
         WebDriverWait(driver, 20).until(lambda _: seen.driver.current_url == f"{place}/quiet.html")
         assert seen.requests[0] == f"{place}/leaving.html"
+
+
+def test_a_page_that_leads_on_before_it_is_drawn_settles_where_it_leads(driver, place):
+    with contextlib.closing(Visit(driver, place, "undrawn.html")) as seen:
+        assert seen.driver.current_url == f"{place}/quiet.html"
 
 
 def test_what_one_document_asks_for_again_is_twice_and_what_two_ask_for_is_not(driver, place):
