@@ -59,7 +59,7 @@ Markdown(
     f"The record: `photos`, ten images a class, {len(methods)} methods, n = {n} repetitions of each, every one with a "
     f"teacher, a start and a distillation of its own. Teachers reach {taught[0]:.1f} to {taught[-1]:.1f} % of the test "
     f"images. Made on {made['date']} on {made['device']} with torch {made['torch']} by "
-    "`python benchmarks/spectra_of_methods.py`: narrow networks, and a hundredth of the published steps."
+    f"`python benchmarks/spectra_of_methods.py`: narrow networks, and {promise.lengths(record)}."
     + f" Not run: {', '.join(f'`{m}`' for m in missing)}." * bool(missing)
     + f" A verdict in words needs {tables.ENOUGH} repetitions: there is none yet." * (n < tables.ENOUGH)
 )
@@ -154,7 +154,8 @@ Captioned(
 # ## What is left unmatched
 #
 # The probe is the repetition's own teacher; its last convolution is shown. Read {numref}`tab-unmatched` along a line.
-# Low-pass matching holds the first band and lets the last one go; high-pass matching holds the last.
+# If the theory held, low-pass matching (`lfm`) would hold the first band and let the last one go, and high-pass
+# matching (`hfm`, `cfm`) would hold the last.
 
 # %% tags=["hide-input"]
 WORDS = {"features.4": "second convolution", "features.8": "third convolution"}
@@ -186,7 +187,7 @@ def told(ratio):
 
 
 def judged(view, band):
-    """Which methods leave more, less or as much as the random images they started from."""
+    """Which methods leave more, less or as much as random images of the same repetition."""
     found = {"more": [], "less": [], "as much": []}
     for m in OTHERS:
         found[told(promise.left_of(lines(view), m, band))].append(m)
@@ -195,7 +196,7 @@ def judged(view, band):
 
 if n >= tables.ENOUGH:
     listed(
-        f"In the {name} band, {VIEWS[view]}: left unmatched, against the random real images each began with, "
+        f"In the {name} band, {VIEWS[view]}: left unmatched, against random real images of the same repetition, "
         f"{judged(view, band)}."
         for view in VIEWS
         for band, name in ((0, "lowest"), (3, "highest"))
@@ -249,15 +250,16 @@ Captioned(
 # ## The filter a method behaves as
 #
 # {numref}`tab-behaves` says of every method that descends, at the start, in the middle and at the end: through which
-# network its gradient is explained best, how much of it ($R^2$), how much of that is cross-entropy, and the *tilt* of
-# the weights over $\log\lambda$: 1 if all lie on the lowest band of each layer, −1 on the highest, 0 if they are even.
+# network its gradient is explained best, how much of it ($R^2$), how much of the gradient is cross-entropy, and the
+# *tilt* of the weights over $\log\lambda$: 1 if all lie on the lowest band of each layer, −1 on the highest, 0 if they
+# are even.
 
 # %% tags=["hide-input"]
 filters = promise.behaves(record)
 
 
 def tilted(line):
-    if pd.isna(line.tilt):
+    if pd.isna(line.tilt) or line.word == "unseen":
         return "–"
     ends = f" [{signed(line.low, 2)}, {signed(line.high, 2)}]"
     return signed(line.tilt, 2) + ends * (not pd.isna(line.low))
@@ -278,8 +280,8 @@ shown = {
 }
 Captioned(
     pd.DataFrame(shown).set_index(["method", "place"]),
-    f"The filter each method behaves as, n = {n}. Positive tilt: low-pass. Where bands "
-    "explain less than a quarter of what cross-entropy leaves, the tilt means nothing.",
+    f"The filter each method behaves as, photographs, n = {n}. Positive tilt: low-pass. A "
+    "dash where bands explain less than a quarter of what cross-entropy leaves.",
     "tab-behaves",
 )
 
@@ -330,7 +332,8 @@ Markdown("Below × 1 the descent has brought the set nearer; in brackets the 95 
 # %% [markdown]
 # ## The images
 #
-# All but `dc` and the coresets began with the same photographs, the row `random`.
+# Methods that descend began with the photographs of the row `random`, but for `dc`, which began with noise, and
+# `fadrm`, whose patches a teacher chose.
 
 # %% tags=["remove-input"]
 strips = {m: promise.picture(m, "images") for m in methods}
@@ -340,8 +343,8 @@ alt = f"Images of {', '.join(names)}, a row for each of {', '.join(strips)}"
 Captioned(
     plots.image_grid(torch.cat([*strips.values()]), rows, tuple(strips), alt=alt),
     f"One image of each class of the first repetition: {', '.join(names)}. Compare a column with its place in the row "
-    "of random images: what the descent has changed is what a method writes. Coresets choose other photographs; RDED "
-    "puts four cuts of them together; DC begins with noise, and a hundred steps do not take it far from there.",
+    "of random images: what the descent has changed is what a method writes. Coresets choose other photographs, RDED "
+    "cuts of them; DC stays near the noise it begins with.",
     "fig-methods-images",
 )
 
@@ -404,12 +407,12 @@ Captioned(
 # %% [markdown]
 # ## What this shows, and what not
 #
-# - The bands are those of one data set at 32×32 pixels, the descents a hundredth of the published length. The numbers
+# - The bands are those of one data set at 32×32 pixels, the descents much shorter than the published ones. The numbers
 #   say how the methods behave *here*; `--study.budget` and `--study.dataset` ask for others.
 # - $R^2$ near 1 says that the filter is all there is to a gradient, at that place and through that network. A small one
 #   says that the method does something no filter on correlations describes, or that its draws are noisier than eight of
 #   them average out: the record has the share of noise.
-# - Cross-entropy takes the larger part of the gradient of the methods that have a teacher. What matching adds shows in
+# - Where cross-entropy takes a large part of the gradient ({numref}`tab-behaves`), what matching adds shows in
 #   {numref}`tab-unmatched`, in the line of `classification` against the others, more than in the gradient.
 # - Whether any of this makes a set better to learn from is another question, which {doc}`12_results` asks.
 #

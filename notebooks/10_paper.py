@@ -28,7 +28,8 @@
 # reproduced* if it is below, and *not decided* if it holds zero or there are fewer than five {term}`repetitions
 # <repetition>`: the rule of the {doc}`results <12_results>`. A row is *reproduced* if all its checks are, *in part* if
 # some are and none says the contrary, *mixed* if some are and others say the contrary. With so many checks some come
-# out by chance: about one in twenty where nothing differs.
+# out by chance: about one in twenty where nothing differs. A property of a formula or of one file, such as the order of
+# frequencies, has no repetitions: it holds, or not.
 #
 # **At what size.** The published budget wants GPUs. Here most checks are run at the {term}`budget` of a laptop, on
 # photographs and digits. That may confirm or question the *direction* of a claim; it says nothing about its numbers.
@@ -71,18 +72,6 @@ def show(rows, name):
         display(Captioned(found, caption, f"tab-paper-{name}"))
 
 
-def gains(rows, regime, name):
-    """Gains over random real images at the largest IPC of a suite."""
-    ipc = int(rows.ipc.max())
-    caption = (
-        f"Gain over random real images with {regime.replace('-', ' ')} labels at IPC "
-        f"{ipc}: a small ring is a repetition, the large marker their mean, the bar its "
-        "95 % interval. A bar that reaches over zero decides nothing."
-    )
-    chart = plots.differences(rows, regime, ipc)
-    display(Captioned(chart, caption, f"fig-suite-{name}-{regime}"))
-
-
 def suite(name, words):
     """All cells of a suite, if it was run."""
     found = [record for record in stored if record.suite == name]
@@ -94,7 +83,8 @@ def suite(name, words):
     caption += " ▲ beats random real images, ▼ loses to them."
     display(Captioned(tables.overview(rows), caption, f"tab-suite-{name}"))
     for regime in rows[rows.ior.notna()].regime.unique():
-        gains(rows, regime, name)
+        chart, caption = plots.captioned_differences(rows, regime, int(rows.ipc.max()))
+        display(Captioned(chart, caption, f"fig-suite-{name}-{regime}"))
 
 
 # %% tags=["remove-input"]

@@ -170,7 +170,8 @@ seen
 # %% tags=["remove-input", "hide-output"]
 Captioned(
     questions.costs(found),
-    "Time of a set and of a student at ten images a class, and the most memory of the process.",
+    "Time of a set and of a student at ten images a class, means of the repetitions, and the "
+    "most memory of the process.",
     "tab-cost-methods",
 )
 

@@ -40,9 +40,9 @@ display(
         advice.where(rows),
         "The best distilled set of all suites, and beside it the random real images and "
         "the best coreset of its own suite; labels name the protocol if it is another than "
-        "the package's own. "
-        "Gains in points, paired by seed, with 95 % intervals. The last column counts the "
-        "distilled sets that were shown to be better than random.",
+        "the package's own. Gains in points, paired by seed, with 95 % intervals. It pays "
+        "where a set was shown to be better than random images and than the best coreset. "
+        "Suites have teachers of their own: compare within a row.",
         "tab-where",
     )
 )

@@ -21,7 +21,8 @@
 #
 # The rule is the same for every line: of all methods and coresets that were *shown* to beat random real images (five
 # repetitions that share nothing, a paired 95 % interval above zero), the one with the highest mean is taken. Where
-# nothing was, **take random images**: whatever else looks better there has not been shown to be.
+# nothing was, **take random images**: whatever else looks better there has not been shown to be. *No verdict* says that
+# it could not have been, for want of repetitions.
 
 # %% tags=["setup", "remove-cell"]
 import importlib.util
@@ -39,17 +40,19 @@ rows = tables.table(stored)
 Captioned(
     advice.advice(rows, stored),
     "What to take: by data set, labels and images a class. Gain over random real "
-    "images in points, with its 95 % interval; to make is the time of one set on the "
-    "machine of the record; stored are images, labels and, with online soft labels, "
-    "the teacher.",
+    "images in points, with its 95 % interval; to make is the time of one set, without "
+    "the training of a teacher, on the machine of the record; stored are images, labels "
+    "and, with online soft labels, the teacher of the suite.",
     "tab-which",
 )
 
 # %% [markdown]
 # The one with the highest mean is chosen by the accuracies it is shown with, so its gain is a little too high. All
-# methods stand in the {doc}`results <12_results>`.
+# methods stand in the {doc}`results <12_results>`. `cfm-class` is CFM on the class signal, `unidd distill cfm --signal
+# class`: see the {doc}`recipe <14_recipe>`.
 #
-# Where distillation pays at all, and on what that hangs, is {doc}`a page of its own <15_where>`.
+# Where distillation pays at all, and on what that hangs, is {doc}`a page of its own <15_where>`; sets that were judged
+# under the protocol of other authors stand there too.
 #
 # These are small data sets, at a budget that a laptop has. Larger ones are asked by one command each, `make batch
 # SUITE=…`, see {doc}`benchmark`. Your own images, in a folder `pets`, answer for themselves; random ones stand beside

@@ -47,7 +47,7 @@ def test_random_images_are_taken_where_nothing_was_shown_to_beat_them(why):
     if why == "wide":
         other.accuracy["hard"] = [75.0, 20.0, 80.0, 30.0, 60.0]
     table, _ = asked(first, other)
-    assert list(table["take"]) == ["random"]
+    assert list(table["take"]) == ["random" + " (no verdict)" * (why == "few")]
 
 
 def test_each_regime_and_number_of_images_is_a_line_of_its_own():
@@ -72,15 +72,18 @@ def test_where_it_pays_and_where_not_is_said_of_distilled_sets_beside_random_and
     assert line["best distilled (%)"].startswith("dm 55.4")
     assert line["over random [95 %]"].startswith("+4.4 [")
     assert line["over best coreset [95 %]"].startswith("+3.3 [")
-    assert line["better than random"] == "1 of 2"
+    assert (line["better than random"], line["pays"], line["n"]) == ("1 of 2", "yes", 5)
     assert advice.pays(rows) == ["**Shown to pay**: photos, hard labels, IPC 1 (dm; 1 of 2)."]
 
 
 def test_better_than_random_alone_does_not_pay():
     rows = tables.table([RANDOM, of("herding", 4, "coreset"), of("dm", 2)])
-    assert advice.pays(rows) == ["**Not shown to pay**: photos, hard labels, IPC 1."]
-    assert advice.pays(tables.table([RANDOM, of("dm", 2)])) == []
-    (line,) = advice.where(tables.table([RANDOM, of("dm", 2)])).to_dict("records")
+    assert advice.pays(rows) == ["**Not shown to pay**, of the places with a verdict: 1."]
+    assert list(advice.where(rows)["pays"]) == ["not shown"]
+    alone = tables.table([RANDOM, of("dm", 2)])
+    assert advice.pays(alone) == ["**Not decided**, for want of repetitions or of coresets: 1."]
+    (line,) = advice.where(alone).to_dict("records")
+    assert line["pays"] == "–"
     assert line["best coreset (%)"] == line["over best coreset [95 %]"] == "–"
     assert advice.where(tables.table([RANDOM])).empty
 
@@ -103,7 +106,7 @@ def test_a_set_with_a_verdict_comes_before_a_higher_one_without():
         del one.seeds[3:], one.accuracy["hard"][3:]
     (line,) = advice.where(tables.table([RANDOM, of("dm", 4), *few])).to_dict("records")
     assert line["best distilled (%)"].startswith("dm")
-    assert line["better than random"] == "1 of 2"
+    assert line["better than random"] == "1 of 1", "of those with a verdict"
 
 
 def test_lines_of_one_data_set_stand_together_and_other_students_are_named():

@@ -22,6 +22,7 @@ from unidd.bench.effective import (
     effective,
     effective_filter,
     explained,
+    kept,
     said,
     tilt,
     verdict,
@@ -490,24 +491,28 @@ def test_tilt_is_where_the_weights_lie():
 
 
 @pytest.mark.parametrize(
-    ("tilts", "acts_as", "word", "agrees"),
+    ("tilts", "acts_as", "word", "keeps"),
     [
         ([0.5, 0.6, 0.4, 0.5, 0.6], "λ, low-pass", "low-pass", True),
         ([-0.5, -0.6, -0.4, -0.5, -0.6], "λ, low-pass", "high-pass", False),
         ([-0.5, -0.6, -0.4, -0.5, -0.6], "from flat to high-pass", "high-pass", True),
-        ([-0.5, 0.6, -0.4, 0.5, 0.1], "1, all-pass", "neither", True),
-        ([-0.5, 0.6, -0.4, 0.5, 0.1], "λ, low-pass, and all-pass as an upper bound", "neither", False),
-        ([-0.5, 0.6, -0.4, 0.5, 0.1], "none", "neither", True),
+        ([-0.5, 0.6, -0.4, 0.5, 0.1], "1, all-pass", "neither", None),
+        ([0.5, 0.6, 0.4, 0.5, 0.6], "1, all-pass", "low-pass", False),
+        ([-0.5, 0.6, -0.4, 0.5, 0.1], "λ, low-pass, and all-pass as an upper bound", "neither", None),
+        ([0.5, 0.6, 0.4, 0.5, 0.6], "λ, low-pass, and all-pass as an upper bound", "low-pass", True),
+        ([-0.5, 0.6, -0.4, 0.5, 0.1], "none", "neither", None),
+        ([0.5, 0.6, 0.4, 0.5, 0.6], "none", "low-pass", None),
         ([0.5, 0.6], "λ, low-pass", "no verdict", None),
     ],
 )
-def test_a_verdict_follows_from_the_interval(tilts, acts_as, word, agrees):
+def test_a_verdict_follows_from_the_interval(tilts, acts_as, word, keeps):
     found = verdict([tilted(value) for value in tilts], acts_as)
-    assert (found["word"], found["agrees"]) == (word, agrees)
+    assert (found["word"], kept(found["word"], found["said"])) == (word, keeps)
     assert found["low"] < found["mean"] < found["high"]
     assert found["mean"] == pytest.approx(sum(tilts) / len(tilts))
     unseen = verdict([tilted(value, share=0.1) for value in tilts], acts_as)
-    assert (unseen["word"], unseen["agrees"]) == ("unseen" if len(tilts) > 2 else "no verdict", None)
+    assert unseen["word"] == ("unseen" if len(tilts) > 2 else "no verdict")
+    assert kept(unseen["word"], unseen["said"]) is None
     assert (found["explained"], unseen["explained"]) == (pytest.approx(0.5), pytest.approx(0.1))
 
 

@@ -62,54 +62,70 @@ def test_a_single_repetition_has_no_interval():
     assert str(promise.Ratio(2, 1.5, 3)) == "× 2 [1.5, 3]"
 
 
-def place(r2: float, word: str, agrees: bool | None, said: list[str], low: float | None = 0.1) -> dict:
-    words = {"mean": 0.3, "low": low, "high": 0.5, "explained": 0.9, "word": word, "said": said, "agrees": agrees}
+def place(r2: float, word: str, said: list[str], low: float | None = 0.1) -> dict:
+    words = {"mean": 0.3, "low": low, "high": 0.5, "explained": 0.9, "word": word, "said": said}
     return {"r2": r2, "cross-entropy": 0.25, "noise": 0.1, "all": words}
 
 
-def verdicts(words: list[str], agree: list[bool | None], said: list[str]) -> dict:
-    best = {at: place(0.9, *two, said) for at, *two in zip(("0", "0.5", "1"), words, agree, strict=True)}
-    return {"random": dict.fromkeys(best, place(0.2, "neither", False, said)), "epoch 10": best}
+def verdicts(words: list[str], said: list[str]) -> dict:
+    best = {at: place(0.9, word, said) for at, word in zip(("0", "0.5", "1"), words, strict=True)}
+    return {"random": dict.fromkeys(best, place(0.2, "neither", said)), "epoch 10": best}
 
 
-def judged(words: list[str], agree: list[bool | None], said: list[str], n: int = 5) -> str:
+def judged(words: list[str], said: list[str], n: int = 5) -> str:
     rows = [{"method": "lfm", "seed": seed} for seed in range(n)]
-    (sentence,) = promise.sentences(promise.behaves({"rows": rows, "verdicts": {"lfm": verdicts(words, agree, said)}}))
+    (sentence,) = promise.sentences(promise.behaves({"rows": rows, "verdicts": {"lfm": verdicts(words, said)}}))
     return sentence
 
 
 def test_a_method_is_seen_through_the_networks_that_explain_it_best():
-    found = promise.behaves({"rows": [], "verdicts": {"lfm": verdicts(["neither"] * 3, [True] * 3, [])}})
+    found = promise.behaves({"rows": [], "verdicts": {"lfm": verdicts(["neither"] * 3, [])}})
     assert found.networks.unique().tolist() == ["the teacher"]
     assert found.place.tolist() == ["start", "middle", "end"]
     assert found.r2.tolist() == [0.9] * 3
 
 
+LOW, HIGH, NEITHER, UNSEEN = "low-pass", "high-pass", "neither", "unseen"
+
+
 @pytest.mark.parametrize(
-    ("agree", "end"),
+    ("words", "end"),
     [
-        ([True] * 3, "kept"),
-        ([False] * 3, "broken"),
-        ([True, False, True], "kept in part"),
-        ([None] * 3, "bands explain too little of its gradient for a word"),
+        ([LOW] * 3, "kept"),
+        ([HIGH] * 3, "broken"),
+        ([LOW, UNSEEN, HIGH], "kept at the start, broken at the end"),
+        ([LOW, NEITHER, LOW], "kept at the start and the end"),
+        ([NEITHER, UNSEEN, HIGH], "broken at the end"),
+        ([NEITHER, UNSEEN, NEITHER], "not decided"),
+        ([UNSEEN] * 3, "bands explain too little of its gradient for a word"),
     ],
     ids=str,
 )
-def test_the_promise_is_kept_where_the_theory_said_so(agree, end):
-    said = judged(["low-pass", "unseen", "high-pass"], agree, ["low-pass"])
-    tilt = "(+0.30 [+0.10, +0.50])"
-    assert said == (
-        f"lfm: the theory says low-pass; seen through the teacher, low-pass at the start {tilt}, "
-        f"unseen at the middle, high-pass at the end {tilt}: {end}"
+def test_a_promise_is_kept_or_broken_where_something_else_was_shown(words, end):
+    tilts = ["" if word == UNSEEN else " (+0.30 [+0.10, +0.50])" for word in words]
+    steps = [
+        f"{word} at the {at}{tilt}" for word, at, tilt in zip(words, ("start", "middle", "end"), tilts, strict=True)
+    ]
+    assert judged(words, [LOW]) == (
+        f"lfm: the theory says low-pass; seen through the teacher, {', '.join(steps)}: {end}"
     )
 
 
 def test_where_the_theory_says_nothing_nothing_is_kept_or_broken():
-    assert judged(["low-pass"] * 3, [True, False, True], []).endswith(": nothing was promised")
+    assert judged([LOW] * 3, []).endswith(": nothing was promised")
 
 
 def test_few_repetitions_have_no_verdict():
-    assert judged(["no verdict"] * 3, [None] * 3, [], n=4) == "lfm: the theory says nothing; n = 4, no verdict"
+    assert judged(["no verdict"] * 3, [], n=4) == "lfm: the theory says nothing; n = 4, no verdict"
+
+
+def test_how_long_methods_descended_stands_beside_their_own_lengths():
+    rows = [
+        {"method": m, "hyper-parameters": h} for m, h in (("random", {}), ("dm", {"steps": 9}), ("kip", {"steps": 9}))
+    ]
+    assert promise.lengths({"rows": rows}) == (
+        "9 steps, where the package takes 300 (`kip`) to 20,000 (`dm`) by default"
+    )
 
 
 def test_a_study_that_is_not_there_says_so_and_a_picture_is_none():

@@ -94,7 +94,7 @@ def test_the_list_has_an_entry_and_a_link_for_each():
 )
 def test_one_image_a_class_in_words(gains, seeds, words):
     answer = questions.one_image(found(made("random", ipc=1, seeds=seeds), made("cfm", gains, 1, seeds=seeds)))
-    assert answer.startswith(f"CFM beside random real images: photos, hard labels: {words}")
+    assert answer.startswith(f"CFM beside random real images: photos, IPC 1, hard labels: {words}")
 
 
 def test_other_seeds_and_a_shared_teacher_decide_nothing():
@@ -107,13 +107,13 @@ def test_other_seeds_and_a_shared_teacher_decide_nothing():
 def test_terms_and_other_curricula_stand_beside_what_they_are_compared_with():
     answer = questions.terms(found(made("classification"), made("cfm", SURE), made("lfm", UNSURE)))
     assert answer == (
-        "beside cross-entropy alone: LFM, photos, hard labels: not told apart, +0.4 [−10.0, +10.8] (n = 5); "
-        "CFM, photos, hard labels: better, +3.4 [+2.7, +4.1] (n = 5)"
+        "beside cross-entropy alone: LFM, photos, IPC 10, hard labels: not told apart, +0.4 [−10.0, +10.8] (n = 5); "
+        "CFM, photos, IPC 10, hard labels: better, +3.4 [+2.7, +4.1] (n = 5)"
     )
     of = [made(name, gains, suite="schedules") for name, gains in (("cfm", SURE), ("cfm-log", [0.0] * 5))]
     assert (
         questions.schedules(found(*of))
-        == "the cosine beside log: schedules, hard labels: better, +3.4 [+2.7, +4.1] (n = 5)"
+        == "the cosine beside log: schedules, IPC 10, hard labels: better, +3.4 [+2.7, +4.1] (n = 5)"
     )
 
 
@@ -143,7 +143,7 @@ def test_rivals_are_compared_once_the_package_has_them(monkeypatch):
     monkeypatch.setattr(questions.methods, "found", lambda: [NCFM])
     answer = questions.rivals(found(made("ncfm"), made("cfm", SURE)))
     assert answer == (
-        "CFM beside NCFM: photos, hard labels: better, +3.4 [+2.7, +4.1] (n = 5); "
+        "CFM beside NCFM: photos, IPC 10, hard labels: better, +3.4 [+2.7, +4.1] (n = 5); "
         "FreD, NSD, WMDD (3 of 4): not run, because the package does not have them"
     )
 
@@ -155,21 +155,32 @@ def test_learnt_labels_are_of_the_methods_that_learn_them():
     ]
     answer = questions.learnt(found(*several))
     assert answer.startswith("under CFM not run, because `cfm` learns no labels; ")
-    assert "`frepo`, digits, fixed soft labels: better, +3.4" in answer
+    assert "`frepo`, digits, IPC 10, fixed soft labels: better, +3.4" in answer
 
 
-def test_how_many_beat_random_and_the_best_coreset():
+def test_no_number_of_images_a_class_is_left_out():
+    several = [made(name, gains, ipc) for ipc in (1, 10) for name, gains in (("random", [0] * 5), ("cfm", SURE))]
+    assert len(list(questions.beside(found(*several), "cfm", "random", "photos"))) == 2
+
+
+def test_where_a_set_beats_random_and_the_best_coreset():
     rows = [
         made("random"),
         made("herding", [1.0] * 5),
         made("cfm", SURE),
         made("dm", UNSURE),
         made("mtt", SURE, config={"method": {"shared": True}}),
+        *(made(m, g, ipc=1, regimes=("hard", "online-soft")) for m, g in (("random", [0.0] * 5), ("dm", UNSURE))),
+        *(
+            made(m, g, suite="theirs", config={"cell": {"protocol": "dsa"}})
+            for m, g in (("random", [0.0] * 5), ("dsa", SURE), ("dm", [9.0] * 5))
+        ),
     ]
-    assert questions.soft_labels(found(*rows)) == (
-        "methods that beat random real images at IPC 10: photos, hard labels: 1 of 3 (no verdict on 1)"
+    assert questions.soft_labels(found(*rows)).endswith(
+        "with hard labels in 2 of 3: photos at IPC 10 (`cfm`, 1 of 2), photos at IPC 10 under dsa (`dm`, 2 of 2); "
+        "with online soft labels in 0 of 1: none"
     )
-    assert "the best coreset at IPC 10: photos, hard labels: 1 of 3" in questions.coresets(found(*rows))
+    assert questions.coresets(found(*rows)).endswith("with hard labels in 1 of 1: photos at IPC 10 (`cfm`, 1 of 2)")
 
 
 def test_what_the_evaluation_moves():
@@ -205,6 +216,9 @@ def test_bands_against_ratios_worked_out_here(tmp_path):
     answer = questions.implied(here)
     assert f"`dsa` leaves in the lowest band × {product:.2g} [" in answer
     assert "(more, so no, n = 5)" in answer
+    noisy = {**content, "rows": [{**row, "hyper-parameters": {"init": "noise"}} for row in content["rows"]]}
+    answer = questions.implied(found(folder=study(tmp_path, "matching", "photos.json", noisy)))
+    assert answer.count("(no verdict, because it begins with noise, n = 5)") == 2
     assert "`mtt` leaves in the highest band" in answer
     few = found(folder=study(tmp_path, "matching", "photos.json", studies.record(("random", "lfm", "dsa"), seeds=2)))
     assert "(no verdict, n = 2)" in questions.trained(few)

@@ -236,12 +236,15 @@ def test_differences_are_those_of_each_repetition_with_the_interval_of_their_mea
         ("online-soft", 1.0, "lfm", "method", [10.0, 10.0, 10.0], {"ior": 1.0, "ior_low": 1.0, "ior_high": 1.0}),
     ]
     names = ["regime", "ipc", "method", "role", "values"]
-    frame = pd.DataFrame([dict(zip(names, row, strict=False)) | row[-1] | {"n": 3} for row in rows])
+    frame = pd.DataFrame([dict(zip(names, row, strict=False)) | row[-1] | {"n": 3, "dataset": "toy"} for row in rows])
     dots, bar = plots.differences(frame, "hard").data
     assert (list(dots.x), set(dots.y)) == ([1.0, -1.0, 3.0], {"cfm, IPC 1"})
     assert (list(bar.x), list(bar.error_x.array)) == ([1.0], [5.2])
     assert "cfm, IPC 1 +1.0 ± 5.2" in plots.differences(frame, "hard").layout.meta["alt"]
     assert plots.differences(frame, "fixed-soft").layout.meta["alt"] == "No results yet."
+    _, caption = plots.captioned_differences(frame, "hard")
+    assert caption.startswith("toy, IPC 1, hard labels, n = 3: gain over random real images.")
+    assert "coresets" not in caption
 
 
 def test_differences_at_one_ipc_are_sorted_and_any_method_has_a_look():

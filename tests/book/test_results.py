@@ -71,10 +71,7 @@ def test_a_suite_of_too_few_repetitions_has_no_mark_and_no_word_of_one(tmp_path,
     words, shown = read(tmp_path, tmp_path / "none", monkeypatch)
     assert words.count("Too few repetitions for a verdict") == 1
     assert "Against random: no verdict on any of 5." in words
-    assert (
-        shown["tab-tiny-imagenet"].caption
-        == "◆ is the best coreset. Test accuracy in %, mean ± standard deviation, n = 1."
-    )
+    assert shown["tab-tiny-imagenet"].caption == "photos: test accuracy in %, one repetition. ◆ is the best coreset."
     assert "fig-gains-tiny-imagenet-hard" not in shown
 
 

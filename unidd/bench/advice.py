@@ -25,7 +25,7 @@ def winners(frame: pd.DataFrame) -> pd.DataFrame:
         frame: from `unidd.bench.tables.table`.
     """
     taken = []
-    for group in _places(frame):
+    for group in places(frame):
         shown = [row for row in group if row["ior_side"] == "better" or row["role"] == "baseline"]
         if shown:
             taken.append(max(shown, key=lambda row: (row["ior_side"] == "better", row["mean"])))
@@ -35,8 +35,9 @@ def winners(frame: pd.DataFrame) -> pd.DataFrame:
 def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     """Return what `winners` says, for people: gain and accuracy, time to make it, and bytes.
 
-    Time is that of one set, on the machine of the record; bytes are those of images and labels, and with online soft
-    labels those of the teacher. A dash where a record does not say.
+    Where there was no verdict on any method or coreset, that stands beside the random images. Time is that of one set
+    without the training of a teacher, on the machine of the record; bytes are those of images and labels, and with
+    online soft labels those of the teacher. A dash where a record does not say.
 
     Args:
         frame: from `unidd.bench.tables.table`.
@@ -44,7 +45,9 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     """
     rows = winners(frame)
     lines, shown = rows.to_dict("records"), pretty(rows).reset_index()
-    found = shown[["data", "IPC"]].assign(labels=[_regime(row) for row in lines], take=shown["method"])
+    told = {tuple(group[0][key] for key in _PLACE) for group in places(frame) if any(map(_told, group))}
+    take = [row["method"] + " (no verdict)" * (tuple(row[key] for key in _PLACE) not in told) for row in lines]
+    found = shown[["data", "IPC"]].assign(labels=[_regime(row) for row in lines], take=take, n=shown["n"])
     found["over random [95 %]"] = shown["IOR [95 %]"]
     made = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
     own = [made[row["suite"], row["dataset"], row["model"], row["method"], int(row["ipc"])] for row in lines]
@@ -59,22 +62,25 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
 
     The best distilled set is that of the highest mean, of those with a verdict if there are any, whichever suite it is
     of; what stands beside it is of its suite. Best sets are chosen after the fact by the accuracies they are shown
-    with; so the number of distilled sets that were shown to be better than random stands there too.
+    with; so the number of distilled sets that were shown to be better than random, of those with a verdict, stands
+    there too. It pays where some set was shown to be better than random real images and than the best coreset.
 
     Args:
         frame: from `unidd.bench.tables.table`.
     """
     lines = []
-    for group in _places(frame):
-        if not (made := _compared(group)):
+    for group in places(frame):
+        if not (made := distilled(group)):
             continue
         best = max(made, key=lambda row: (_told(row), row["mean"]))
         beside = [row for row in group if row["suite"] == best["suite"]]
         line = {"data": best["dataset"], "labels": _regime(best), "IPC": f"{best['ipc']:.0f}"}
-        line["best distilled (%)"] = _reached([best], "method")
+        line |= {"n": best["n"], "best distilled (%)": _reached([best], "method")}
         for name, words in (("ior", "over random"), ("ioc", "over best coreset")):
             line[f"{words} [95 %]"] = interval(*(best[key] for key in (name, f"{name}_low", f"{name}_high")))
-        line["better than random"] = f"{sum(row['ior_side'] == 'better' for row in made)} of {len(made)}"
+        better = sum(row["ior_side"] == "better" for row in made)
+        line["better than random"] = f"{better} of {told}" if (told := sum(map(_told, made))) else "no verdict"
+        line["pays"] = {True: "yes", False: "not shown", None: "–"}[_pays(made)]
         line |= {"random (%)": _reached(beside, "baseline"), "best coreset (%)": _reached(beside, "coreset")}
         lines.append(line)
     index = ["data", "labels", "IPC"]
@@ -82,36 +88,47 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def pays(frame: pd.DataFrame) -> list[str]:
-    """Return in two sentences where distillation was shown to pay, and where it was not.
-
-    It pays where some distilled set was shown to be better than random real images and than the best coreset. What has
-    no coreset beside it, or no verdict, is in neither.
+    """Return in sentences where distillation was shown to pay, as `where` has it, and how often it was not.
 
     Args:
         frame: from `unidd.bench.tables.table`.
     """
-    sides: dict[bool, list[str]] = {True: [], False: []}
-    for group in _places(frame):
-        made = [row for row in _compared(group) if row["ioc_side"] not in ("", "no verdict")]
-        both = [row for row in made if row["ior_side"] == row["ioc_side"] == "better"]
-        best = max(both, key=lambda row: row["mean"], default={"method": ""})["method"]
-        place = "{dataset}, {labels}, IPC {ipc:.0f}".format(
-            **group[0], labels=regime_words(group[0]["regime"]) + _students(group[0])
-        )
-        if made:
-            sides[bool(both)].append(place + f" ({best}; {len(both)} of {len(made)})" * bool(both))
-    words = {True: "**Shown to pay**", False: "**Not shown to pay**"}
-    return [f"{words[side]}: {'; '.join(found)}." for side, found in sides.items() if found]
+    yes, sides = [], Counter()
+    for group in places(frame):
+        made = distilled(group)
+        sides[_pays(made)] += bool(made)
+        if _pays(made):
+            best = max((row for row in made if _wins(row)), key=lambda row: row["mean"])
+            labels = regime_words(best["regime"]) + _students(best)
+            of = f"{sum(map(_wins, made))} of {sum(map(_decided, made))}"
+            yes.append(f"{best['dataset']}, {labels}, IPC {best['ipc']:.0f} ({best['method']}; {of})")
+    said = [f"**Shown to pay**: {'; '.join(yes)}."] if yes else []
+    said += [f"**Not shown to pay**, of the places with a verdict: {sides[False]}."] if sides[False] else []
+    return said + ([f"**Not decided**, for want of repetitions or of coresets: {sides[None]}."] if sides[None] else [])
 
 
-def _places(frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
-    """The rows of each data set, student, label regime and IPC, of all suites."""
+def _wins(row: dict[str, Any]) -> bool:
+    return row["ior_side"] == row["ioc_side"] == "better"
+
+
+def _decided(row: dict[str, Any]) -> bool:
+    return row["ioc_side"] not in ("", "no verdict")
+
+
+def _pays(made: list[dict[str, Any]]) -> bool | None:
+    """Whether some distilled set of a place beats random real images and the best coreset; None without a verdict."""
+    decided = [row for row in made if _decided(row)]
+    return any(map(_wins, decided)) if decided else None
+
+
+def places(frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    """Return the rows of each data set, student, label regime and IPC, of all suites."""
     few = frame.dropna(subset="ipc").sort_values(_PLACE, key=ordered, kind="stable")
     return [group.to_dict("records") for _, group in few.groupby(_PLACE, sort=False)]
 
 
-def _compared(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The distilled sets beside random real images, each method once: with the most that is known of it."""
+def distilled(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the distilled sets beside random real images, each method once: with the most that is known of it."""
     rows = [row for row in group if row["role"] == "method" and not pd.isna(row["ior"])]
     return list(
         {row["method"]: row for row in sorted(rows, key=lambda row: (_told(row), row["ioc_side"] != ""))}.values()

@@ -169,6 +169,24 @@ class Holds:
         return Look(self.words, {True: REPRODUCED, False: REFUTED, None: NOT_RUN}[self.true(evidence)])
 
 
+@dataclass(frozen=True)
+class Undecided:
+    """A claim that the records of a study cannot decide.
+
+    Args:
+        study: its name.
+        why: in words.
+    """
+
+    words: str
+    study: str
+    why: str
+
+    def look(self, evidence: Evidence) -> Look:
+        """Return that nothing is decided, and why, where the study was run."""
+        return Look(self.words, OPEN, self.why) if evidence.study(self.study) else Look(self.words, NOT_RUN)
+
+
 def _compared(words: str, row: dict | None, base: dict | None, digits: int = 1) -> Look:
     if row is None or base is None:
         return Look(words, NOT_RUN)

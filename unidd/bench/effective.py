@@ -292,7 +292,7 @@ def said(acts_as: str) -> list[str]:
 
 
 def verdict(looks: Sequence[dict[str, Any]], acts_as: str, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
-    """Return what a method behaves as, in words, and whether the theory says so.
+    """Return what a method behaves as, in words.
 
     Args:
         looks: one a repetition, of one group of probes at one place of the descent; see `tilt`.
@@ -300,8 +300,7 @@ def verdict(looks: Sequence[dict[str, Any]], acts_as: str, kinds: Sequence[str] 
         "mean", "low", "high": the tilt and the ends of its 95 % interval by Student's t; "explained": the mean of
         `explained`; "word": "low-pass" or "high-pass" where the interval leaves out 0, else "neither"; "unseen" where
         bands explain too little for their weights to mean anything; "no verdict" from fewer than five repetitions;
-        "said": what the theory says; "agrees": whether that is the word, all-pass for neither, and nothing said for
-        neither; None where there is no word.
+        "said": what the theory says, see `kept`.
     """
     from .tables import ENOUGH, paired  # it takes pandas
 
@@ -311,7 +310,15 @@ def verdict(looks: Sequence[dict[str, Any]], acts_as: str, kinds: Sequence[str] 
     word = "low-pass" if low > 0 else "high-pass" if high < 0 else "neither"
     word = word if part >= LEAST and len(tilts) == len(looks) else "unseen"
     word = word if len(looks) >= ENOUGH else "no verdict"
-    words, silent = said(acts_as), word in ("no verdict", "unseen")
-    agrees = None if silent else word in words or (word == "neither" and words in ([], ["all-pass"]))
-    about = {"mean": middle, "low": low, "high": high, "explained": part}
-    return about | {"word": word, "said": words, "agrees": agrees}
+    return {"mean": middle, "low": low, "high": high, "explained": part, "word": word, "said": said(acts_as)}
+
+
+def kept(word: str, promised: Sequence[str]) -> bool | None:
+    """Return whether a method behaves as the theory says; None where nothing was promised, or shown.
+
+    An interval that holds 0 shows nothing: "neither" is no evidence for all-pass, nor against low-pass or high-pass.
+
+    >>> kept("low-pass", ["low-pass"]), kept("high-pass", ["low-pass"]), kept("neither", ["low-pass"])
+    (True, False, None)
+    """
+    return word in promised if len(promised) and word in ("low-pass", "high-pass") else None

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 
 from ..core.bands import KINDS
+from ..methods import find
+from .effective import kept
 from .records import published
 from .tables import ENOUGH, paired
 
@@ -59,6 +61,23 @@ def picture(method: str, what: str, dataset: str = "photos") -> bytes | None:
         return published("studies", "matching", f"{dataset}-{method}-{what}.webp").read_bytes()
     except FileNotFoundError:
         return None
+
+
+def from_noise(record: dict[str, Any]) -> list[str]:
+    """Return the methods whose images began as noise."""
+    rows = record["rows"]
+    return list(dict.fromkeys(row["method"] for row in rows if row.get("hyper-parameters", {}).get("init") == "noise"))
+
+
+def lengths(record: dict[str, Any]) -> str:
+    """Return in words how many steps the methods took, and how many they take by default."""
+    rows = record["rows"]
+    took = {row["method"]: row["hyper-parameters"]["steps"] for row in rows if "steps" in row["hyper-parameters"]}
+    published = {method: cast(Any, find(method)).steps for method in took}
+    few, many = (end(published, key=lambda method: published[method]) for end in (min, max))
+    said = " to ".join(f"{steps:,}" for steps in sorted(set(took.values())))
+    usual = f"{published[few]:,} (`{few}`) to {published[many]:,} (`{many}`)"
+    return f"{said} steps, where the package takes {usual} by default"
 
 
 def residuals(record: dict[str, Any]) -> pd.DataFrame:
@@ -126,7 +145,7 @@ def behaves(record: dict[str, Any]) -> pd.DataFrame:
 
     Columns: method, place, networks (those of `through`), r2, entropy (the part of the gradient that is the probe's
     cross-entropy), explained (of the rest, by bands), tilt, low, high (its 95 % interval), word, said (by the theory),
-    agrees, n.
+    kept (`unidd.bench.effective.kept`), n.
     """
     lines = []
     for method, verdicts in record["verdicts"].items():
@@ -136,7 +155,9 @@ def behaves(record: dict[str, Any]) -> pd.DataFrame:
             line = {"method": method, "place": PLACES.get(at, at), "networks": NETWORKS.get(name, name), "n": n}
             line |= {"r2": place["r2"], "entropy": place["cross-entropy"]}
             line |= {"explained": words["explained"], "tilt": words["mean"], "low": words["low"], "high": words["high"]}
-            lines.append(line | {key: words[key] for key in ("word", "said", "agrees")})
+            lines.append(
+                line | {"word": words["word"], "said": words["said"], "kept": kept(words["word"], words["said"])}
+            )
     numbers = dict.fromkeys(("r2", "entropy", "explained", "tilt", "low", "high"), float)  # None is no number
     return pd.DataFrame(lines).astype(numbers)
 
@@ -157,14 +178,21 @@ def _sentence(method: str, lines: list[dict[str, Any]]) -> str:
     if first["n"] < ENOUGH:
         return f"{method}: {said}; n = {first['n']}, no verdict"
     steps = [f"{line['word']} at the {line['place']}{_tilt(line)}" for line in lines]
-    judged = [line["agrees"] for line in lines if line["agrees"] is not None]
-    if not judged:
-        kept = "bands explain too little of its gradient for a word"
-    elif not len(first["said"]):
-        kept = "nothing was promised"
-    else:
-        kept = "kept" if all(judged) else "kept in part" if any(judged) else "broken"
-    return f"{method}: {said}; seen through {first['networks']}, {', '.join(steps)}: {kept}"
+    return f"{method}: {said}; seen through {first['networks']}, {', '.join(steps)}: {_outcome(lines)}"
+
+
+def _outcome(lines: list[dict[str, Any]]) -> str:
+    """In words, whether a method keeps what the theory says of it, and where in its descent."""
+    if all(line["word"] == "unseen" for line in lines):
+        return "bands explain too little of its gradient for a word"
+    if not len(lines[0]["said"]):
+        return "nothing was promised"
+    found = {"kept": True, "broken": False}
+    places = {word: [line["place"] for line in lines if line["kept"] == side] for word, side in found.items()}
+    parts = [
+        word if len(at) == len(lines) else f"{word} at the {' and the '.join(at)}" for word, at in places.items() if at
+    ]
+    return ", ".join(parts) or "not decided"
 
 
 def _tilt(line: dict[str, Any]) -> str:

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 
 from .. import methods
-from ..networks.evaluation import REGIMES
-from . import promise
+from . import advice, promise
 from .claims import Evidence
 from .machine import duration, size
 from .records import Record
@@ -63,12 +62,19 @@ def difference(row: dict[str, Any] | None, base: dict[str, Any] | None) -> str |
     return f"{verdict}, {interval(*points)} (n = {row['n']})"
 
 
-def beside(found: Found, method: str, than: str, suite: str, regimes: Iterable[str] = (HARD, SOFT), ipc: int = 10):
-    """Return for each label regime a method beside another in words, where both were run."""
-    for regime in regimes:
+def beside(
+    found: Found,
+    method: str,
+    than: str,
+    suite: str,
+    regimes: Sequence[str] = (HARD, SOFT),
+    ipcs: Sequence[int] = (1, 10),
+):
+    """Return for each number of images a class and label regime a method beside another, where both were run."""
+    for ipc, regime in ((ipc, regime) for ipc in ipcs for regime in regimes):
         words = difference(found.row(suite, method, regime, ipc), found.row(suite, than, regime, ipc))
         if words:
-            yield f"{suite}, {regime_words(regime)}: {words}"
+            yield f"{suite}, IPC {ipc}, {regime_words(regime)}: {words}"
 
 
 def not_run(why: str) -> str:
@@ -134,7 +140,7 @@ def trained(found: Found) -> str:
     if (frame := _bands(found)) is None:
         return _or((), MATCHING)
     parts, top = [], frame["band"].max()
-    for name in ("lfm", "cfm"):
+    for name in ("lfm", "hfm", "cfm"):
         seen = []
         for epochs, words in NETWORK.items():
             lines = frame[frame["method"].eq(name) & frame["epochs"].eq(epochs)]
@@ -151,12 +157,14 @@ def implied(found: Found) -> str:
     """Return what methods that match gradients leave in the low band, and trajectories in the high one."""
     if (frame := _bands(found)) is None:
         return _or((), MATCHING)
+    noisy = promise.from_noise(cast(dict, found.study("matching", "photos.json")))
     frame, parts = frame[frame["epochs"].eq(0)], []
     for names, band, words in ((("dc", "dsa"), 0, "lowest"), (("mtt", "tesla"), frame["band"].max(), "highest")):
         for name in names:
             if n := frame[frame["method"].eq(name)]["seed"].nunique():
                 ratio = promise.left_of(frame, name, int(band))
                 side = _side(ratio, n, "more, so no", "less, so yes")
+                side = "no verdict, because it begins with noise" if name in noisy else side
                 parts.append(
                     f"`{name}` leaves in the {words} band {ratio} of what random images leave ({side}, n = {n})"
                 )
@@ -219,7 +227,7 @@ def schedules(found: Found) -> str:
 
 def one_image(found: Found) -> str:
     """Return CFM beside random real images at one image a class."""
-    parts = [words for suite in SUITES for words in beside(found, "cfm", "random", suite, ipc=1)]
+    parts = [words for suite in SUITES for words in beside(found, "cfm", "random", suite, ipcs=[1])]
     return _or([f"CFM beside random real images: {'; '.join(parts)}"] if parts else [], "make batch SUITE=photos")
 
 
@@ -279,27 +287,34 @@ def learnt(found: Found) -> str:
 # --------------------------------------------------------------------------------------------- what was asked since
 
 
-def _standing(found: Found, side: str, base: str, suites: Iterable[str] = ("methods", *SUITES)) -> str:
-    parts = []
-    for suite in suites:
-        rows: Any = found.evidence.rows
-        rows = rows[rows["suite"].eq(suite) & rows["role"].eq("method") & rows[side].ne("") & rows["ipc"].eq(10)]
-        for regime in REGIMES:
-            lines = rows[rows["regime"].eq(regime)]
-            if len(lines):
-                count = lines[side].value_counts()
-                open_ = f" (no verdict on {count['no verdict']})" if "no verdict" in count else ""
-                parts.append(f"{suite}, {regime_words(regime)}: {count.get('better', 0)} of {len(lines)}{open_}")
-    return _or([f"methods that beat {base} at IPC 10: {'; '.join(parts)}"] if parts else [], "make batch SUITE=digits")
+def _standing(found: Found, side: str, base: str) -> str:
+    """Return for each label regime where a distilled set beat what stands beside it, of all places with a verdict."""
+    places: dict[str, list[str]] = {}
+    for group in advice.places(found.evidence.rows):
+        told = [row for row in advice.distilled(group) if row[side] not in ("", "no verdict")]
+        better = [row for row in told if row[side] == "better"]
+        best = max(better, key=lambda row: row["mean"], default=None)
+        regime, *protocol = group[0]["regime"].rstrip(")").split(" (")
+        where = " under ".join([f"{group[0]['dataset']} at IPC {group[0]['ipc']:.0f}", *protocol])
+        if told:
+            words = f"{where} (`{best['method']}`, {len(better)} of {len(told)})" if best else ""
+            places.setdefault(regime, []).append(words)
+    parts = [
+        f"with {regime_words(regime)} in {sum(map(bool, wheres))} of {len(wheres)}: "
+        + (", ".join(filter(None, wheres)) or "none")
+        for regime, wheres in places.items()
+    ]
+    said = f"where a distilled set beats {base}, of the places with a verdict, and how many of the sets there"
+    return _or([f"{said}: {'; '.join(parts)}"] if parts else [], "make batch SUITE=digits")
 
 
 def soft_labels(found: Found) -> str:
-    """Return how many methods beat random real images under each label regime."""
+    """Return where a distilled set beats random real images, under each label regime."""
     return _standing(found, "ior_side", "random real images")
 
 
 def coresets(found: Found) -> str:
-    """Return how many methods beat the best coreset."""
+    """Return where a distilled set beats the best coreset, under each label regime."""
     return _standing(found, "ioc_side", "the best coreset")
 
 
@@ -493,6 +508,7 @@ def listed(frame: pd.DataFrame) -> str:
         answer = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(line["answer"]))
         page = question.page if question.page[0] == "#" else f"{question.page}.html"
         where = f'<a href="{page}">{html.escape(question.title)}</a>'
+        where = where if question.page[0] == "#" else f"in {where}"
         lines.append(f"<dt>{html.escape(question.asks)} <em>({html.escape(question.who)})</em></dt>")
-        lines.append(f"<dd>{answer[:1].upper()}{answer[1:]}. Shown in {where}.</dd>")
+        lines.append(f"<dd>{answer[:1].upper()}{answer[1:]}. Shown {where}.</dd>")
     return "<dl>\n" + "\n".join(lines) + "\n</dl>"

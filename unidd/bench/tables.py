@@ -270,7 +270,7 @@ def standings(frame: pd.DataFrame) -> list[str]:
         made = [row for row in rows if row["role"] == "method"]
         if made:
             highest = max(made, key=lambda row: row["mean"])
-            named.append((f"the best method, {highest['method']},", highest))
+            named.append((f"the highest mean of a method, {highest['method']},", highest))
         named += [("all images", row) for row in _rows(whole)]
         reached = ", ".join(f"{words} {_number(row['mean'], row['std'])} %" for words, row in named)
         found = f"{regime_words(regime).capitalize()}, IPC {ipc:.0f}: {reached or 'no baseline yet'}. "

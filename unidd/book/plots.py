@@ -384,6 +384,19 @@ def differences(table: pd.DataFrame, regime: str, ipc: int | None = None) -> go.
     return chart.add_vline(0, line={"color": TEXT, "dash": "dot", "width": 1.5})
 
 
+def captioned_differences(table: pd.DataFrame, regime: str, ipc: int | None = None) -> tuple[go.Figure, str]:
+    """Return `differences`, and a caption that says of what, and how to read them."""
+    rows = [row for row in table.to_dict("records") if row["regime"] == regime and not pd.isna(row["ior"])]
+    sets, at, n = (sorted({row[key] for row in rows}) for key in ("dataset", "ipc", "n"))
+    about = f"{', '.join(sets)}, IPC {ipc or ', '.join(f'{each:.0f}' for each in at)}, {regime_words(regime)}"
+    caption = (
+        f"{about}, n = {', '.join(map(str, n))}: gain over random real images. A small ring is a repetition, the large "
+        "marker their mean, the bar its 95 % interval. A bar that reaches over zero decides nothing."
+    )
+    coresets = any(row["role"] == "coreset" for row in rows)
+    return differences(table, regime, ipc), caption + " Stars are coresets." * coresets
+
+
 def along(record: dict[str, Any], axis: str) -> go.Figure:
     """Draw what sets gain over random real images as their students get more of something: bars are 95 % intervals.
 
