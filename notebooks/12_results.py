@@ -305,7 +305,8 @@ def protocols(stored=published, where=""):
     if len(known := paper.beside(found)):
         caption = (
             "Accuracy as published, and ours, in %, hard labels. Published are networks of "
-            "width 128, and CIFAR-10 whole, where `cifar10-mini` has a tenth to choose from."
+            "width 128, and CIFAR-10 whole, where `cifar10-mini` has a tenth to choose from. "
+            "ZCA: images were whitened, which ours are not."
         )
         display(Captioned(known, caption, f"tab-{where}published"))
 

@@ -316,8 +316,8 @@ def test_who_beats_whom_in_words():
     full = five("full", [40.0] * 5, role="ceiling", ipc=None)
     assert standings(table([*MATCHING, *CORESETS, RANDOM_5, full])) == [
         "Hard labels, IPC 1: random real images reach 50.0 ± 1.6 %, the best coreset, herding, 54.0 ± 1.6 %, the "
-        "highest mean of a method, lfm, 57.0 ± 2.4 %, all images 90.0 ± 1.6 %. Better than random: lfm, herding, rest, hfm and "
-        "ccs (5 of 6); worse: 1. Better than the best coreset: lfm (1 of 3)."
+        "highest mean of a method, lfm, 57.0 ± 2.4 %, all images 90.0 ± 1.6 %. Better than random: lfm, herding, "
+        "rest, hfm and ccs (5 of 6); worse: 1. Better than the best coreset: lfm (1 of 3)."
     ]
     assert standings(table([RANDOM_5, MATCHING[2]]))[0].endswith("Better than random: none of 1; worse: 1.")
     assert standings(table([RANDOM, record()]))[0].endswith("Against random: no verdict on any of 1.")

@@ -112,6 +112,27 @@ def log(folder):
     return sorted(path.read_text().splitlines()) if path.exists() else []
 
 
+def resolved(name, budget):
+    """Label → hyper-parameters, of the jobs of a suite whose method has some."""
+    found = jobs.load(jobs.suite_path(name), budget).jobs
+    return {label: job["settings"] for label, job in found.items() if job.get("settings")}
+
+
+@needs("dm", "dsa")
+def test_no_suite_drops_the_flip_of_clothes_with_that_of_digits():
+    found = resolved("fashion-mnist", "paper")
+    assert [label for label, settings in found.items() if "flip" not in settings.get("strategy", "flip")] == []
+
+
+@needs("sre2l", "rded", "cfm")
+def test_the_papers_large_suites_take_what_is_published_for_their_data():
+    tiny, large = resolved("paper-tiny-imagenet", "large"), resolved("paper-imagenet", "large")
+    assert tiny["sre2l-ipc10"] == {"steps": 4000, "lr": 0.1, "r_bn": 1.0}
+    assert tiny["cfm-ipc10"] == {"beta": 0.5, "group": 200}
+    assert large["sre2l-ipc10"] == {"steps": 4000, "shift": 32}
+    assert large["rded-ipc10"] == {"factor": 2}
+
+
 @needs("random", "full")
 def test_jobs_of_the_embedded_suite():
     shared, found, *_ = jobs.load(jobs.suite_path("embedded"))

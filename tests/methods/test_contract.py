@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 import typing
 from collections import Counter
 from contextlib import contextmanager, suppress
@@ -224,6 +225,13 @@ def test_its_own_loss_falls(cls):
         return sum(float(objective.step(x, 0, generator).loss) for _ in range(16)) / 16
 
     assert loss(after.images) < 0.99 * loss(before.images)
+
+
+@descending
+def test_what_to_do_about_a_loss_that_is_not_finite_is_said_with_names_that_the_method_has(cls):
+    objective = small(cls).objective(toys.data(), toys.teacher(), Run(ipc=2))
+    there = {field.name for field in dataclasses.fields(cls)}
+    assert {name for name in ("lr", "beta", "ridge") if name in re.split(r"\W+", objective.remedy)} <= there
 
 
 @descending

@@ -15,7 +15,7 @@ from unidd.networks.evaluation import (
     needs_teacher,
     teacher_logits,
 )
-from unidd.networks.models import ModelConfig, build
+from unidd.networks.models import ModelConfig, build, weights_hash
 from unidd.networks.training import TrainConfig, divergence, train
 
 MODEL = ModelConfig(width=4)
@@ -274,6 +274,17 @@ def test_centred_labels_are_learnt_as_numbers(digits, chosen):
     with torch.no_grad():
         error = (student(digits.normalise(chosen.images)) - values).square().sum(1).mean()
     assert error < 0.3, "0.9 for an output of 0"
+
+
+def test_a_teacher_in_training_mode_gives_the_labels_of_eval_mode_and_stays_as_it_was(digits, chosen):
+    found = []
+    for mode in (True, False):
+        taught = build(MODEL, 1, 8, 10, seed=9).train(mode)
+        before = weights_hash(taught)
+        found.append(fixed_labels(chosen, digits, taught).values)
+        assert weights_hash(taught) == before
+        assert taught.training == mode
+    assert torch.equal(*found)
 
 
 def test_fixed_soft_students_are_evaluated(digits, chosen, net, capsys, terminal):

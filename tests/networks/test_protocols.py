@@ -102,8 +102,10 @@ def test_rdeds_rate_goes_by_the_student(model, rate):
 
 
 def test_rdeds_mosaics_are_shuffled_and_cropped_as_their_patches_ask():
-    found = recipe("rded", card={"factor": 2})
+    found = recipe("rded", card={"method": "rded", "factor": 2})
     assert (found.shuffle, found.crop, found.scale) == (2, "resized", 0.5)
+    whole = recipe("rded", card={"method": "fadrm", "factor": 2})
+    assert (whole.shuffle, whole.crop) == (recipe("rded").shuffle, "flip"), "FADRM's images are no mosaics"
 
 
 def test_sre2ls_batch_is_that_of_imagenet():
@@ -113,7 +115,7 @@ def test_sre2ls_batch_is_that_of_imagenet():
 def test_sre2l_trains_on_cifar_100_and_tiny_imagenet_as_there():
     cifar, tiny = (recipe("sre2l", 10 * classes, 10, classes) for classes in (100, 200))
     seen = {"epochs": 400, "cutmix": False, "mixup": 0.8, "temperature": 30.0, "crop": "pad"}
-    assert cifar == Recipe(batch=128, **DECOUPLED | seen)
+    assert cifar == Recipe(batch=128, **DECOUPLED | {"decay": "all"} | seen)
     told = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized", "temperature": 20.0, "t_squared": True}
     assert tiny == Recipe(100, 256, "sgd", **told, schedule="warm-up", warmup=5 * 8)
     assert recipe("sre2l", 2000, 10, 200, share=0.2).warmup == 8

@@ -112,7 +112,7 @@ class SyntheticSet:
         """Take the training images of these numbers (n,), in their order; `teacher` is the card of one that chose."""
         split = data.train.take(numbers)
         about = data.class_names, data.mean, data.std, config or {}, teacher or {}
-        return SyntheticSet(split.images.float().div_(255), split.labels, *about)
+        return SyntheticSet(split.images.float().div_(255).cpu(), split.labels.cpu(), *about)
 
     @property
     def counts(self) -> list[int]:

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -219,7 +219,13 @@ class Step:
 
 
 class Objective(ABC):
-    """What images descend on. All calls of one batch come between `begin` and `end`."""
+    """What images descend on. All calls of one batch come between `begin` and `end`.
+
+    Attributes:
+        remedy: what to do if a loss or gradient is not finite.
+    """
+
+    remedy: ClassVar[str] = "lower lr"
 
     @abstractmethod
     def begin(self, batch: Batch) -> None:
@@ -409,7 +415,7 @@ def steps(objective: Objective, position: Position) -> Iterator[Taken]:
                 step = objective.step(x, t, position.generator)
             except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]  it is documented
                 where = position.where(batch.number, t)
-                raise ValueError(f"{where}: no finite loss ({error}): lower lr, or raise beta") from None
+                raise ValueError(f"{where}: no finite loss ({error}): {objective.remedy}") from None
             x.grad = step.gradient
             optimizer.step()
             with torch.no_grad():

@@ -39,7 +39,7 @@ def carry_out(objective: Objective, position: Position, run: Run, identity: dict
                 asked = taken.last or (run.save_every > 0 and taken.count % run.save_every == 0)
                 save = checkpoint and (asked or _old(kept, taken, run))
                 if save or taken.last or taken.count % _LOOK == 0:
-                    _look(taken, position, bar)
+                    _look(taken, position, objective.remedy, bar)
                 if checkpoint and save:
                     kept = monotonic()
                     if taken.last:
@@ -54,13 +54,13 @@ def _old(kept: float, taken: Taken, run: Run) -> bool:
     return run.ranks.from_first(lambda: monotonic() - kept >= _OFTEN)
 
 
-def _look(taken: Taken, position: Position, bar: tqdm) -> None:
+def _look(taken: Taken, position: Position, remedy: str, bar: tqdm) -> None:
     """Show the terms, and raise a ValueError unless they and the pixels are finite."""
     where, terms = position.where(taken.batch.number, taken.count), taken.step.values(position.ranks)
     if not all(map(math.isfinite, terms.values())):
-        raise ValueError(f"{where}: the loss is not finite ({terms}): lower lr, or raise beta")
+        raise ValueError(f"{where}: the loss is not finite ({terms}): {remedy}")
     pixels = position.pixels(taken.batch.number) if taken.last else position.x
     if pixels is not None and not pixels.isfinite().all():
-        raise ValueError(f"{where}: the gradient is not finite: lower lr, or raise beta")
+        raise ValueError(f"{where}: the gradient is not finite: {remedy}")
     bar.set_postfix({name: f"{value:.3g}" for name, value in (taken.step.notes | terms).items()}, refresh=False)
     bar.update(position.done - bar.n)

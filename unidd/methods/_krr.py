@@ -68,6 +68,8 @@ class Prototypes(Objective):
         soft: the labels (n, classes), float64.
     """
 
+    remedy: ClassVar[str] = "lower lr, or raise ridge"
+
     def __init__(self, method: KernelRidge, data: ImageData, run: Run, scale: float = 1.0, learn: bool = True):
         self.data, self.descent, self.ridge, self.learn = data, method.descent(data), method.ridge, learn
         start = method.start(data, run)

@@ -32,8 +32,10 @@ class Recovering(Descending):
         lr: peak learning rate of Adam (0.5, 0.9), on normalised pixels, cosine to 0 in each round.
         r_bn: weight of the statistics.
         first_bn: how many times that weight the first batch norm has.
-        shift: images roll by up to so many pixels, both ways, as published for Tiny-ImageNet ("jitter").
-        scale: smallest area of the random resized crop.
+        shift: images roll by up to so many pixels, both ways ("jitter"); the released scripts of CIFAR-100 and ImageNet
+            roll one way, that of Tiny-ImageNet both.
+        scale: smallest area of the random resized crop. What would stick out of the image is cut off, where the
+            released scripts draw again.
         crop: whether images are cropped and flipped; they roll in any case.
         group: classes of one batch, over whose images statistics are taken; 0 takes all.
     """

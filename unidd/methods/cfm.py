@@ -183,6 +183,11 @@ class Relative(HFM):
     beta_unit: Literal["absolute", "mean"] = "mean"
     normalised: bool = True
     acts_as: ClassVar[str] = "1/(λ + β), high-pass, β the mean eigenvalue of the layer"
+    # nothing is published: class groups that memory holds
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny-imagenet": {"group": 200},
+        "imagenet": {"group": 200},
+    }
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,8 @@ class FrequencyMatching(Objective):
         augment: images, generator, slot → augmented images.
         all_sum: see `Matching`.
     """
+
+    remedy: ClassVar[str] = "lower lr, or raise beta"
 
     def __init__(
         self,

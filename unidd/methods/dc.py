@@ -49,6 +49,7 @@ class DC(Drawing):
 
     source: ClassVar[str] = "Zhao, Mopuri & Bilen, Dataset Condensation with Gradient Matching, ICLR 2021"
     acts_as: ClassVar[str] = "λ, low-pass, and all-pass on the class signal, as an upper bound"
+    # of the released code's utils.py, get_loops
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "ipc1": {},
         "ipc10": {"steps": 10_000, "outer": 10, "inner": 50},

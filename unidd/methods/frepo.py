@@ -52,6 +52,7 @@ class FRePo(KernelRidge):
     norm: Literal["batch", "instance", "none"] = "batch"
 
     source: ClassVar[str] = "Zhou, Nezhadarya & Ba, Dataset Distillation using Neural Feature Regression, NeurIPS 2022"
+    # of the released code's script/distill.sh
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "mnist": {"use_flip": False},
         "fashion-mnist": {"use_flip": False},

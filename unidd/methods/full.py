@@ -37,6 +37,6 @@ class Full(Method):
                 f"the {len(data.train):,} images of {data.name} would be a set of {size / 2**30:.1f} GiB, four times "
                 "the data set itself: a suite with the method full trains on that without a copy"
             )
-        images = data.train.images.float() / 255
+        images = (data.train.images.float() / 255).cpu()
         about = data.class_names, data.mean, data.std, self.config(data, run)
-        return SyntheticSet(images, data.train.labels, *about)
+        return SyntheticSet(images, data.train.labels.cpu(), *about)

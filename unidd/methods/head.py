@@ -79,6 +79,8 @@ def random_weights(inputs: int, width: int) -> Tensor:
 class HeadMatching(Objective):
     """The loss of `Head`, and what earlier rounds leave for later ones."""
 
+    remedy: ClassVar[str] = "lower lr, or raise beta"
+
     def __init__(self, method: Head, data: ImageData):
         self.data, images = data, data.train.images
         sums = [part.double().sum(0) for part in images.split(500)]

@@ -8,8 +8,9 @@ epochs later:
 
 for a batch x_i of the synthetic images and an augmentation A_i, which draws one operation and for each image parameters
 of its own. L descends on the pixels and on the rate β, which is stored with the set. Images are normalised and not
-whitened (ZCA), as they are in most of the published figures; and the set is that of the last step, where those figures
-are the best of many looks at the test images.
+whitened (ZCA), as they are in the published figures of CIFAR; and the set is that of the last step, where those figures
+are the best of many looks at the test images. The presets cifar10-ipc1, cifar10-ipc10, cifar100-ipc1 and cifar100-ipc50
+were found on whitened images.
 """
 
 from dataclasses import dataclass, replace

@@ -66,6 +66,8 @@ class Pool(Pooled):
 class PoolMatching(Objective):
     """The loss of `Pool`; the pairs follow from the seed, and are made when the first step asks for one."""
 
+    remedy: ClassVar[str] = "lower lr, or raise beta"
+
     def __init__(self, method: Pool, data: ImageData, seed: int):
         self.filter, self.looks, self.pairs = method.filter, Looks(method, data, seed), list[Looked]()
 

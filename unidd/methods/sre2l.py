@@ -39,9 +39,9 @@ class SRe2L(Recovering):
 
 @dataclass(frozen=True)
 class CDA(SRe2L):
-    """Curriculum data augmentation: SRe2L whose crops begin with the whole image and become harder.
+    """Curriculum data augmentation: SRe2L whose crops begin with nearly the whole image and become harder.
 
-    The smallest area of a crop falls from 1 to `scale`, by a cosine.
+    The smallest area of a crop falls from 1 to `scale`, by a cosine. Its aspect is drawn from the first step on.
 
     Args:
         milestone: part of the steps after which crops are as small as that; at 0 they are from the first step on.
@@ -52,6 +52,7 @@ class CDA(SRe2L):
     source: ClassVar[str] = (
         "Yin & Shen, Dataset Distillation via Curriculum Data Synthesis in Large Data Era, TMLR 2024"
     )
+    # of the released scripts
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "tiny-imagenet": {"steps": 4000, "lr": 0.4, "r_bn": 0.05},
         "imagenet": {"steps": 4000, "shift": 32},

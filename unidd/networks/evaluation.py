@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.frozen import joined
+from ..core.frozen import frozen, joined
 from ..data.datasets import ImageData
 from ..data.synthetic import KINDS, SyntheticSet, said_kind, soft_kind
 from .models import ModelConfig, build, real_batch
@@ -103,7 +103,8 @@ def centred_labels(synthetic: SyntheticSet) -> SoftLabels:
 def teacher_logits(images: Tensor, data: ImageData, teacher: nn.Module) -> Tensor:
     """Return a teacher's output for images (n, C, H, W) that are not augmented, on the CPU: (n, classes)."""
     parts = (part.to(data.device) for part in images.split(real_batch(data.size, data.device)))
-    return joined(((teacher(data.normalise(part)).float().cpu(),) for part in parts), len(images))[0]
+    with frozen(teacher):
+        return joined(((teacher(data.normalise(part)).float().cpu(),) for part in parts), len(images))[0]
 
 
 def evaluate_images(

@@ -8,7 +8,8 @@ last epoch, also where the authors took the best. What differs from the released
     frepo     Siamese operations: colours change more, and the square that is cut out is twice as large; images are
               mixed anew in every epoch
     sre2l     the teacher labels every view anew, where its outputs were stored in half precision; on Tiny-ImageNet the
-              rate falls to a hundredth, and not to 0; on CIFAR-100 images have the mean and std of their own data set
+              rate falls to a hundredth, and not to 0; on CIFAR-100 images have the mean and std of their own data set,
+              and the teacher is in eval mode
     sre2l, rded   crops that would stick out of the image are cut off, and not drawn again
     rded      the student has no further pass over each batch, which updated its running statistics twice; the rate and
               batch that ConvNets had on CIFAR-100 are those of the other sets
@@ -146,13 +147,13 @@ def sre2l(students: Students) -> Recipe:
         how: dict[str, Any] = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized", "temperature": 20.0}
         return Recipe(epochs, batch, "sgd", **how, schedule="warm-up", warmup=warmup)
     if students.classes == 100:
-        how = _DECOUPLED | {"cutmix": False, "mixup": 0.8, "temperature": 30.0, "crop": "pad"}
+        how = _DECOUPLED | {"decay": "all"} | {"cutmix": False, "mixup": 0.8, "temperature": 30.0, "crop": "pad"}
         return Recipe(students.part(400), min(128, students.images), lr=1e-3, **how)
     return Recipe(students.part(300), min(1024, students.images), lr=1e-3, crop="resized", **_DECOUPLED)
 
 
 def rded(students: Students) -> Recipe:
-    """Return RDED's training: AdamW and a cosine to half the rate; the patches of a mosaic are shuffled.
+    """Return RDED's training: AdamW and a cosine to half the rate; the patches of its own mosaics are shuffled.
 
     The rate goes by the student, the batch by images per class (published for 1, 10 and 50), and the smallest crop by
     the patches along a side, as the card says: whole images are only flipped.
@@ -162,7 +163,7 @@ def rded(students: Students) -> Recipe:
     twice = 1 if students.classes <= 10 or students.classes == 200 else 2
     batch = 100 if students.classes == 200 else {1: 10, 10: 50}.get(students.ipc or 0, 100) * twice
     rate = next((rate for name, rate in _RATES.items() if students.model.startswith(name)), 1e-3)
-    factor = students.card.get("factor", 1)
+    factor = students.card.get("factor", 1) if students.card.get("method") == "rded" else 1
     seen: dict[str, Any] = (
         {"crop": "resized", "scale": 1 / factor, "shuffle": factor} if factor > 1 else {"crop": "flip"}
     )
