@@ -400,8 +400,9 @@ Markdown("\n".join(["In trained networks:", "", *sentences, "", f"({made}.)"]))
 #
 # ```{admonition} Solution 1
 # :class: dropdown
-# From differences of brightness between patches, within and between photographs. Dividing by the mean takes away what
-# lies between photographs and leaves what lies within them, so that eigenvalue falls more than the others.
+# From differences of brightness between patches, within and between photographs. Dividing by the mean takes away the
+# part between photographs, and scales each of them up, dark ones most. So all eigenvalues grow, that of the flat
+# direction least: its share of the variance falls.
 # ```
 #
 # ```{admonition} Solution 2

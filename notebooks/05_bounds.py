@@ -181,7 +181,8 @@ print(f"norm {loose.norm:.2f}, triangle {loose.triangle:.2f}")
 # \end{aligned}
 # $$ (eq-mtt-bound)
 #
-# Both filters are high-pass. From scratch, $r_t$ as a power of a matrix, and $s_t(\Psi)\Phi$ as descent from 0:
+# Both filters are high-pass. (For $p \ne q$ the two sides have different ones, and both truth and bound stay above 0
+# even where the data are equal.) From scratch, $r_t$ as a power of a matrix, and $s_t(\Psi)\Phi$ as descent from 0:
 
 
 # %%

@@ -288,13 +288,14 @@ verdicts = {words: compare(found, HIGH, LOW) for words, found in settings.items(
 pooled = {name: values(name, "pooled") for name in (HIGH, LOW)}
 verdicts["the same by pooled power"] = compare(pooled, HIGH, LOW)
 held = {name: compare(settings[BESIDE], name, "none") for name in (LOW, HIGH)}
-through = {compare(settings[ALONE], HIGH, name)[0] for name in ("start", "all-pass")}
+over = [compare(found, HIGH, "start")[0] for found in settings.values()]
 # What the text below says in words. A new record that says otherwise asks for new words.
 assert lead[0] > lead[1] > lead[2] > 0 > lead[3]
 said = [verdict for verdict, _ in verdicts.values()]
 assert said == ["more", "more", "more", "less", "no clear difference"]
 assert [held[LOW][0], held[HIGH][0]] == ["no clear difference", "less"]
-assert through == {"no clear difference"}
+assert over[:3] == ["more", "no clear difference", "no clear difference"]
+assert compare(settings[ALONE], HIGH, "all-pass")[0] == "no clear difference"
 Markdown(
     f"Fine detail of **{HIGH}** against **{LOW}**:\n\n"
     + "\n".join(f"- {words}: {sentence}" for words, (_, sentence) in verdicts.items())
@@ -309,9 +310,9 @@ for name, x in settings[BESIDE].items():
     words = f"fine detail of {name}, photos"
     detail[name] = named(words, x.mean(), percent(x.mean()))
 Markdown(
-    "**So, does lifting small eigenvalues write detail? On pixels and random "
-    "features of them, yes; through a network, more than the linear filter does, "
-    "but not clearly more than was there at the start. Beside "
+    "**So, does lifting small eigenvalues write detail? On pixels, yes; on random "
+    "features of them and through a network, more than the linear filter does, but "
+    "not clearly more than was there at the start. Beside "
     f"cross-entropy, no.** There photographs that start with {detail['start']} of "
     f"fine detail end with {detail['none']} by cross-entropy alone, {detail[LOW]} "
     f"with the linear filter beside it and {detail[HIGH]} with {HIGH}: the high-pass "
@@ -319,8 +320,9 @@ Markdown(
 )
 
 # %% [markdown]
-# In the network, *more* means more than with the linear filter. More than at the start is not shown (in
-# {numref}`fig-detail` the interval of ridge reaches over zero), nor more than with all-pass, which lifts nothing.
+# On random features and in the network, *more* means more than with the linear filter. More than at the start is not
+# shown (in {numref}`fig-detail` the intervals of ridge reach over zero), nor, in the network, more than with all-pass,
+# which lifts nothing.
 #
 # Why? What follows is an explanation, not a measurement. A filter pushes on directions of *features*. With pixels as
 # features, a direction of small eigenvalue is fine structure, and to lift it is to write it. In a network, small
@@ -381,10 +383,10 @@ Captioned(
 #
 # The linear filter pushes on all pairs alike, so the large differences, those of the low frequencies, decide. Ridge
 # divides by both eigenvalues: with a small $\beta$ it pushes on pairs of *small* eigenvalues up to
-# $((\lambda_1 + \beta)/\beta)^2$ times as hard as on the largest. A feature $x_k$, one of $n$ rows with mean $\mu$,
-# feels
+# $((\lambda_1 + \beta)/\beta)^2$ times as hard as on the largest. A feature $x_k$, one of $m$ synthetic rows with mean
+# $\mu$, feels
 #
-# $$ \frac{\partial L}{\partial x_k} = \frac2n\, \frac{\partial L}{\partial \Psi_s}\,(x_k - \mu) . $$ (eq-feature)
+# $$ \frac{\partial L}{\partial x_k} = \frac2m\, \frac{\partial L}{\partial \Psi_s}\,(x_k - \mu) . $$ (eq-feature)
 #
 # **The check.** Autograd, which knows nothing of eigenvectors here, agrees:
 
@@ -458,7 +460,8 @@ Captioned(
 # ```{admonition} Solution 1
 # :class: dropdown
 # $f = 1$ gives $f(\lambda_i) - f(\lambda_j) = 0$ and $f' = 0$, so $D = 0$. What is left is the signal term, in which
-# $f(\Psi_s)\Phi_s = \Phi_s$: the channel means, which is distribution matching.
+# $f(\Psi_s)\Phi_s = \Phi_s$: here the mean feature of all images. With one-hot targets it would be the class means,
+# which is distribution matching.
 # ```
 #
 # ```{admonition} Solution 2
@@ -468,8 +471,8 @@ Captioned(
 #
 # ```{admonition} Solution 3
 # :class: dropdown
-# One image has no pair, so the sum in {eq}`eq-diversity` is empty. The starting photographs and the teachers differ
-# from repetition to repetition by more than the filters do; a difference within one cancels what they contribute.
+# One image has no pair, so the sum in {eq}`eq-diversity` is empty. Repetitions differ in their starting photographs and
+# teachers; a difference taken within one leaves out what all its sets have in common.
 # ```
 #
 # ```{admonition} Solution 4

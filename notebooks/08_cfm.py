@@ -13,8 +13,8 @@
 # by round, each round through a ridge filter with a smaller β. What happens in a step of it, from a pixel to its
 # gradient?
 #
-# *On this page $\Psi$ is of centred features, each side by its own mean: a covariance. $\Phi$ is of the features as
-# they are ({ref}`the definition <def-correlations>`).*
+# *On this page $\Psi$ is of centred features, each side by its own mean, the synthetic one round by round: a
+# covariance. $\Phi$ is of the features as they are ({ref}`the definition <def-correlations>`).*
 #
 # ## Play a distillation, round by round
 #
@@ -183,9 +183,10 @@ Captioned(
 #
 # $$ \Psi_s = \Bigl(1 - \frac1b\Bigr) \Psi_s^{(b-1)} + \frac1b\, \Psi(x) , $$ (eq-emu)
 #
-# and the same for $\Phi_s$. Unrolled, it is the plain mean of all rounds so far. Only $\Psi(x)$, the covariance of the
-# current round's features, moves. So a new round does not have to look like the data by itself; it has to mend what the
-# rounds before it left, with ever less weight.
+# and the same for $\Phi_s$. Unrolled, it is the plain mean of all rounds so far (so it lacks how the means of the
+# rounds differ, which the covariance of all images together has). Only $\Psi(x)$, the covariance of the current round's
+# features, moves. So a new round does not have to look like the data by itself; it has to mend what the rounds before
+# it left, with ever less weight.
 
 # %% tags=["hide-input"]
 numbers = list(range(1, ipc + 1))
@@ -476,7 +477,7 @@ assert abs(sizes[0] / sizes[1] - 10) < 1e-6
 print(f"gradients of matching: {sizes[0] / sizes[1]:.3f} to 1")
 
 # %% [markdown]
-# **2. No label.** With $Y = \mathbf 1$ and all images of one class swapped for those of another, which terms of
+# **2. No label.** With $Y = \mathbf 1$, two classes exchange all their images while the labels stay. Which terms of
 # {eq}`eq-cfm-loss` notice?
 #
 # ```{admonition} Solution

@@ -13,9 +13,9 @@
 # by the dotted path of its module. The command line, `unidd plan`, the batch that makes a whole table, and the tables
 # then know it.
 #
-# This page writes one and runs it. It is distribution matching ({term}`DM`) in its simplest form: each image is moved
-# until a trained network gives it the mean logits of its class. (Logits are the network's outputs, a score for each
-# class.)
+# This page writes one and runs it. At one image a class it is distribution matching ({term}`DM`) in its simplest form:
+# each image is moved until a trained network gives it the mean logits of its class. With more images it asks that of
+# each of them, where DM asks it of their mean. (Logits are the network's outputs, a score for each class.)
 #
 # ## The file
 #

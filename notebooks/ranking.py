@@ -47,7 +47,7 @@ Markdown(
 # they order otherwise: 1 is the same ranking, 0 is chance. (It is $\tau_b$, which corrects for ties;
 # {cite}`kendall1945ties`.) A network's accuracy depends on its seed, too, and so does the ranking of all. So each
 # seed's ranking is compared with the mean accuracy on all images over the *other* seeds. What `full`, one training on
-# all images, reaches there is the **ceiling**: no set can be asked for more.
+# all images, reaches there is the **ceiling**: the line to hold the sets against.
 #
 # ## What came of it
 

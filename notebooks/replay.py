@@ -91,8 +91,8 @@ def show(name, record):
             course(record),
             f"{name}: where the lines end is what counts. Without a memory it is "
             f"{ends['none']:.0f} %, if everything is kept {ends['joint']:.1f} %. Look how "
-            f"much of that gap a memory closes: the best is {most}, with {ends[most]:.1f} "
-            f"%, and the last {least}, with {ends[least]:.1f} %.",
+            f"much of that gap a memory closes: the highest mean is that of {most}, "
+            f"{ends[most]:.1f} %, and the lowest that of {least}, {ends[least]:.1f} %.",
             f"fig-replay-{name}",
         )
     )
@@ -133,6 +133,9 @@ Markdown(
         f"{made['torch']} by `python benchmarks/replay.py`."
         for name, made in about.items()
     )
+    + " `photos`: **not run.** `python benchmarks/replay.py --study.dataset photos "
+    "--study.images 100`."
+    * ("photos" not in records)
     + " The networks are narrow, and distillation takes a hundred steps, far from what "
     "is published: the numbers compare memories *here*."
 )

@@ -252,7 +252,7 @@ def ranking_sentences(record: Mapping[str, Any]) -> list[str]:
     return [
         f"`{record['dataset']}`, {len(record['architectures'])} architectures, n = {len(rows)}. Between the rankings "
         f"of two seeds on all images τ is {plus_minus(between(record), 2)}; between one seed and the mean of the "
-        f"others {one}: no proxy can be expected to do better.",
+        f"others {one}: a set that does as well is as good as one training on all images.",
         f"{record['images']['few']} random real images rank with τ = {few}, {signed(gap, 3)}{ends} from that ceiling.",
         f"Against random images, in τ: {standing(values, sets, digits=3)}.",
         *([f"{said[0].upper()}{said[1:]}."] if said else []),

@@ -91,7 +91,7 @@ class Method(ABC):
         role: "method"; "coreset", real images chosen by a rule; "baseline", a choice of real images to beat, of which a
             table has one; or "ceiling", all real images.
         has_ipc: whether a number of images per class is asked for.
-        seeded: whether the seed decides anything; if not, data and teacher do alone.
+        seeded: whether the seed decides anything but the order of equal ones; if not, data and teacher do alone.
         needs_teacher: whether it looks at the data through a trained network.
         presets: name, such as that of a data set → hyper-parameters published for it that differ from the defaults.
         unbudgeted: hyper-parameters that no budget changes, since one value is published for data of all sizes.
