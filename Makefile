@@ -28,6 +28,9 @@ SOURCES   := $(wildcard _config.yml _toc.yml book/*.* book/*/*.* notebooks/*.py 
                unidd/*/*.* unidd/book/explorers/*.js results/*.json results/*/*.json results/studies/*/*.json \
                _runs/*/*.json)
 
+# Many processes import the same modules: what is compiled is kept, whatever the surroundings say.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Teachers are shared by batch, book and notebook tests. Progress bars have no place in a page or a log.
 export UNIDD_CACHE ?= $(CURDIR)/_cache
 quiet := TQDM_DISABLE=1
@@ -83,7 +86,8 @@ $(BOOK): $(SOURCES)
 
 test: setup chromium ## lint, all tests and doctests, then every page
 	$(MAKE) -j2 lint $(BOOK)
-	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not browser" tests unidd
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not browser" --ignore tests/browser \
+	  tests unidd
 	$(quiet) $(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "browser and not quiet" tests/browser tests/test_notebooks.py
 	$(quiet) $(BIN)/python -m pytest -m quiet tests/browser
 

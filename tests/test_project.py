@@ -271,6 +271,8 @@ def test_importing_the_package_is_quick_and_loads_nothing_heavy():
     assert float(seconds) <= 0.1
     assert not {"torchvision", "pandas", "plotly", "skimage"} & found
     assert not {"torch", "numpy"} & set(loaded("import sys, unidd; print(*sys.modules)")), "not even these"
+    script = "import sys; sys.path.insert(0, 'workflow'); import run_notebook; print(*sys.modules)"
+    assert "torch" not in loaded(script), "a batch has one of these beside each kernel"
 
 
 def test_the_theory_needs_torch_alone():

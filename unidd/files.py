@@ -1,6 +1,7 @@
 """Files that are whole or not there, and hashes of what is in them: no science, and nothing else of ours.
 
-A sealed file carries the sha256 of its content before the content, so that damage is found out.
+A sealed file carries the sha256 of its content before the content, so that damage is found out. Torch, which takes
+seconds and half a GB, is loaded for tensors alone: what runs the notebooks of a batch needs none.
 """
 
 import hashlib
@@ -12,10 +13,10 @@ import tempfile
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -74,6 +75,8 @@ def seal(content: dict, path: str | Path) -> None:
     Raises:
         OSError: it cannot be written; the message names the file.
     """
+    import torch
+
     buffer = io.BytesIO()
     torch.save(_alone(content), buffer)
     payload = buffer.getbuffer()
@@ -89,6 +92,8 @@ def seal(content: dict, path: str | Path) -> None:
 
 def _alone(content: Any) -> Any:
     """Return content whose tensors are no parts of larger ones, of which torch would write the whole."""
+    from torch import Tensor
+
     if isinstance(content, Tensor):
         return content.clone() if content.untyped_storage().nbytes() > content.numel() * content.itemsize else content
     if isinstance(content, dict):
@@ -102,6 +107,8 @@ def unseal(path: str | Path) -> dict:
     Raises:
         ValueError: the file is truncated, or not one of these.
     """
+    import torch
+
     content = memoryview(Path(path).read_bytes())
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         raise ValueError(f"{path} is damaged")
@@ -111,7 +118,9 @@ def unseal(path: str | Path) -> dict:
         raise ValueError(f"{path} is damaged ({error})") from None
 
 
-def tensors_hash(tensors: dict[str, Tensor]) -> str:
+def tensors_hash(tensors: "dict[str, Tensor]") -> str:
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in tensors.items():
         digest.update(name.encode())
