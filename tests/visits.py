@@ -173,6 +173,9 @@ class Visit(Tab):
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
         driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
         driver.get(f"{site}/{page}")
+        # where no script runs the driver comes back before the page is whole, now and then
+        whole = WebDriverWait(driver, 40, poll_frequency=0.02, ignored_exceptions=[WebDriverException])
+        whole.until(lambda _: driver.execute_script(_WHOLE), "the page is never whole")
         if scripts:
             self.settle()
 
@@ -218,6 +221,7 @@ class Visit(Tab):
         return base64.b64decode(printed["data"])
 
 
+_WHOLE = "return document.readyState === 'complete' && location.href !== 'about:blank'"
 _SETTLED = """
 if (document.asked === arguments[0]) return document.settled;
 document.asked = arguments[0];
