@@ -75,12 +75,12 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
         best = max(made, key=lambda row: (_told(row), row["mean"]))
         beside = [row for row in group if row["suite"] == best["suite"]]
         line = {"data": best["dataset"], "labels": _regime(best), "IPC": f"{best['ipc']:.0f}"}
+        line["pays"] = {True: "yes", False: "not shown", None: "–"}[_pays(made)]
         line |= {"n": best["n"], "best distilled (%)": _reached([best], "method")}
         for name, words in (("ior", "over random"), ("ioc", "over best coreset")):
             line[f"{words} [95 %]"] = interval(*(best[key] for key in (name, f"{name}_low", f"{name}_high")))
         better = sum(row["ior_side"] == "better" for row in made)
         line["better than random"] = f"{better} of {told}" if (told := sum(map(_told, made))) else "no verdict"
-        line["pays"] = {True: "yes", False: "not shown", None: "–"}[_pays(made)]
         line |= {"random (%)": _reached(beside, "baseline"), "best coreset (%)": _reached(beside, "coreset")}
         lines.append(line)
     index = ["data", "labels", "IPC"]
