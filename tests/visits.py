@@ -174,19 +174,22 @@ class Visit(Tab):
         driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
         driver.get(f"{site}/{page}")
         # where no script runs the driver comes back before the page is whole, now and then
-        whole = WebDriverWait(driver, 40, poll_frequency=0.02, ignored_exceptions=[WebDriverException])
-        whole.until(lambda _: driver.execute_script(_WHOLE), "the page is never whole")
+        self._until(_WHOLE, "the page is never whole")
         if scripts:
             self.settle()
 
     def settle(self) -> None:
         """Wait until figures, explorers and formulas are drawn, and nothing loads any more."""
+        self._until(_SETTLED, "something is never drawn", str(time.monotonic_ns()))
+        WebDriverWait(self.driver, 20, poll_frequency=0.05).until(
+            lambda _: not self.loading, "something loads for ever"
+        )
+
+    def _until(self, script: str, otherwise: str, *arguments: str) -> None:
+        """Ask again and again: what waits within a page that leads on to another goes with that page."""
         driver = self.driver
-        # asked again and again, for what waits within a page that leads on to another goes with that page
-        asked = str(time.monotonic_ns())
-        drawing = WebDriverWait(driver, 40, poll_frequency=0.02, ignored_exceptions=[WebDriverException])
-        drawing.until(lambda _: driver.execute_script(_SETTLED, asked), "something is never drawn")
-        WebDriverWait(driver, 20, poll_frequency=0.05).until(lambda _: not self.loading, "something loads for ever")
+        wait = WebDriverWait(driver, 40, poll_frequency=0.02, ignored_exceptions=[WebDriverException])
+        wait.until(lambda _: driver.execute_script(script, *arguments), otherwise)
 
     def elsewhere(self) -> list[str]:
         """Return the addresses outside the site that were asked for."""

@@ -45,8 +45,8 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     """
     rows = winners(frame)
     lines, shown = rows.to_dict("records"), pretty(rows).reset_index()
-    told = {tuple(group[0][key] for key in _PLACE) for group in places(frame) if any(map(_told, group))}
-    take = [row["method"] + " (no verdict)" * (tuple(row[key] for key in _PLACE) not in told) for row in lines]
+    known = {tuple(group[0][key] for key in _PLACE) for group in places(frame) if any(map(told, group))}
+    take = [row["method"] + " (no verdict)" * (tuple(row[key] for key in _PLACE) not in known) for row in lines]
     found = shown[["data", "IPC"]].assign(labels=[_regime(row) for row in lines], take=take, n=shown["n"])
     found["over random [95 %]"] = shown["IOR [95 %]"]
     made = {(r.suite, r.dataset, r.model, r.method, r.ipc): r for r in records}
@@ -72,7 +72,7 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
     for group in places(frame):
         if not (made := distilled(group)):
             continue
-        best = max(made, key=lambda row: (_told(row), row["mean"]))
+        best = max(made, key=lambda row: (told(row), row["mean"]))
         beside = [row for row in group if row["suite"] == best["suite"]]
         line = {"data": best["dataset"], "labels": _regime(best), "IPC": f"{best['ipc']:.0f}"}
         line["pays"] = {True: "yes", False: "not shown", None: "–"}[_pays(made)]
@@ -80,7 +80,7 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
         for name, words in (("ior", "over random"), ("ioc", "over best coreset")):
             line[f"{words} [95 %]"] = interval(*(best[key] for key in (name, f"{name}_low", f"{name}_high")))
         better = sum(row["ior_side"] == "better" for row in made)
-        line["better than random"] = f"{better} of {told}" if (told := sum(map(_told, made))) else "no verdict"
+        line["better than random"] = f"{better} of {n}" if (n := sum(map(told, made))) else "no verdict"
         line |= {"random (%)": _reached(beside, "baseline"), "best coreset (%)": _reached(beside, "coreset")}
         lines.append(line)
     index = ["data", "labels", "IPC"]
@@ -100,7 +100,7 @@ def pays(frame: pd.DataFrame) -> list[str]:
         if _pays(made):
             best = max((row for row in made if _wins(row)), key=lambda row: row["mean"])
             labels = regime_words(best["regime"]) + _students(best)
-            of = f"{sum(map(_wins, made))} of {sum(map(_decided, made))}"
+            of = f"{sum(map(_wins, made))} of {sum(told(row, 'ioc_side') for row in made)}"
             yes.append(f"{best['dataset']}, {labels}, IPC {best['ipc']:.0f} ({best['method']}; {of})")
     said = [f"**Shown to pay**: {'; '.join(yes)}."] if yes else []
     said += [f"**Not shown to pay**, of the places with a verdict: {sides[False]}."] if sides[False] else []
@@ -111,13 +111,9 @@ def _wins(row: dict[str, Any]) -> bool:
     return row["ior_side"] == row["ioc_side"] == "better"
 
 
-def _decided(row: dict[str, Any]) -> bool:
-    return row["ioc_side"] not in ("", "no verdict")
-
-
 def _pays(made: list[dict[str, Any]]) -> bool | None:
     """Whether some distilled set of a place beats random real images and the best coreset; None without a verdict."""
-    decided = [row for row in made if _decided(row)]
+    decided = [row for row in made if told(row, "ioc_side")]
     return any(map(_wins, decided)) if decided else None
 
 
@@ -131,12 +127,13 @@ def distilled(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the distilled sets beside random real images, each method once: with the most that is known of it."""
     rows = [row for row in group if row["role"] == "method" and not pd.isna(row["ior"])]
     return list(
-        {row["method"]: row for row in sorted(rows, key=lambda row: (_told(row), row["ioc_side"] != ""))}.values()
+        {row["method"]: row for row in sorted(rows, key=lambda row: (told(row), row["ioc_side"] != ""))}.values()
     )
 
 
-def _told(row: dict[str, Any]) -> bool:
-    return row["ior_side"] not in ("", "no verdict")
+def told(row: dict[str, Any], side: str = "ior_side") -> bool:
+    """Return whether there is a verdict on a row beside random real images; "ioc_side": beside the best coreset."""
+    return row[side] not in ("", "no verdict")
 
 
 def _regime(row: dict[str, Any]) -> str:

@@ -71,10 +71,11 @@ def beside(
     ipcs: Sequence[int] = (1, 10),
 ):
     """Return for each number of images a class and label regime a method beside another, where both were run."""
-    for ipc, regime in ((ipc, regime) for ipc in ipcs for regime in regimes):
-        words = difference(found.row(suite, method, regime, ipc), found.row(suite, than, regime, ipc))
-        if words:
-            yield f"{suite}, IPC {ipc}, {regime_words(regime)}: {words}"
+    for ipc in ipcs:
+        for regime in regimes:
+            words = difference(found.row(suite, method, regime, ipc), found.row(suite, than, regime, ipc))
+            if words:
+                yield f"{suite}, IPC {ipc}, {regime_words(regime)}: {words}"
 
 
 def not_run(why: str) -> str:
@@ -291,7 +292,7 @@ def _standing(found: Found, side: str, base: str) -> str:
     """Return for each label regime where a distilled set beat what stands beside it, of all places with a verdict."""
     places: dict[str, list[str]] = {}
     for group in advice.places(found.evidence.rows):
-        told = [row for row in advice.distilled(group) if row[side] not in ("", "no verdict")]
+        told = [row for row in advice.distilled(group) if advice.told(row, side)]
         better = [row for row in told if row[side] == "better"]
         best = max(better, key=lambda row: row["mean"], default=None)
         regime, *protocol = group[0]["regime"].rstrip(")").split(" (")

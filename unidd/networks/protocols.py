@@ -147,7 +147,7 @@ def sre2l(students: Students) -> Recipe:
         how: dict[str, Any] = {"lr": 0.2, "weight_decay": 1e-4, "crop": "resized", "temperature": 20.0}
         return Recipe(epochs, batch, "sgd", **how, schedule="warm-up", warmup=warmup)
     if students.classes == 100:
-        how = _DECOUPLED | {"decay": "all"} | {"cutmix": False, "mixup": 0.8, "temperature": 30.0, "crop": "pad"}
+        how = _DECOUPLED | {"decay": "all", "cutmix": False, "mixup": 0.8, "temperature": 30.0, "crop": "pad"}
         return Recipe(students.part(400), min(128, students.images), lr=1e-3, **how)
     return Recipe(students.part(300), min(1024, students.images), lr=1e-3, crop="resized", **_DECOUPLED)
 
