@@ -43,7 +43,7 @@ which_gpus = $(if $(filter gpus,$(PROFILE)),$(if $(GPUS),,$(error PROFILE=gpus n
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce batch plan book test lint lint-js check coverage mutants notebooks bench gpu pins clean distclean chromium
+.PHONY: help setup reproduce batch plan book test units lint lint-js check coverage mutants notebooks bench gpu pins clean distclean chromium
 
 help: ## list what can be made
 	@echo "UniDD: dataset distillation through spectral filters. Targets:"
@@ -85,11 +85,14 @@ $(BOOK): $(SOURCES)
 	$(MAKE) book
 
 test: setup chromium ## lint, all tests and doctests, then every page
-	$(MAKE) -j2 lint $(BOOK)
-	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not browser" --ignore tests/browser \
-	  tests unidd
+	$(MAKE) -j2 units $(BOOK)
 	$(quiet) $(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "browser and not quiet" tests/browser tests/test_notebooks.py
 	$(quiet) $(BIN)/python -m pytest -m quiet tests/browser
+
+# Beside the book, which for a third of its time is one process.
+units: lint ## all tests and doctests but those of the pages
+	$(quiet) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not browser" --ignore tests/browser \
+	  tests unidd
 
 chromium:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

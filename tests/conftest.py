@@ -42,7 +42,15 @@ def terminal(capsys, monkeypatch):
 
 
 @pytest.fixture
-def run_unidd(monkeypatch, capsys):
+def planned_in_a_fork(monkeypatch):
+    """The process in which a plan is measured is forked, where a user's imports everything afresh."""
+    import forked
+
+    monkeypatch.setattr("unidd.bench.planning.get_context", lambda _: forked.FORKS)
+
+
+@pytest.fixture
+def run_unidd(monkeypatch, capsys, planned_in_a_fork):
     """Runs the command `unidd` and returns its exit code, standard output and standard error."""
     from unidd import cli
 

@@ -70,6 +70,7 @@ def test_given_statistics_decide_the_images(files, digits):
 
 
 @pytest.mark.filterwarnings("ignore:the teacher gets")
+@pytest.mark.usefixtures("planned_in_a_fork")
 def test_a_plan_counts_no_training_and_no_pass(files, digits, no_pass):
     cell = Cell.of(**SMALL, **files, method="cfm")
     teacher = cell.given.load(digits, "convnet")

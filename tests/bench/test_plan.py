@@ -434,6 +434,7 @@ class Dies(Chosen):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("planned_in_a_fork")
 def test_a_process_that_dies_while_it_measures_is_one_clear_error(tmp_path, monkeypatch):
     (tmp_path / "plan_dies.py").write_text(DIES)
     monkeypatch.syspath_prepend(tmp_path)
@@ -462,6 +463,7 @@ def test_the_plan_is_printed_and_what_cannot_fit_ends_with_code_two(monkeypatch,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("planned_in_a_fork")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--ipc", "0"], "ipc must be at least 1"), (["--dataset", "digits", "--ipc", "500"], "ipc must be 1 …")],

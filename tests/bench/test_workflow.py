@@ -16,6 +16,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import forked
 import nbformat
 import pytest
 import yaml
@@ -95,7 +96,7 @@ def command(folder, *options, config=()):
 
 
 def snakemake(folder, *options, **more):
-    return subprocess.run(command(folder, *options, **more), capture_output=True, text=True, timeout=600)
+    return forked.run(command(folder, *options, **more), cwd=folder)
 
 
 def planned(run):
@@ -443,9 +444,7 @@ def test_a_failed_job_leaves_no_record_the_others_run_and_a_killed_batch_continu
 
     (folder / "fail").unlink()
     (folder / "hold").write_text("lfm")
-    batch = subprocess.Popen(
-        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    batch = forked.Command(command(folder), folder)
     try:
         deadline = time.monotonic() + 120
         while log(folder) != ["cfm 1", "lfm 1", "lfm 1"]:
@@ -490,7 +489,7 @@ def test_released_files_teach_all_repetitions_of_a_batch(folder):
     given = {"teacher": "ckpt/Net.pth", "normalisation": "data", "statistics": "statistic"}
     options = {"notebook": str(ROOT / "notebooks" / "benchmark.ipynb"), "seeds": [0, 1], "regimes": ["online-soft"]}
     write_suite(folder, methods=["cfm"], **options, **given)
-    run = subprocess.run(command(folder), capture_output=True, text=True, timeout=600, cwd=folder)
+    run = snakemake(folder)
     assert run.returncode == 0, run.stdout + run.stderr
     record = load_record(folder / "_runs" / "tiny" / "cfm-ipc1.json")
     assert [card["hash"] for card in record.teachers] == [weights_hash(network)] * 2

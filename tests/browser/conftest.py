@@ -36,13 +36,13 @@ def site():
 
 
 @pytest.fixture(scope="session")
-def other_sites(site, tmp_path_factory):
-    """The two other ways to the book: its address on the disk, and in a folder of a server."""
+def site_in_a_folder(site, tmp_path_factory):
+    """Address of the book in a folder of a server."""
     root = tmp_path_factory.mktemp("server")
     (root / "of" / "others").mkdir(parents=True)
     (root / "of" / "others" / "book").symlink_to(BOOK)
     with served(root) as address:
-        yield BOOK.as_uri(), f"{address}/of/others/book"
+        yield f"{address}/of/others/book"
 
 
 @pytest.fixture(scope="session")
@@ -85,13 +85,13 @@ def visit(driver, site):
 
 @pytest.fixture(scope="module")
 def desktop(driver, site, page):
-    """The page in light colours on a wide screen, loaded once for all tests that only look."""
-    with contextlib.closing(Visit(driver, site, page)) as seen:
+    """The page from the disk, in light colours on a wide screen, loaded once for all tests that only look."""
+    with contextlib.closing(Visit(driver, BOOK.as_uri(), page)) as seen:
         yield seen
 
 
 @pytest.fixture(scope="module")
-def phone(driver, site, page):
-    """The page in dark colours on a phone."""
-    with contextlib.closing(Visit(driver, site, page, width=390, dark=True)) as seen:
+def phone(driver, site_in_a_folder, page):
+    """The page from a folder of a server, in dark colours on a phone."""
+    with contextlib.closing(Visit(driver, site_in_a_folder, page, width=390, dark=True)) as seen:
         yield seen

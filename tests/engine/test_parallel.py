@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 import ranks_job
 import torch
@@ -28,10 +29,10 @@ JOB = Path(ranks_job.__file__)
 
 
 def torchrun(*args, processes: int = 2) -> subprocess.CompletedProcess:
+    """Processes of the job are started afresh."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(JOB.parent.parent)}
-    options = {"capture_output": True, "text": True, "env": environment, "timeout": 240}
-    return subprocess.run([*command, *map(str, args)], check=False, **options)
+    return forked.run([*command, *args], env=environment)
 
 
 def job(what: str, folder: Path) -> subprocess.CompletedProcess:

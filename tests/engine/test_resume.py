@@ -5,7 +5,6 @@ import copy
 import dataclasses
 import errno
 import itertools
-import json
 import os
 import random
 import shutil
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+import forked
 import pytest
 import torch
 
@@ -34,103 +34,37 @@ pytestmark = pytest.mark.slow  # processes of their own
 
 RUN = "--dataset digits --budget smoke --ipc 3 --steps 12 --save-every 1".split()  # noqa: SIM905
 COMMAND = [sys.executable, "-m", "unidd", "distill", "cfm", *RUN]
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums depend on the number of threads
-
-# Imports once, also what a run would import by and by, and forks a process for each run, so that many can be killed in
-# a short time. "die": at which call of a function of os, counted from 1, a run kills itself: while it writes a
-# file, or before the file takes its place.
-SERVER = """
-import json, os, sys
-import sklearn.datasets
-import torch._dynamo  # by the optimiser
-import torchvision.utils
-from unidd import cli, methods
-
-methods.found()
-
-def dying(original, count):
-    calls = []
-    def call(*args, **named):
-        calls.append(args)
-        if len(calls) == count:
-            os.kill(os.getpid(), 9)
-        return original(*args, **named)
-    return call
-
-for line in sys.stdin:
-    task = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        for name, count in task["die"].items():
-            setattr(os, name, dying(getattr(os, name), count))
-        sys.stdin = open(os.devnull)
-        sys.stdout = sys.stderr = open(os.devnull, "w")
-        sys.argv = ["unidd", "distill", "cfm", *task["arguments"]]
-        cli.main()
-        os._exit(0)
-    print(pid, flush=True)
-    for signal in sys.stdin.readline().split():  # until then the process, even if it has ended, keeps its number
-        os.kill(pid, int(signal))
-    print(os.waitpid(pid, 0)[1], flush=True)
-"""
 
 
-class Server:
-    """Starts runs in processes of their own."""
+def start(out: Path, die: dict[str, int] | None = None) -> forked.Command:
+    return forked.Command([*COMMAND, "--out", out], die=die)
 
-    def __init__(self):
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ONE_THREAD
-        )
 
-    def start(self, out: Path, die: dict[str, int] | None = None) -> int:
-        """The number of the process; `end` it before the next start."""
-        self._tell(json.dumps({"arguments": [*RUN, "--out", str(out)], "die": die or {}}))
-        return int(self._process.stdout.readline())
+def run(out: Path, die: dict[str, int] | None = None) -> int:
+    return start(out, die).wait().returncode
 
-    def end(self, *signals: int) -> int:
-        """Send signals, wait, and return the exit status, or minus the signal that ended the run."""
-        self._tell(" ".join(str(int(number)) for number in signals))
-        return os.waitstatus_to_exitcode(int(self._process.stdout.readline()))
 
-    def run(self, out: Path, die: dict[str, int] | None = None) -> int:
-        self.start(out, die)
-        return self.end()
-
-    def kill(self, out: Path, delay: float) -> bool:
-        """Kill a run so many seconds after it has claimed its folder; False if it was faster."""
-        wait_for(out / ".state" / "lock", self.start(out))
-        time.sleep(delay)
-        return self.end(signal.SIGKILL) == -signal.SIGKILL
-
-    def _tell(self, line: str) -> None:
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def stop(self) -> None:
-        self._process.stdin.close()
-        self._process.wait()
+def kill(out: Path, delay: float) -> bool:
+    """Kill a run so many seconds after it has claimed its folder; False if it was faster."""
+    process = start(out)
+    wait_for(out / ".state" / "lock", process)
+    time.sleep(delay)
+    process.kill()
+    return process.wait().returncode == -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")
-def server():
-    found = Server()
-    yield found
-    found.stop()
-
-
-@pytest.fixture(scope="module")
-def whole(server, tmp_path_factory) -> Path:
+def whole(tmp_path_factory) -> Path:
     """What the uninterrupted run writes; it also leaves teacher and statistics for the others."""
     out = tmp_path_factory.mktemp("resume") / "whole"
-    assert server.run(out) == 0
+    assert run(out) == 0
     return out
 
 
-def wait_for(path: Path, pid: int) -> None:
+def wait_for(path: Path, process: forked.Command) -> None:
     """Wait until a run has claimed its folder, or has ended: it may be through between two looks."""
     deadline = time.monotonic() + 60
-    while not path.exists() and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+    while not path.exists() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -141,13 +75,14 @@ def through(out: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def seconds(server, whole, tmp_path_factory) -> float:
+def seconds(whole, tmp_path_factory) -> float:
     """What a run takes after it has claimed its folder."""
     out = tmp_path_factory.mktemp("resume") / "timed"
-    wait_for(out / ".state" / "lock", server.start(out))
-    start = time.perf_counter()
-    assert server.end() == 0
-    return time.perf_counter() - start
+    process = start(out)
+    wait_for(out / ".state" / "lock", process)
+    began = time.perf_counter()
+    assert process.wait().returncode == 0
+    return time.perf_counter() - began
 
 
 def assert_same(out: Path, whole: Path) -> None:
@@ -159,19 +94,19 @@ def assert_same(out: Path, whole: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(server, whole, seconds, tmp_path):
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(whole, seconds, tmp_path):
     """Ten runs, each killed at a random moment and started again; many were well under way."""
     generator, killed, under_way = random.Random(0), 0, 0
     for trial in range(60):
         out = tmp_path / str(trial)
-        if not server.kill(out, generator.uniform(0, seconds)):
+        if not kill(out, generator.uniform(0, seconds)):
             seconds *= 0.9  # the machine has become quicker than it was when a whole run was timed
             continue
         if through(out):
             continue
         killed += 1
         under_way += (out / ".state" / "state.pt").exists()
-        assert server.run(out) == 0
+        assert run(out) == 0
         assert_same(out, whole)
         if killed == 10:
             break
@@ -180,10 +115,10 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(server, whole, seco
 
 
 @pytest.mark.slow
-def test_a_run_killed_again_and_again(server, whole, seconds, tmp_path):
+def test_a_run_killed_again_and_again(whole, seconds, tmp_path):
     """Each time before it has got far, until it is through."""
     generator, out, killed = random.Random(1), tmp_path / "set", 0
-    while server.kill(out, generator.uniform(0.05, 0.3) * (1 + killed / 8) * seconds):  # later, on a busy machine
+    while kill(out, generator.uniform(0.05, 0.3) * (1 + killed / 8) * seconds):  # later, on a busy machine
         killed += 1
         assert killed < 50
     assert killed >= 2
@@ -191,12 +126,12 @@ def test_a_run_killed_again_and_again(server, whole, seconds, tmp_path):
 
 
 @pytest.mark.parametrize("die", [{"fsync": 1}, {"fsync": 5}, {"replace": 1}, {"replace": 20}, {"fsync": 39}], ids=str)
-def test_a_run_killed_while_it_writes(server, whole, tmp_path, die):
+def test_a_run_killed_while_it_writes(whole, tmp_path, die):
     """Before the new file is whole, and before it takes the place of the old one."""
     out = tmp_path / "set"
-    assert server.run(out, die) == -signal.SIGKILL
+    assert run(out, die) == -signal.SIGKILL
     assert list((out / ".state").glob(".*.pt-*")), "the half-written file must be there"
-    assert server.run(out) == 0
+    assert run(out) == 0
     assert_same(out, whole)
 
 
@@ -206,32 +141,31 @@ def saves() -> int:
 
 
 @pytest.mark.parametrize("after", [1, 2])
-def test_a_run_killed_while_it_saves_the_set(server, whole, tmp_path, after):
+def test_a_run_killed_while_it_saves_the_set(whole, tmp_path, after):
     """The state is there until card and images are: the second of them, or the first, is missing."""
     out = tmp_path / "set"
-    assert server.run(out, {"replace": saves() + after}) == -signal.SIGKILL
+    assert run(out, {"replace": saves() + after}) == -signal.SIGKILL
     assert (out / ".state" / "state.pt").exists()
     assert (out / "images.safetensors").exists() == (after == 2)
-    assert server.run(out) == 0
+    assert run(out) == 0
     assert_same(out, whole)
 
 
-def test_a_run_killed_while_it_sweeps_up(server, whole, tmp_path):
+def test_a_run_killed_while_it_sweeps_up(whole, tmp_path):
     """The set is whole; the same command refuses to replace it, and sweeps up."""
     out = tmp_path / "set"
-    assert server.run(out, {"rmdir": saves() + 3}) == -signal.SIGKILL  # state, card and images are written
+    assert run(out, {"rmdir": saves() + 3}) == -signal.SIGKILL  # state, card and images are written
     assert through(out)
-    assert server.run(out) == 2
+    assert run(out) == 2
     assert_same(out, whole)
 
 
 @pytest.mark.slow
 def test_the_command_killed_twice_says_where_it_goes_on(whole, tmp_path):
-    """From the shell, killed as soon as it has a state of its own."""
+    """Killed as soon as it has a state of its own."""
     out = tmp_path / "set"
     for _ in range(2):
-        before = stamp(out / ".state" / "state.pt")
-        process = subprocess.Popen([*COMMAND, "--out", out], env=ONE_THREAD, stderr=subprocess.DEVNULL)
+        before, process = stamp(out / ".state" / "state.pt"), start(out)
         deadline = time.monotonic() + 60
         while not stamp(out / ".state" / "state.pt") > before:
             assert time.monotonic() < deadline
@@ -239,7 +173,7 @@ def test_the_command_killed_twice_says_where_it_goes_on(whole, tmp_path):
             time.sleep(0.001)
         process.kill()
         process.wait()
-    done = subprocess.run([*COMMAND, "--out", out], env=ONE_THREAD, capture_output=True, text=True, check=False)
+    done = start(out).wait()
     assert done.returncode == 0, done.stderr
     assert "going on from round " in done.stdout
     assert_same(out, whole)
@@ -252,11 +186,11 @@ def stamp(path: Path) -> int:
 # ------------------------------------------------------------------------------------------------- two at once
 
 
-def test_a_second_process_on_the_folder_is_told_and_does_no_harm(server, whole, tmp_path, monkeypatch, capsys):
+def test_a_second_process_on_the_folder_is_told_and_does_no_harm(whole, tmp_path, monkeypatch, capsys):
     out = tmp_path / "set"
-    pid = server.start(out)
-    wait_for(out / ".state" / "state.pt", pid)
-    os.kill(pid, signal.SIGSTOP)
+    process = start(out)
+    wait_for(out / ".state" / "state.pt", process)
+    os.kill(process.pid, signal.SIGSTOP)
     try:
         for more in ([], ["--overwrite"], ["--seed", "1"]):
             monkeypatch.setattr(sys, "argv", ["unidd", "distill", "cfm", *RUN, "--out", str(out), *more])
@@ -268,8 +202,8 @@ def test_a_second_process_on_the_folder_is_told_and_does_no_harm(server, whole, 
                 f"unidd: error: another process is distilling into {out}: wait, or choose another folder\n"
             )
     finally:
-        os.kill(pid, signal.SIGCONT)
-    assert server.end() == 0
+        os.kill(process.pid, signal.SIGCONT)
+    assert process.wait().returncode == 0
     assert_same(out, whole)
 
 
