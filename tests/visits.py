@@ -1,6 +1,5 @@
 """The built book in a browser: where it is, a server for it, and a page as a reader loads it."""
 
-import base64
 import contextlib
 import functools
 import http.client
@@ -214,14 +213,13 @@ class Visit(Tab):
         """Return what reaches beyond the sides of the page, and what hides a part of itself without a way to scroll."""
         return self.driver.execute_script(_CUT)
 
-    def on_paper(self) -> bytes:
-        """Turn the page to what a printer would get, on a sheet of A4, and return that as PDF."""
+    def turn_to_paper(self) -> None:
+        """Show what a printer would get, on a sheet of A4."""
         media = [{"name": "prefers-color-scheme", "value": "light"}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": media})
         sheet = {"width": PAPER, "height": 1046, "deviceScaleFactor": 1, "mobile": True}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", sheet)
-        printed = self.driver.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})
-        return base64.b64decode(printed["data"])
+        self.settle()
 
 
 _WHOLE = "return document.readyState === 'complete' && location.href !== 'about:blank'"

@@ -32,6 +32,12 @@ from unidd.networks.training import NOBODY, Teacher, TrainConfig, train
 SMALL = Cell.of(dataset="digits", ipc=2, budget="smoke")
 
 
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """What is measured in this process is measured briefly."""
+    monkeypatch.setattr(measuring, "_MOST", 8)
+
+
 @pytest.fixture(scope="module")
 def teacher(digits):
     return SMALL.teacher(digits, progress=False)
@@ -243,7 +249,7 @@ def test_slow_steps_are_few(digits, clock):
 
 def test_measuring_leaves_the_teacher_as_it_was(digits, teacher):
     before = {name: tensor.clone() for name, tensor in teacher.model.state_dict().items()}
-    found = measure_steps(CFM(filter="none"), digits, teacher, Run(ipc=2), patience=0.1)
+    found = measure_steps(CFM(filter="none"), digits, teacher, Run(ipc=2))
     assert not teacher.model._forward_pre_hooks
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.model.state_dict().items())
     assert found.steps >= 10

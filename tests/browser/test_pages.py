@@ -7,7 +7,6 @@ the last; and from a folder of a server, for a phone and in the dark. The explor
 import contextlib
 import functools
 import re
-import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -93,21 +92,9 @@ def test_text_is_readable_in_the_dark(phone):
 
 
 def test_nothing_is_cut_on_paper(desktop):
-    printed = desktop.on_paper()
+    desktop.turn_to_paper()
     assert desktop.cut() == []
     assert desktop.driver.execute_script("return document.documentElement.scrollWidth") <= PAPER
-    assert scales(printed) == {0.24}, "what is too wide makes the browser shrink the sheet"
-
-
-def scales(pdf: bytes) -> set[float]:
-    """By how much each sheet's drawing is scaled: 72 / 300 as it is."""
-    found = set()
-    for stream in re.finditer(rb"stream\r?\n", pdf):
-        with contextlib.suppress(zlib.error):
-            text = zlib.decompressobj().decompress(pdf[stream.end() :])
-            if scale := re.match(rb"([\d.]+) 0 0 -[\d.]+ \S+ \S+ cm", text):
-                found.add(round(float(scale[1]), 4))
-    return found
 
 
 def test_a_figure_opens_to_be_zoomed_and_follows_the_theme(driver, site):

@@ -1,8 +1,9 @@
-"""Several processes against one: real `torchrun`, real deaths."""
+"""Several processes against one: real deaths, and the command under real `torchrun`."""
 
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -39,6 +40,17 @@ def job(what: str, folder: Path) -> subprocess.CompletedProcess:
     return torchrun(JOB, what, folder)
 
 
+def side_by_side(what: str, folder: Path) -> None:
+    """The job in two processes as torchrun would start them, forked."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-m", JOB.stem, what, folder]
+    both = [forked.Command(command, env=os.environ | where | {"RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    for process in both:
+        done = process.wait()
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     threads = torch.get_num_threads()
@@ -50,8 +62,7 @@ def one_thread():
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cases")
-    done = job("cases", folder)
-    assert done.returncode == 0, done.stderr
+    side_by_side("cases", folder)
     return folder
 
 
@@ -183,7 +194,7 @@ def test_a_dead_process_ends_the_job_and_the_run_goes_on(cases, tmp_path, how, w
     gone_on = ranks_job.run("long", checkpoint=Checkpoint(alone))
     assert (gone_on.images - expected.images).abs().max() < 1e-5, "a single process can take over"
     if how == "kill":
-        assert job("end", tmp_path).returncode == 0
+        side_by_side("end", tmp_path)
         again = SyntheticSet.load(tmp_path / "0")
         assert torch.equal(again.images, expected.images), "bit for bit"
         assert again.history == expected.history
