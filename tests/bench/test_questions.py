@@ -113,7 +113,7 @@ def test_terms_and_other_curricula_stand_beside_what_they_are_compared_with():
     of = [made(name, gains, suite="schedules") for name, gains in (("cfm", SURE), ("cfm-log", [0.0] * 5))]
     assert (
         questions.schedules(found(*of))
-        == "the cosine beside log: schedules, IPC 10, hard labels: better, +3.4 [+2.7, +4.1] (n = 5)"
+        == "the cosine beside log: photos (suite schedules), IPC 10, hard labels: better, +3.4 [+2.7, +4.1] (n = 5)"
     )
 
 
@@ -150,7 +150,7 @@ def test_rivals_are_compared_once_the_package_has_them(monkeypatch):
 
 def test_learnt_labels_are_of_the_methods_that_learn_them():
     several = [
-        made(name, gains, suite="digits", regimes=("fixed-soft",))
+        made(name, gains, suite="digits", dataset="digits", regimes=("fixed-soft",))
         for name, gains in (("random", [0] * 5), ("frepo", SURE))
     ]
     answer = questions.learnt(found(*several))

@@ -73,9 +73,11 @@ def beside(
     """Return for each number of images a class and label regime a method beside another, where both were run."""
     for ipc in ipcs:
         for regime in regimes:
-            words = difference(found.row(suite, method, regime, ipc), found.row(suite, than, regime, ipc))
-            if words:
-                yield f"{suite}, IPC {ipc}, {regime_words(regime)}: {words}"
+            row = found.row(suite, method, regime, ipc)
+            words = difference(row, found.row(suite, than, regime, ipc))
+            if row and words:
+                data = suite if row["dataset"] == suite else f"{row['dataset']} (suite {suite})"
+                yield f"{data}, IPC {ipc}, {regime_words(regime)}: {words}"
 
 
 def not_run(why: str) -> str:
