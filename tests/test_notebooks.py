@@ -142,7 +142,7 @@ def test_an_installed_package_finds_its_records_from_any_folder(installed, tmp_p
 @pytest.mark.slow
 def test_a_chapter_runs_where_only_the_wheel_is(installed, tmp_path):
     """`pytest --nbval-lax` in an empty folder, with no network: no cell fails. `make book` runs all chapters so."""
-    path = ROOT / "notebooks" / "03_filters.ipynb"
+    path = ROOT / "notebooks" / "05_bounds.ipynb"
     notebook = nbformat.read(path, as_version=4)
     check = f"import unidd; assert unidd.__file__.startswith({installed['PYTHONPATH']!r})"
     notebook.cells.insert(0, nbformat.v4.new_code_cell(check))

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from forked_kernels import kernels
 from jupyter_cache import get_cache
 from jupyter_cache.executors import load_executor
 
@@ -17,7 +18,8 @@ def execute(folder: Path, notebooks: list[str]) -> None:
     cache = get_cache(folder)
     for path in notebooks:
         cache.add_nb_to_project(path)
-    ran = load_executor("temp-parallel", cache).run_and_cache(timeout=600)
+    with kernels():
+        ran = load_executor("temp-parallel", cache).run_and_cache(timeout=600)
     print(f"executed {len(ran.succeeded)} of {len(notebooks)} notebooks")
 
 
