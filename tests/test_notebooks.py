@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+from jupyter_client import KernelManager
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from jupytext.sync_contentsmanager import build_sync_jupytext_contents_manager_class
 from packaging.requirements import Requirement
@@ -28,6 +30,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 import elsewhere  # noqa: E402
 import execute_notebooks  # noqa: E402
 import first_cell  # noqa: E402
+import forked_kernels  # noqa: E402
 
 URL = "https://example.org/a/project.git"
 
@@ -151,6 +154,29 @@ def test_a_chapter_runs_where_only_the_wheel_is(installed, tmp_path):
     command = [sys.executable, "-m", "pytest", *options, path.name]
     done = subprocess.run(command, cwd=tmp_path, env=installed, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_a_forked_kernel_is_where_it_is_asked_for_and_ends_with_who_asked(tmp_path):
+    ask = "import json, os, sys; "
+    ask += "print(json.dumps([os.getcwd(), os.environ['HERE'], 'torch' in sys.modules, os.getpid()]))"
+    with forked_kernels.kernels():
+        manager = KernelManager(kernel_name="python3")
+        manager.start_kernel(cwd=str(tmp_path), env=os.environ | {"HERE": "yes"})
+        client, said = manager.blocking_client(), []
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        client.execute_interactive(ask, timeout=60, output_hook=said.append)
+        (text,) = [message["content"]["text"] for message in said if message["msg_type"] == "stream"]
+        *answer, number = json.loads(text)
+        assert answer == [str(tmp_path), "yes", True]
+        assert Path(f"/proc/{number}").exists()
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)  # kills the process that asked
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{number}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 @pytest.mark.browser
