@@ -89,12 +89,12 @@ $(BOOK): $(SOURCES)
 test: setup chromium ## lint, all tests and doctests, then every page
 	$(MAKE) -j2 units $(BOOK)
 	$(quiet) $(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "browser and not quiet" tests/browser tests/test_notebooks.py
-	$(quiet) $(BIN)/python -m pytest -m quiet tests/browser
+	$(quiet) $(BIN)/python -m pytest -m quiet tests/browser tests/bench/test_plan.py
 
 # Beside the book, which for a third of its time is one process.
 units: lint ## all tests and doctests but those of the pages
-	$(quiet) $(kept) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not browser" --ignore tests/browser \
-	  tests unidd
+	$(quiet) $(kept) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not browser and not quiet" \
+	  --ignore tests/browser tests unidd
 
 chromium:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

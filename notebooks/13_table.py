@@ -40,8 +40,8 @@ least = min(len(record.seeds) for record in published)
 Captioned(
     ResultsTable(published, images, looks),
     f"All {len(published)} published records, of the suites {', '.join(suites)}, of at "
-    f"least {least} repetition{'s' * (least > 1)} each. Look first at the intervals: a gain without ▲ or "
-    "▼ has not been told apart from chance.",
+    f"least {least} repetition{'s' * (least > 1)} each. Look first at the intervals: a "
+    "gain without ▲ or ▼ has not been told apart from chance.",
     "tab-all",
 )
 

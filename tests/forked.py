@@ -1,15 +1,17 @@
 """Commands of Python in processes of their own, forked from one that has imported what they import: seconds less each.
 
-What a command does from a fresh interpreter is tested by `subprocess`.
+What libraries read when they are imported is that process's, and nothing runs at the exit of a fork. What a command
+does from a fresh interpreter is tested by `subprocess`.
 """
 
+import contextlib
 import os
 import runpy
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -39,9 +41,9 @@ class _Forks(ForkServerContext):
 
 
 FORKS = _Forks()
-FORKS.set_forkserver_preload(
-    ["unidd.cli", "unidd.methods.cfm", "torch._dynamo", "torchvision.utils", "sklearn.datasets", "snakemake.cli"]
-)
+IMPORTED = ["unidd.cli", "unidd.methods.cfm", "torch._dynamo", "torchvision.utils", "sklearn.datasets", "snakemake.cli"]
+if sys.platform == "linux":  # elsewhere a fork of a process that has loaded so much may crash: each imports for itself
+    FORKS.set_forkserver_preload(IMPORTED)
 
 
 class Command:
@@ -60,9 +62,9 @@ class Command:
         env: Mapping[str, str] | None = None,
         die: dict[str, int] | None = None,
     ):
-        self._said = Path(tempfile.mkdtemp(prefix="unidd-forked-"))
+        self._folder = tempfile.TemporaryDirectory(prefix="unidd-forked-")
         self._command = list(map(str, command))
-        arguments = self._command[1:], cwd or Path.cwd(), self._said, die or {}
+        arguments = self._command[1:], cwd or Path.cwd(), Path(self._folder.name), die or {}
         self._process = FORKS.Process(target=_become, args=arguments, environment=env)
         self._process.start()
         self.pid = self._process.pid
@@ -72,17 +74,23 @@ class Command:
         return self._process.exitcode
 
     def kill(self) -> None:
-        self._process.kill()
+        """Kill the process and those it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()  # one that has no session yet
 
     def wait(self, timeout: float = 600) -> subprocess.CompletedProcess:
-        """Return how it ended, and what it wrote."""
-        self._process.join(timeout)
-        if self.poll() is None:
+        """Return how it ended, and what it wrote; whatever ends the waiting ends the process."""
+        try:
+            self._process.join(timeout)
+            if self.poll() is None:
+                raise subprocess.TimeoutExpired(self._command, timeout)
+        except BaseException:
             self.kill()
-            raise subprocess.TimeoutExpired(self._command, timeout)
-        return subprocess.CompletedProcess(
-            self._command, self.poll(), *((self._said / name).read_text() for name in ("1", "2"))
-        )
+            raise
+        said = [Path(self._folder.name, name) for name in ("1", "2")]
+        written = [path.read_text() if path.exists() else "" for path in said]
+        return subprocess.CompletedProcess(self._command, self.poll(), *written)
 
 
 def run(command: Sequence[str | Path], **options) -> subprocess.CompletedProcess:
@@ -103,7 +111,7 @@ def _become(arguments: list[str], cwd: Path, said: Path, die: dict[str, int]) ->
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _dying(original: Callable, left, *args, **named):
+def _dying(original: Callable, left: Iterator[int], *args, **named):
     if next(left, None) is None:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*args, **named)

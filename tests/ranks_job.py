@@ -1,4 +1,4 @@
-"""What test_parallel.py starts under torchrun, and compares with a single process.
+"""What test_parallel.py starts in two processes, by torchrun or as it does, and compares with a single one.
 
 torchrun --standalone --nproc-per-node=2 tests/ranks_job.py {cases,end,kill,fail} FOLDER
 """

@@ -1,7 +1,9 @@
 """Kernels that begin at once: each is forked from one process that has imported what most chapters do.
 
 `kernels()` puts them in the place of the kernel `python3`. What Jupyter starts as that kernel is this file with a few
-arguments: it asks the process for a fork, which has its folder and its environment, and ends with it.
+arguments: it asks the process for a fork, which has its folder and its environment, and ends with it. All end with who
+opened `kernels()`. An import that a chapter forgets is not missed where the process has made it: `pytest --nbval` of a
+chapter, in a fresh interpreter, would tell.
 """
 
 import contextlib
@@ -9,6 +11,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -20,8 +23,9 @@ from pathlib import Path
 
 IMPORTED = [
     *("torch", "torch._dynamo", "torchvision.utils", "pandas", "scipy.stats", "sklearn.datasets", "plotly.io"),
-    *("ipykernel.kernelapp", "matplotlib.figure", "unidd.bench.tables", "unidd.book.widgets", "unidd.methods.cfm"),
+    *("ipykernel.kernelapp", "unidd.bench.tables", "unidd.book.widgets", "unidd.methods.cfm"),
 ]
+STARTED_BY = os.getppid()
 
 
 @contextlib.contextmanager
@@ -29,6 +33,9 @@ def kernels() -> Iterator[None]:
     """Let Jupyter start forks in place of the kernel `python3`, as that one has its environment, while this is open."""
     from jupyter_client.kernelspec import get_kernel_spec
 
+    if sys.platform != "linux":  # a fork of a process that has loaded so much may crash there
+        yield
+        return
     spec = get_kernel_spec("python3")
     with tempfile.TemporaryDirectory(prefix="unidd-") as folder:
         address, kernel = f"{folder}/socket", Path(folder, "kernels", "python3")
@@ -40,7 +47,8 @@ def kernels() -> Iterator[None]:
         command = [sys.executable, __file__, address]
         server = subprocess.Popen(command, env=os.environ | spec.env, stdout=subprocess.PIPE)
         try:
-            server.stdout.readline()  # it listens, or has failed
+            if not server.stdout.readline():
+                raise RuntimeError("the process from which kernels are forked did not start: it says why above")
             yield
         finally:
             server.kill()
@@ -57,7 +65,8 @@ def serve(address: str) -> None:
         server.bind(address)
         server.listen()
         print("ready", flush=True)
-        while True:
+        os.dup2(2, 1)  # nobody reads on
+        while there(server):
             connection, _ = server.accept()
             if os.fork() == 0:
                 server.close()
@@ -71,6 +80,7 @@ def become(connection: socket.socket) -> None:
     lines = connection.makefile()
     folder, environment, (module, *arguments) = json.loads(lines.readline())
     threading.Thread(target=lambda: (lines.read(), os._exit(1)), daemon=True).start()
+    sys.path[0] = folder
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -84,7 +94,15 @@ def ask(address: str, *arguments: str) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
         server.sendall(json.dumps([os.getcwd(), dict(os.environ), arguments]).encode() + b"\n")
-        server.recv(1)
+        there(server)
+
+
+def there(connection: socket.socket) -> bool:
+    """Wait for a connection to say something, or to end; return False once who started this process is gone."""
+    while not select.select([connection], [], [], 1)[0]:
+        if os.getppid() != STARTED_BY:
+            return False
+    return True
 
 
 if __name__ == "__main__":

@@ -497,6 +497,7 @@ print(json.dumps([time.perf_counter() - began, peak]))
 """
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read as Linux gives it")
 @pytest.mark.parametrize(
@@ -510,6 +511,8 @@ def test_a_run_takes_about_what_was_planned(tmp_path, monkeypatch, method, setti
     """Bounds for a machine that has other things to do; benchmarks/plan_accuracy.py measures on a quiet one."""
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
     found = plan(Cell.of(method, settings, dataset="digits", ipc=2, budget="smoke"), out=tmp_path / "set")
     assert not list(tmp_path.iterdir()), "a plan leaves nothing"
     for word in (*phases, "distillation", "time", "memory", "disk", "available", "free", "Measured"):

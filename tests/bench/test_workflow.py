@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -452,7 +451,7 @@ def test_a_failed_job_leaves_no_record_the_others_run_and_a_killed_batch_continu
             assert time.monotonic() < deadline
             time.sleep(0.1)
     finally:
-        os.killpg(batch.pid, signal.SIGKILL)
+        batch.kill()
         batch.wait()
     assert done(folder) == ["cfm-ipc1"]
 

@@ -1,7 +1,8 @@
 """Every page of the built book: self-contained, light, without errors, readable by everyone, on paper too.
 
 Each page is loaded twice: from the disk, for a wide screen and in light colours, of which what is looked at on paper is
-the last; and from a folder of a server, for a phone and in the dark. The explorers' tests load it from a server's root.
+the last; and from a folder of a server, for a phone and in the dark. How much it moves while it loads is seen in both.
+The explorers' tests load it from a server's root.
 """
 
 import contextlib

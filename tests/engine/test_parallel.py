@@ -46,9 +46,13 @@ def side_by_side(what: str, folder: Path) -> None:
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
     command = [sys.executable, "-m", JOB.stem, what, folder]
     both = [forked.Command(command, env=os.environ | where | {"RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
-    for process in both:
-        done = process.wait()
-        assert done.returncode == 0, done.stderr
+    try:
+        while None in (codes := [process.poll() for process in both]) and not any(codes):
+            time.sleep(0.05)
+    finally:
+        for process in both:  # one that has failed is waited for by the other
+            process.kill()
+    assert codes == [0, 0], [process.wait().stderr for process in both]
 
 
 @pytest.fixture(autouse=True)
