@@ -187,7 +187,7 @@ Markdown(
 # %% [markdown]
 # ## Every method and coreset, on photographs
 #
-# The suite `methods`, about six hours of one core.
+# The suite `methods`, some ten hours of one core that had a busy neighbour.
 
 # %% tags=["remove-input"]
 show("methods")
