@@ -20,6 +20,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 IMPORTED = [
     *("torch", "torch._dynamo", "torchvision.utils", "pandas", "scipy.stats", "sklearn.datasets", "plotly.io"),
@@ -42,18 +43,18 @@ def kernels() -> Iterator[None]:
         kernel.mkdir(parents=True)
         argv = [sys.executable, __file__, address, "ipykernel_launcher", "-f", "{connection_file}"]
         (kernel / "kernel.json").write_text(json.dumps(spec.to_dict() | {"argv": argv}))
-        before = os.environ.get("JUPYTER_PATH")
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (folder, before)))
+        path = os.pathsep.join(filter(None, (folder, os.environ.get("JUPYTER_PATH"))))
         command = [sys.executable, __file__, address]
-        server = subprocess.Popen(command, env=os.environ | spec.env, stdout=subprocess.PIPE)
-        try:
-            if not server.stdout.readline():
-                raise RuntimeError("the process from which kernels are forked did not start: it says why above")
-            yield
-        finally:
-            server.kill()
-            server.wait()
-            os.environ.pop("JUPYTER_PATH") if before is None else os.environ.update(JUPYTER_PATH=before)
+        with (
+            mock.patch.dict(os.environ, JUPYTER_PATH=path),
+            subprocess.Popen(command, env=os.environ | spec.env, stdout=subprocess.PIPE) as server,
+        ):
+            try:
+                if not server.stdout.readline():
+                    raise RuntimeError("the process from which kernels are forked did not start: it says why above")
+                yield
+            finally:
+                server.kill()
 
 
 def serve(address: str) -> None:
