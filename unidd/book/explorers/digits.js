@@ -101,7 +101,8 @@ class Distillation {
     this.beta = (usesBeta(filter) ? beta : 0.1) * real.average; // of its own learner
     this.state = beginRun(real, this.settings, start);
     this.history = [this.measured()];
-    const head = realHead(real, "ridge", { beta: this.beta });
+    // of a ridge filter, its goal is what its own learner would know of all
+    const head = usesBeta(filter) ? this.state.goal.head : realHead(real, "ridge", { beta: this.beta });
     this.full = { own: headAccuracy(real, head, this.data.yTest), other: this.model.get("nearest") };
     this.key = JSON.stringify(this.settings);
   }
