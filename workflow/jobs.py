@@ -95,7 +95,7 @@ def load(path: Path, budget: str | None = None) -> Suite:
     own = content.get("budget", "embedded")
     name = path.stem if budget in (None, own) else f"{path.stem}-{budget}"
     shared = {**content, "suite": name, "budget": budget or own}
-    jobs, code, seeds, labels = {}, {}, (), {}
+    jobs, cells, labels = {}, {}, {}
     entries = [(protocol, entry) for protocol, group in methods.items() for entry in group]
     for protocol, entry in entries:
         try:
@@ -111,15 +111,20 @@ def load(path: Path, budget: str | None = None) -> Suite:
                 labels[job] = {"as": label} if label else {}
                 found = _settled(find(method), ipc, shared["budget"], settings, presets)
                 jobs[job] = _looked_at({**shared, "method": method, "ipc": ipc, **found, **students})
-                cell = Cell.of(**jobs[job])
+                cells[job] = cell = Cell.of(**jobs[job])
                 _try_networks(cell.network(), cell.student_network())
-                code[job], seeds = cell.code, cell.seeds
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {entry}: {error}") from None
     if not jobs:
         raise ValueError(f"{path}: the suite has no job")
     check_names(notebook, {"out": "", **shared})
-    return Suite(shared, jobs, notebook, code, _fingerprint(shared), seeds, name, labels)
+    return Suite(shared, jobs, notebook, _code(cells), _fingerprint(shared), cell.seeds, name, labels)
+
+
+def _code(cells: dict[str, Cell]) -> dict[str, str]:
+    """Return the hash of the code of each job, which is that of its method: read once."""
+    found = {cls: cell.code for cls, cell in {type(cell.method): cell for cell in cells.values()}.items()}
+    return {job: found[type(cell.method)] for job, cell in cells.items()}
 
 
 def _content(path: Path) -> dict:
