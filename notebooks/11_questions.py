@@ -91,7 +91,7 @@ def lines(shown):
     return [trace for trace in traces if len(trace.x)]
 
 
-def shown_bytes(suite):
+def shown_bytes(suite, data):
     shown = questions.points(found, suite)
     if not len(shown):
         display(Markdown(f"**Not run.** `make batch SUITE={suite}` makes the records."))
@@ -102,31 +102,29 @@ def shown_bytes(suite):
     ]
     figure = plots.figure(
         lines(shown),
-        f"Test accuracy over bytes on {suite}: {'; '.join(words)}.",
+        f"Test accuracy over bytes on {data}: {'; '.join(words)}.",
         height=460,
         xaxis={"type": "log", "title": "bytes of images, and labels or teacher"},
         yaxis={"title": "test accuracy (%)"},
     )
     n = ", ".join(sorted(set(map(str, shown.n))))
     caption = (
-        f"Accuracy for bytes on {suite}, n = {n}: a line joins one image a class and "
+        f"Accuracy for bytes on {data}, n = {n}: a line joins one image a class and "
         "ten, bars are a standard deviation, small open markers are other methods. Look "
         "for what stands highest at the bytes that you have."
     )
     display(Captioned(figure, caption, f"fig-bytes-{suite}"))
     table = questions.budget(found, suite)
     caption = (
-        f"The same on {suite} in numbers, fewest bytes first. The highest mean is "
+        f"The same on {data} in numbers, fewest bytes first. The highest mean is "
         "picked after the fact: it is no verdict."
     )
     display(Captioned(table, caption, f"tab-bytes-{suite}"))
 
 
 # %% tags=["remove-input"]
-shown_bytes("photos")
-
-# %% tags=["remove-input"]
-shown_bytes("digits")
+for suite, data in found.suites.items():
+    shown_bytes(suite, data)
 
 # %% [markdown]
 # (questions-cost)=
@@ -170,8 +168,8 @@ seen
 # %% tags=["remove-input", "hide-output"]
 Captioned(
     questions.costs(found),
-    "Time of a set and of a student at ten images a class, means of the repetitions, and the "
-    "most memory of the process.",
+    "Time of a set and of a student at ten images a class, means of the repetitions on one "
+    "core of the records' machine, and the most memory of the process.",
     "tab-cost-methods",
 )
 

@@ -131,10 +131,11 @@ def numbers(name, stored=published, where=""):
 # ## What was asked
 #
 # - A **repetition** has everything its own: a teacher, starting images, a distillation, a student. All methods share
-#   the teachers and the starting images of a repetition, so that they are compared in pairs.
+#   the teacher of a repetition, and those that begin with real images share these, so that they are compared in pairs.
+#   (DC, SRe2L and CDA begin with noise, RDED and FADRM with patches.)
 # - What counts is the student's accuracy on the test images at its last epoch, under a {term}`label regime`: the class
-#   of an image (*hard*), one answer of the teacher to each image (*fixed soft*), or its answer to every augmented view
-#   (*online soft*), for which the teacher must be there.
+#   of an image (*hard*), one answer of the teacher to each image (*fixed soft*; of `frepo` and `kip`, the label learnt
+#   with the image), or the teacher's answer to every augmented view (*online soft*), for which it must be there.
 # - `random` is what is to be beaten: real images, drawn blindly. A {term}`coreset` is real images too, chosen by a
 #   rule. `full` is all real images, the ceiling with hard labels; it is trained for a few epochs, with the students'
 #   augmentation, and may stay below its teacher. Guessing reaches 10 %.
@@ -258,7 +259,8 @@ def across(stored=published, where=""):
     return Captioned(
         tables.across(found),
         f"Test accuracy in %, mean ± standard deviation, n = {once(rows.n)}. {of}"
-        "Look along a line: a set is as good as where it is worst.",
+        "Look along a line. Where `full` is low too, that student learns little from any "
+        "set; trained for few epochs, `full` can stay below small sets.",
         f"tab-{where}across",
     )
 
@@ -305,9 +307,10 @@ def protocols(stored=published, where=""):
     if len(known := paper.beside(found)):
         caption = (
             "Accuracy as published, and ours, in %, hard labels. Published are networks of "
-            "width 128, and CIFAR-10 whole, where `cifar10-mini` has a tenth to choose from. "
-            "ZCA: images were whitened, which ours are not."
+            "width 128, and CIFAR-10 whole, where `cifar10-mini` has a tenth to choose from."
         )
+        whitened = " ZCA: images were whitened, which ours are not."
+        caption += whitened * any(known.published.str.contains("ZCA"))
         display(Captioned(known, caption, f"tab-{where}published"))
 
 

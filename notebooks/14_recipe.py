@@ -28,7 +28,8 @@
 # for a network and a view of the pool, another in every step. Here $X$ is the flattened last map of the network, less
 # the mean of the real images on both sides, and $Y$ is one-hot less $1/c$. A *view* is a Siamese operation with its
 # parameters ({cite}`zhao2021dsa`), the same for real and synthetic images. With $f = 1$ this is DM whose real side is
-# exact; with ridge it compares the heads of kernel ridge regression (KIP and FRePo descend on their loss, see
+# exact. (Whether it gains by that was not tested: DM was tried once in the search below, and is not in the test.) With
+# ridge it compares the heads of kernel ridge regression (KIP and FRePo descend on their loss, see
 # {eq}`eq-krr-weighted`). It is the method `pool`, a file of its own.
 
 # %% tags=["setup", "remove-cell"]
@@ -151,5 +152,6 @@ tested("soft-photos", "photographs, soft labels")
 #
 # ## Where it was not tried
 #
-# Larger data, and wider networks with soft labels: **not run**. What the images are worth under soft labels, and why
-# that is less, is on the page {doc}`15_where`.
+# Tiny-ImageNet with this recipe, and soft labels with networks of width 128: **not run**, for want of a GPU. A suite
+# for either is a file of ten lines like `workflow/suites/recipe-cifar10-mini.yaml`, see {doc}`benchmark`. What the
+# images are worth under soft labels, and why that is less, is on the page {doc}`15_where`, beside what was hoped for.

@@ -9,11 +9,11 @@ FIVE = [50.0, 52.0, 51.0, 49.0, 53.0]
 SEEDS = list(range(5))
 
 
-def of(method, by, role="method", regime="hard", **changes):
+def of(method, by, role="method", regime="hard", ipc=1, **changes):
     """A record whose repetitions lie about `by` points above those of random."""
     values = [value + by * (1 + 0.05 * i) for i, value in enumerate(FIVE)]
     same = {"seeds": [*SEEDS], "role": role, "teachers": [], "config": {}}
-    return record(method, 1, accuracy={regime: values}, **same | changes)
+    return record(method, ipc, accuracy={regime: values}, **same | changes)
 
 
 def asked(*found):
@@ -32,8 +32,10 @@ def test_the_highest_of_those_that_beat_random_is_taken():
     assert (line["take"], line["to make"], line["stored"]) == ("dc", "2 min 0 s", "110 B")
     assert line["over random [95 %]"].startswith("+3.3 [")
     assert sentences == [
-        "Hard labels: distilled sets better 2, worse 0 of 2 times; coresets better 0, worse 1 of 1 times."
+        "Hard labels: distilled sets better 2, worse 0 of 2 times (by chance alone 0.1 each); "
+        "coresets better 0, worse 1 of 1 times (by chance alone 0.0 each)."
     ]
+    assert line["shown better"] == "2 of 3"
 
 
 @pytest.mark.parametrize("why", ["worse", "few", "wide"])
@@ -47,7 +49,8 @@ def test_random_images_are_taken_where_nothing_was_shown_to_beat_them(why):
     if why == "wide":
         other.accuracy["hard"] = [75.0, 20.0, 80.0, 30.0, 60.0]
     table, _ = asked(first, other)
-    assert list(table["take"]) == ["random" + " (no verdict)" * (why == "few")]
+    assert list(table["take"]) == ["random"]
+    assert list(table["shown better"]) == ["no verdict" if why == "few" else "0 of 1"]
 
 
 def test_each_regime_and_number_of_images_is_a_line_of_its_own():
@@ -93,11 +96,54 @@ def test_suites_are_one_line_and_what_stands_beside_a_set_is_of_its_own_suite():
     second = [of(name, by, role, suite="other") for name, by, role in (("random", 2, "baseline"), ("lfm", 9, "method"))]
     (line,) = advice.where(tables.table([*first, *second])).to_dict("records")
     assert line["better than random"] == "2 of 2"
-    assert line["best distilled (%)"].startswith("lfm")
-    assert (line["best coreset (%)"], line["random (%)"]) == ("–", "53.2 ± 1.6")
-    assert line["over random [95 %]"].startswith("+7.7")
+    assert line["best distilled (%)"].startswith("dm 55.4"), "beside a coreset first"
+    assert (line["best coreset (%)"], line["random (%)"]) == ("herding 52.1 ± 1.6", "51.0 ± 1.6")
     table, _ = asked(*first, *second)
     assert list(table["take"]) == ["lfm"]
+    bare = [of(name, by, role, suite="bare") for name, by, role in (("random", 0, "baseline"), ("lfm", 9, "method"))]
+    (line,) = advice.where(tables.table([*bare, *second])).to_dict("records")
+    assert (line["best coreset (%)"], line["random (%)"]) == ("–", "51.0 ± 1.6")
+    assert line["over random [95 %]"].startswith("+9.9")
+
+
+def test_of_many_coresets_the_best_is_shown_and_their_number():
+    second = [of("herding", 1, "coreset"), of("easiest", 2, "coreset"), of("kcenter", 0.5, "coreset")]
+    (line,) = advice.where(tables.table([RANDOM, *second, of("dm", 4)])).to_dict("records")
+    assert line["best coreset (%)"] == "easiest 53.2 ± 1.6 (of 3)"
+
+
+def test_random_images_are_those_of_the_suite_that_decides_most():
+    few = [of(name, by, role, suite="few") for name, by, role in (("random", 0, "baseline"), ("dsa", 30, "method"))]
+    for one in few:
+        del one.seeds[3:], one.accuracy["hard"][3:]
+    table, _ = asked(*few, of("random", -2, "baseline", suite="whole"), of("dm", -4, suite="whole"))
+    assert list(table["accuracy (%)"]) == ["48.8 ± 1.5"]
+
+
+def test_what_is_the_same_set_by_two_names_or_in_two_suites_counts_once():
+    two = [of("cfm", 4), of("hfm", 4), of("cfm", 4, suite="other"), of("random", 0, "baseline", suite="other")]
+    rows = tables.table([RANDOM, of("herding", 1, "coreset"), *two])
+    assert [row["method"] for row in advice.distinct(*advice.places(rows))] == ["cfm"]
+    assert "better 1, worse 0 of 1 times" in advice.counted(rows)[0]
+    (line,) = advice.where(rows).to_dict("records")
+    assert line["better than random"] == "1 of 1"
+
+
+@pytest.mark.parametrize(
+    ("by", "n", "met"), [(9, 5, "yes"), (4, 5, "no"), (-9, 5, "no"), (9, 3, "no verdict")], ids=str
+)
+def test_a_goal_is_met_by_what_was_shown_and_is_enough(by, n, met):
+    config = {"cell": {"protocol": "dsa"}}
+    made = [("random", 0, "baseline"), ("herding", 1, "coreset"), ("pool", by, "method"), ("dm", -20, "method")]
+    found = [of(name, gain, role, ipc=10, dataset="fashion-mnist", config=config) for name, gain, role in made]
+    for one in found:
+        del one.seeds[n:], one.accuracy["hard"][n:]
+    table = advice.goals(tables.table(found))
+    assert len(table) == len(advice.GOALS)
+    line = table.loc[("fashion-mnist", "hard (dsa)", "random")]
+    assert (line["goal"], line["goal met"]) == ("+5", met)
+    assert line["best distilled"] == ("pool" if n == 5 else "–")
+    assert table.loc[("photos", "online soft", "random"), "goal met"] == "no verdict"
 
 
 def test_a_set_with_a_verdict_comes_before_a_higher_one_without():

@@ -55,6 +55,15 @@ def test_what_is_left_is_compared_with_the_start_and_with_another_method():
     assert other.mean == pytest.approx(math.sqrt(1 * 2))
 
 
+def test_what_was_gained_on_another_method_is_one_less_its_ratio_with_the_ends_turned():
+    table = promise.transfers(of("clean"), "random")
+    assert list(table.index) == ["lfm"]
+    ratio = promise.left_of(of("clean"), "lfm", 0, of="random")
+    ends = [f"{1 - end:+.2f}".replace("-", "−") for end in (ratio.high, ratio.low)]
+    assert table.loc["lfm", 0] == f"{1 - ratio.mean:+.2f}".replace("-", "−") + f" [{ends[0]}, {ends[1]}]"
+    assert len(table.columns) == of("clean")["band"].nunique()
+
+
 def test_a_single_repetition_has_no_interval():
     one = promise.Ratio.of([0.5])
     assert (one.mean, str(one)) == (0.5, "× 0.5")

@@ -127,7 +127,25 @@ def test_what_is_left_by_schedule_is_the_mean_over_layers(tmp_path):
 
 def test_how_near_the_full_set():
     answer = questions.near_full(found(made("cfm"), made("full", SURE, ipc=None)))
-    assert answer.startswith("photos, IPC 10: HLR +3.4 [+2.7, +4.1] points (n = 5); CIFAR-100: not run, because")
+    words = "CFM beside training on all images, both with hard labels: photos, IPC 10: +3.4 [+2.7, +4.1] points below"
+    assert answer.startswith(f"{words} (n = 5); CIFAR-100: not run, because")
+
+
+def test_the_suite_with_the_most_methods_answers():
+    few = [made(name, gains) for name, gains in (("classification", [0.0] * 5), ("cfm", UNSURE))]
+    many = [made(name, gains, suite="methods") for name, gains in (("classification", [0.0] * 5), ("cfm", SURE))]
+    assert "CFM, photos, IPC 10, hard labels: not told apart" in questions.terms(found(*few))
+    answer = questions.terms(found(*few, *many))
+    assert answer.endswith("CFM, photos (suite methods), IPC 10, hard labels: better, +3.4 [+2.7, +4.1] (n = 5)")
+    assert "not told apart" not in answer
+
+
+def test_blending_is_compared_with_both_that_it_came_from():
+    three = [made(m, g, suite="digits", dataset="digits") for m, g in (("rded", SURE), ("sre2l", [-9.0] * 5))]
+    answer = questions.residual(found(*three, made("fadrm", suite="digits", dataset="digits")))
+    assert answer.startswith("FADRM beside SRe2L, which begins with noise: digits, IPC 10, hard labels: better, +9.0")
+    assert "; FADRM beside RDED, whose patches it begins with: digits, IPC 10, hard labels: worse, −3.4" in answer
+    assert answer.endswith("not told apart")
 
 
 def test_rivals_are_compared_once_the_package_has_them(monkeypatch):

@@ -15,7 +15,7 @@ def test_without_the_study_the_page_says_its_command(tmp_path, monkeypatch):
     words, shown, _ = read_page(PAGE, tmp_path, tmp_path / "none", monkeypatch)
     assert "**Not run.** `python benchmarks/gains.py photos`" in words
     assert "photos, hard labels, IPC 10 (cfm; 1 of 3)" in words
-    assert set(shown) == {"tab-where"}
+    assert set(shown) == {"tab-where", "tab-goals"}
 
 
 def test_each_record_of_the_study_is_drawn_said_and_tabled(tmp_path, monkeypatch):

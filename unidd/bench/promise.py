@@ -14,6 +14,7 @@ from ..methods import find
 from .effective import kept
 from .records import published
 from .tables import ENOUGH, paired
+from .words import interval
 
 PLACES = {"0": "start", "0.5": "middle", "1": "end"}  # of a descent
 NETWORKS = {  # that gradients are seen through
@@ -64,9 +65,10 @@ def picture(method: str, what: str, dataset: str = "photos") -> bytes | None:
 
 
 def from_noise(record: dict[str, Any]) -> list[str]:
-    """Return the methods whose images began as noise."""
+    """Return the methods whose images began as noise: where they were asked to, and SRe2L and CDA always."""
     rows = record["rows"]
-    return list(dict.fromkeys(row["method"] for row in rows if row.get("hyper-parameters", {}).get("init") == "noise"))
+    asked = {row["method"] for row in rows if row.get("hyper-parameters", {}).get("init") == "noise"}
+    return [name for name in dict.fromkeys(row["method"] for row in rows) if name in asked | {"sre2l", "cda"}]
 
 
 def lengths(record: dict[str, Any]) -> str:
@@ -129,6 +131,22 @@ def left_of(frame: pd.DataFrame, method: str, band: int, of: str | None = None) 
     if of is None:
         return Ratio.of(own["ratio"].tolist())
     return Ratio.of((own["left"] / here.loc[here["method"] == of, "left"]).dropna().tolist())
+
+
+def transfers(frame: pd.DataFrame, of: str) -> pd.DataFrame:
+    """Return T = 1 − e/e of each method on another one's sets, with its 95 % interval: a column a band, low ones first.
+
+    Below 0 a method leaves more than the other. Means are those of the logarithms of e/e, paired by repetition.
+
+    Args:
+        frame: lines of `residuals`, of one network, layer, view and kind.
+        of: the other method.
+    """
+    lines = {}
+    for name in _order(frame):
+        ratios = [left_of(frame, name, band, of) for band in sorted(set(frame["band"]))] if name != of else []
+        lines[name] = [interval(1 - ratio.mean, 1 - ratio.high, 1 - ratio.low, 2) for ratio in ratios]
+    return pd.DataFrame.from_dict({name: line for name, line in lines.items() if line}, orient="index")
 
 
 def through(verdicts: dict[str, Any]) -> str:

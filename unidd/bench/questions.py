@@ -23,7 +23,6 @@ from .stored import taken
 from .tables import ENOUGH, common_teacher, compared, paired
 from .words import interval, plus_minus, regime_words
 
-SUITES = ("photos", "digits")  # of the data sets that come with the package
 HARD, SOFT = "hard", "online-soft"
 NETWORK = {0: "random weights", 1: "one epoch", 10: "ten epochs"}  # by the epochs of a probe
 
@@ -39,6 +38,13 @@ class Found:
     def of(records: Sequence[Record], *folders: Path) -> "Found":
         """Take records, and folders of studies as `Evidence` does."""
         return Found(tuple(records), Evidence.of(records, *folders))
+
+    @property
+    def suites(self) -> dict[str, str]:
+        """Of each data set that comes with the package, the suite with the most methods, and how it is told."""
+        whole = any(record.suite == "methods" for record in self.records)
+        photos = {"methods": "photos (suite methods)"} if whole else {"photos": "photos"}
+        return {**photos, "digits": "digits"}
 
     def study(self, name: str, files: str = "*.json") -> dict[str, Any] | None:
         """Return the first record of a study; None if it was not run."""
@@ -225,12 +231,12 @@ def schedules(found: Found) -> str:
         for name, run in record["runs"].items()
     }
     words = ", ".join(f"{name} {value:.3f}" for name, value in left.items())
-    return f"students: {said}. Left of the filter term at the last β, each its own: {words} (n = 1, no verdict)"
+    return f"students: {said}. Left of the filter term at the last β of each schedule: {words} (n = 1, no verdict)"
 
 
 def one_image(found: Found) -> str:
     """Return CFM beside random real images at one image a class."""
-    parts = [words for suite in SUITES for words in beside(found, "cfm", "random", suite, ipcs=[1])]
+    parts = [words for suite in found.suites for words in beside(found, "cfm", "random", suite, ipcs=[1])]
     return _or([f"CFM beside random real images: {'; '.join(parts)}"] if parts else [], "make batch SUITE=photos")
 
 
@@ -239,7 +245,8 @@ def terms(found: Found) -> str:
     parts = [
         f"{name.upper()}, {words}"
         for name in ("lfm", "hfm", "cfm")
-        for words in beside(found, name, "classification", "photos")
+        for suite in found.suites
+        for words in beside(found, name, "classification", suite)
     ]
     return _or([f"beside cross-entropy alone: {'; '.join(parts)}"] if parts else [], "make batch SUITE=photos")
 
@@ -252,7 +259,7 @@ def rivals(found: Found, names: Sequence[str] = ("FreD", "NSD", "NCFM", "WMDD"))
         if name.lower() not in there:
             gone.append(name)
             continue
-        words = [words for suite in ("methods", *SUITES) for words in beside(found, "cfm", name.lower(), suite)]
+        words = [words for suite in found.suites for words in beside(found, "cfm", name.lower(), suite)]
         parts.append(f"CFM beside {name}: {'; '.join(words) or not_run('there are no records')}")
     if gone:
         parts.append(f"{', '.join(gone)} ({len(gone)} of {len(names)}): {not_run('the package does not have them')}")
@@ -262,17 +269,17 @@ def rivals(found: Found, names: Sequence[str] = ("FreD", "NSD", "NCFM", "WMDD"))
 def near_full(found: Found) -> str:
     """Return how far CFM stays below training on all images, both with hard labels."""
     parts = []
-    for suite in SUITES:
+    for suite, data in found.suites.items():
         row, full = found.row(suite, "cfm"), found.row(suite, "full", ipc=None)
         if row and full and row["seeds"] == full["seeds"]:
             ends = interval(*paired(full["values"], row["values"]))
-            parts.append(f"{suite}, IPC 10: HLR {ends} points (n = {row['n']})")
+            parts.append(f"{data}, IPC 10: {ends} points below (n = {row['n']})")
     row, full = found.row("cifar100", "cfm", SOFT), found.row("cifar100", "full", ipc=None)
     if row and full and row["seeds"] == full["seeds"]:
         parts.append(f"CIFAR-100, online soft labels: {interval(*paired(full['values'], row['values']))} points below")
     else:
         parts.append(f"CIFAR-100: {not_run('it needs the data and a GPU: `make batch SUITE=cifar100`')}")
-    return "; ".join(parts)
+    return f"CFM beside training on all images, both with hard labels: {'; '.join(parts)}"
 
 
 def learnt(found: Found) -> str:
@@ -294,7 +301,7 @@ def _standing(found: Found, side: str, base: str) -> str:
     """Return for each label regime where a distilled set beat what stands beside it, of all places with a verdict."""
     places: dict[str, list[str]] = {}
     for group in advice.places(found.evidence.rows):
-        told = [row for row in advice.distilled(group) if advice.told(row, side)]
+        told = [row for row in advice.distinct(group) if advice.told(row, side)]
         better = [row for row in told if row[side] == "better"]
         best = max(better, key=lambda row: row["mean"], default=None)
         regime, *protocol = group[0]["regime"].rstrip(")").split(" (")
@@ -341,9 +348,13 @@ def settings(found: Found) -> str:
 
 
 def residual(found: Found) -> str:
-    """Return real pixels blended back in, FADRM, beside SRe2L."""
-    parts = [words for suite in ("methods", "digits") for words in beside(found, "fadrm", "sre2l", suite)]
-    return _or([f"FADRM beside SRe2L: {'; '.join(parts)}"] if parts else [], "make batch SUITE=methods")
+    """Return real pixels blended back in, FADRM, beside SRe2L and beside RDED, whose patches it begins with."""
+    parts = []
+    for than, start in (("sre2l", "which begins with noise"), ("rded", "whose patches it begins with")):
+        if words := [words for suite in found.suites for words in beside(found, "fadrm", than, suite)]:
+            parts.append(f"FADRM beside {methods.find(than).__name__}, {start}: {'; '.join(words)}")
+    said = _or(parts, "make batch SUITE=methods")
+    return f"{said}. What the patches do and what blending does is not told apart" if parts else said
 
 
 # --------------------------------------------------------------------------------------------- bytes and time
@@ -377,13 +388,13 @@ def budget(found: Found, suite: str) -> pd.DataFrame:
 def soft_bytes(found: Found) -> str:
     """Return what a teacher costs in bytes, and gives in accuracy to the same images."""
     parts = []
-    for suite in SUITES:
+    for suite, data in found.suites.items():
         of = next((r for r in found.records if (r.suite, r.method, r.ipc) == (suite, "random", 10)), None)
         bytes_ = taken(of) if of else {}
         words = difference(found.row(suite, "random", SOFT), found.row(suite, "random", HARD))
         if words and {HARD, SOFT} <= set(bytes_):
             parts.append(
-                f"{suite}, random real images, IPC 10: {size(bytes_[HARD])} with hard labels and {size(bytes_[SOFT])} "
+                f"{data}, random real images, IPC 10: {size(bytes_[HARD])} with hard labels and {size(bytes_[SOFT])} "
                 f"with the teacher; accuracy with its labels, beside hard ones: {words}"
             )
     return _or(parts, "make batch SUITE=photos")
@@ -413,12 +424,12 @@ def cost(found: Found, suite: str) -> pd.DataFrame:
 def costs(found: Found) -> pd.DataFrame:
     """Return `cost` of all suites for people: seconds a set and a student at IPC 10, and memory."""
     lines = {}
-    for suite in SUITES:
+    for suite, data in found.suites.items():
         frame: Any = cost(found, suite)
         for row in frame[frame["ipc"] == 10].itertuples():
             memory = "not recorded" if pd.isna(row.memory) else size(row.memory)
             line = {"a set": duration(row.set) if row.set else "0 s", "a student": duration(row.student)}
-            lines[suite, row.method] = line | {"memory": memory}
+            lines[data, row.method] = line | {"memory": memory}
     frame = pd.DataFrame.from_dict(lines, orient="index", columns=["a set", "a student", "memory"])
     return frame.rename_axis(["data", "method"]) if len(frame) else frame
 
@@ -426,21 +437,21 @@ def costs(found: Found) -> pd.DataFrame:
 def dear(found: Found) -> str:
     """Return what CFM costs beside the other methods, and a step of it beside a plain pass."""
     parts = []
-    for suite in SUITES:
+    for suite, data in found.suites.items():
         frame: Any = cost(found, suite)
         frame = frame[frame["ipc"].eq(10) & frame["role"].eq("method")]
         own = frame[frame["method"] == "cfm"]
         if len(own):
             low, high = frame.iloc[0], frame.iloc[-1]
             parts.append(
-                f"{suite}, IPC 10: a set of CFM {duration(own['set'].iloc[0])}, of {len(frame)} methods "
+                f"{data}, IPC 10: a set of CFM {duration(own['set'].iloc[0])}, of {len(frame)} methods "
                 f"`{low['method']}` {duration(low['set'])} to `{high['method']}` {duration(high['set'])}"
             )
     record = found.study("cost", "cpu.json")
     for case in record["cases"][:1] if record else ():
         ratio = case["ratios"]["ours / plain"]
         parts.append(f"a step is × {ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}] a plain pass")
-    some = [r.memory for r in found.records if r.suite in SUITES]
+    some = [r.memory for r in found.records if r.suite in found.suites]
     if parts:
         parts.append(f"memory: recorded in {sum(map(bool, some))} of {len(some)} records")
     return _or(parts, "make batch SUITE=digits")
@@ -476,10 +487,10 @@ QUESTIONS = (
     Question("What does it cost in time and memory?", REVIEW, dear, "#questions-cost", "below"),
     Question("What of learnt soft labels?", REVIEW, learnt, "12_results", "Results"),
     Question("What do soft labels cost in bytes?", REVIEW, soft_bytes, "#questions-bytes", "below"),
-    Question("Which schedule of β is best?", REVIEW, schedules, "10_paper", "The paper"),
+    Question("Which schedule of β is best?", REVIEW, schedules, "08_cfm", "CFM"),
     Question("What of one image a class?", REVIEW, one_image, "12_results", "Results"),
     Question("What do the matching terms add to cross-entropy?", REVIEW, terms, "12_results", "Results"),
-    Question("How does it stand beside FreD, NSD, NCFM and WMDD?", REVIEW, rivals, "10_paper", "The paper"),
+    Question("How does it stand beside FreD, NSD, NCFM and WMDD?", REVIEW, rivals, "12_results", "Results"),
     Question("How near does it come to the full set?", REVIEW, near_full, "12_results", "Results"),
     Question(
         "Does any method beat random real images once labels are soft?",

@@ -254,7 +254,7 @@ def ranking_sentences(record: Mapping[str, Any]) -> list[str]:
         f"of two seeds on all images τ is {plus_minus(between(record), 2)}; between one seed and the mean of the "
         f"others {one}: a set that does as well is as good as one training on all images.",
         f"{record['images']['few']} random real images rank with τ = {few}, {signed(gap, 3)}{ends} from that ceiling.",
-        f"Against random images, in τ: {standing(values, sets, digits=3)}.",
+        f"Against random images, in τ, of these architectures alone: {standing(values, sets, digits=3)}.",
         *([f"{said[0].upper()}{said[1:]}."] if said else []),
         f"All trainings together are × {min(factors):.1f} to × {max(factors):.1f} faster, the making of the set "
         f"counted. Of the seconds on all images {100 * share:.0f} % are of one architecture, {costly}.",

@@ -1,8 +1,7 @@
 """FRePo: kernel ridge regression on the features of a pool of networks that the prototypes themselves train.
 
-In every step a network of the pool gives the kernel K = φφᵀ of its flattened last map φ, and takes one step on the
-prototypes afterwards; too old, it is drawn anew. The prototypes feel the kernel alone: no gradient goes through a step
-of a network.
+In every step a network of the pool gives the kernel K = φφᵀ of its flattened last map φ, then takes one step on the
+prototypes; too old, it is drawn anew. Prototypes feel the kernel alone: no gradient goes through a network's step.
 """
 
 from dataclasses import dataclass, replace
