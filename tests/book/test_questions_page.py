@@ -60,6 +60,6 @@ def test_records_from_either_place_are_shown(where, tmp_path, monkeypatch):
     (own,) = [trace for trace in chart.data if trace.name == "cfm, online soft"]
     assert list(own.x) == [6000, 15000]
     assert "5 repetitions, each with its own teacher (they reach 90.0 to 94.0 %)" in words
-    effect = names["defects"].table(names["record"])
-    assert effect.loc["best over epochs", "random real images, points [95 %]"] == "+1.2 [+1.0, +1.4], cannot lower (n = 5)"
+    effect = names["defects"].table(names["record"]).loc["best over epochs", "random real images, points [95 %]"]
+    assert effect == "+1.2 [+1.0, +1.4], cannot lower (n = 5)"
     assert "75.0 ± 0.0" in shown["tab-defects-statistics"].thing.to_string()

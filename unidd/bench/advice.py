@@ -77,7 +77,7 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     found["stored"] = [_bytes(record, row["regime"]) for record, row in zip(own, lines, strict=True)]
     found["accuracy (%)"] = shown["accuracy (%)"]
     columns = ["take", "n", "over random [95 %]", "shown better", "to make", "stored", "accuracy (%)"]
-    return found.set_index(["data", "labels", "IPC"])[columns]
+    return found.set_index(["data", "labels", "IPC"]).reindex(columns=columns)
 
 
 def where(frame: pd.DataFrame) -> pd.DataFrame:
