@@ -141,9 +141,9 @@ def test_a_goal_is_met_by_what_was_shown_and_is_enough(by, n, met):
     table = advice.goals(tables.table(found))
     assert len(table) == len(advice.GOALS)
     line = table.loc[("fashion-mnist", "hard (dsa)", "random")]
-    assert (line["goal"], line["goal met"]) == ("+5", met)
+    assert (line["goal"], line["met"]) == ("+5", met)
     assert line["best distilled"] == ("pool" if n == 5 else "–")
-    assert table.loc[("photos", "online soft", "random"), "goal met"] == "no verdict"
+    assert table.loc[("photos", "online soft", "random"), "met"] == "no verdict"
 
 
 def test_a_set_with_a_verdict_comes_before_a_higher_one_without():

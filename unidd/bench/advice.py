@@ -225,11 +225,13 @@ def goals(frame: pd.DataFrame) -> pd.DataFrame:
     for goal in GOALS:
         made = [row for row in of.get((goal.dataset, goal.labels, 10), []) if told(row, f"{goal.over}_side")]
         best = max(made, key=lambda row: row["mean"], default=None)
-        line = {"data": goal.dataset, "labels": goal.labels, "over": OVER[goal.over]}
-        line |= {"goal": f"{goal.points:+.0f}", "best distilled": best["method"] if best else "–"}
-        line |= {"gain [95 %]": _gain(best, goal.over) if best else "–", "n": str(best["n"]) if best else "–"}
         met = best and best[f"{goal.over}_side"] == "better" and best[goal.over] >= goal.points
-        lines.append(line | {"goal met": "no verdict" if best is None else "yes" if met else "no"})
+        line = {"data": goal.dataset, "labels": goal.labels, "over": OVER[goal.over], "goal": f"{goal.points:+.0f}"}
+        line |= {"met": "no verdict" if best is None else "yes" if met else "no"}
+        line |= {"best distilled": best["method"] if best else "–"}
+        lines.append(
+            line | {"gain [95 %]": _gain(best, goal.over) if best else "–", "n": str(best["n"]) if best else "–"}
+        )
     return pd.DataFrame(lines).set_index(["data", "labels", "over"])
 
 
