@@ -620,6 +620,8 @@ def test_a_damaged_set(refused, copy, kind):
         (["--seeds"], "seeds"),
         (["--labels", "fuzzy"], "fuzzy"),
         (["--labels", "soft"], "soft"),
+        (["--views", "3"], "add the label regime fixed-soft"),
+        (["--views", "-1", "--labels", "fixed-soft"], "views must be 0 or more"),
         (["--budget", "lavish"], "lavish"),
         (["--device", "abacus"], "abacus"),
         (["--ipc", "1"], "--ipc"),

@@ -30,6 +30,7 @@ from .bench.cell import (
     budgeted,
     check_model,
     check_seeds,
+    check_views,
     evaluate,
     kept_teacher,
     protocol_needs_teacher,
@@ -278,6 +279,7 @@ def assess(
     folder: Annotated[Path, tyro.conf.Positional],
     data_options: Annotated[Elsewhere, tyro.conf.arg(name="")] = Elsewhere(),
     labels: tuple[Regime, ...] = (),
+    views: int = 0,
     seeds: tuple[int, ...] = (0, 1, 2),
     protocol: Protocol = "unidd",
     model: str | None = None,
@@ -297,6 +299,7 @@ def assess(
         labels: label regimes: hard labels; one soft label for each image (fixed-soft), stored with the set or else the
             teacher's of the image as it is; the teacher's soft labels of every augmented view (online-soft) (default:
             those of the protocol; of unidd, hard and online-soft).
+        views: of each image, over which the teacher's labels of fixed-soft are means; 0: of the image as it is.
         seeds: one student each; the set and its teacher are one repetition.
         protocol: how students are trained and labelled: as the package does for all sets alike (unidd), or as the
             authors of DC, of DSA and DM (dsa), of MTT and TESLA (mtt), of FRePo, SRe2L or RDED do.
@@ -317,6 +320,7 @@ def assess(
     teacher_model, budget = card.get("model", "convnet"), str(budget or card.get("budget", "embedded"))
     found = find_protocol(protocol, labels)
     labels, own = settled(protocol, labels or found.recorded, model, teacher_model)
+    check_views(views, labels, synthetic, protocol)
     if model and models:
         raise ValueError("say --model or --models, and not both")
     names = models or (own,)
@@ -336,12 +340,13 @@ def assess(
     labeller = (brought or teacher_of(synthetic, data, teacher_model, budget)) if taught else None
     if labeller and (note := another_teacher(synthetic, labeller)):
         print(f"note: {note}", file=sys.stderr)
-    task: dict[str, Any] = {"regimes": labels, "budget": budget, "teacher": labeller, "protocol": protocol}
+    how: dict[str, Any] = {"protocol": protocol, "views": views}
+    task = {"regimes": labels, "budget": budget, "teacher": labeller, **how}
     name = synthetic.config.get("method", folder.name)
     ours = _report(synthetic, data, name, names, seeds, baseline, task)
     if record:
         of_teacher = labeller.card() if labeller else synthetic.teacher
-        for of, made in records(synthetic, data, name, ours, budget, seeds, of_teacher, protocol).items():
+        for of, made in records(synthetic, data, name, ours, budget, seeds, of_teacher, **how).items():
             save_record(made, record.with_stem(f"{record.stem}-{of}") if models else record)
 
 

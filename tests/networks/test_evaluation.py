@@ -12,11 +12,12 @@ from unidd.networks.evaluation import (
     check_fits,
     evaluate_images,
     fixed_labels,
+    mean_labels,
     needs_teacher,
     teacher_logits,
 )
 from unidd.networks.models import ModelConfig, build, weights_hash
-from unidd.networks.training import TrainConfig, divergence, train
+from unidd.networks.training import Recipe, TrainConfig, divergence, train, view
 
 MODEL = ModelConfig(width=4)
 BRIEF = TrainConfig(epochs=2, batch=50)
@@ -252,6 +253,41 @@ def test_stored_labels_are_taken_before_a_teachers(digits, chosen, net):
     said = {"import": {"format": "FRePo", "soft labels": "centred"}}
     assert fixed_labels(dataclasses.replace(with_labels, config=said), digits).kind == "centred", "as the card says"
     assert torch.equal(fixed_labels(chosen, digits, net).values, net(digits.normalise(chosen.images)))
+
+
+# ---- means over views
+
+
+def test_the_mean_over_views_that_are_all_the_image_is_its_own_label(digits, chosen, net):
+    plain = dataclasses.replace(PLAIN, temperature=2.0)
+    one, many = (mean_labels(chosen.images, digits, net, plain, views) for views in (1, 5))
+    own = (teacher_logits(chosen.images, digits, net) / 2).softmax(1)
+    for labels in (one, many):
+        assert torch.allclose((labels.values / 2).softmax(1), own, atol=1e-6)
+        assert labels.kind == "logits"
+
+
+@pytest.mark.parametrize("temperature", [1.0, 20.0])
+def test_the_mean_over_views_has_the_mean_gradient_of_their_labels(digits, chosen, net, temperature):
+    """Views drawn here, one by one, and each learnt with its own label."""
+    config = Recipe.of(dataclasses.replace(PLAIN, crop="resized", temperature=temperature))
+    generator, x = torch.Generator().manual_seed(3), digits.normalise(chosen.images)
+    with torch.no_grad():
+        told = [net(view(x, config, generator)) for _ in range(7)]
+    s = torch.randn(50, 10, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    losses = sum(divergence(s, z, temperature) for z in told) / 7
+    values, criterion = mean_labels(chosen.images, digits, net, config, 7, seed=3).learnt(temperature)
+    (expected,), (found,) = (torch.autograd.grad(loss, s) for loss in (losses, criterion(s, values)))
+    assert torch.allclose(found, expected, atol=1e-6)
+    (clean,) = torch.autograd.grad(divergence(s, net(x), temperature), s)
+    assert not torch.allclose(found, clean, atol=1e-4), "the image as it is has another label"
+
+
+def test_the_views_of_a_label_are_the_seeds(digits, chosen, net):
+    config = dataclasses.replace(PLAIN, crop="pad")
+    one, same, other = (mean_labels(chosen.images, digits, net, config, 3, seed).values for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other)
 
 
 def test_which_regimes_need_a_teacher(digits, chosen):

@@ -27,6 +27,7 @@ from ..networks.evaluation import (
     check_fits,
     evaluate_images,
     fixed_labels,
+    mean_labels,
     needs_teacher,
 )
 from ..networks.models import ModelConfig, build
@@ -562,6 +563,7 @@ def evaluate(
     protocol: str = "unidd",
     teacher: Teacher | None = None,
     augment: bool = True,
+    views: int = 0,
     progress: bool = True,
 ) -> dict[str, list[float]]:
     """Return the test accuracy in % of students trained on a set from scratch, a student a seed, by label regime.
@@ -574,14 +576,16 @@ def evaluate(
         protocol: how students are trained and labelled, see `unidd.networks.protocols`.
         teacher: for soft labels; by default the one that the set's card names, else the one that `teach` gives.
         augment: whether students see crops, flips and CutMix, or the images as they are.
+        views: of each image, over which the teacher's fixed soft labels are means; 0: of the image as it is.
     Raises:
         ValueError: the set is not of these data, its teacher is gone, or the protocol has no such label regime, or
-            needs what the set does not have.
+            needs what the set does not have; views are asked for where no label is a mean over them.
     """
     data = as_made(synthetic, data)
     check_fits(synthetic, data)
     check_seeds(seeds)
     regimes, model = settled(protocol, regimes, model)
+    check_views(views, regimes, synthetic, protocol)
     check_model(data, model, budget)
     student = student_on(synthetic, data, model, budget, protocol)
     if teacher is None and protocol_needs_teacher(protocol, synthetic, regimes):
@@ -593,7 +597,19 @@ def evaluate(
         if note := another_teacher(synthetic, teacher):
             warnings.warn(note, stacklevel=2)
     task = synthetic, data, BUDGETS[budget].network(model), student if augment else student.plain(), seeds
-    return students(regimes, teacher, *task, centred=find_protocol(protocol).centred, progress=progress)
+    centred = find_protocol(protocol).centred
+    return students(regimes, teacher, *task, centred=centred, views=views, progress=progress)
+
+
+def check_views(views: int, regimes: Collection[str], synthetic: SyntheticSet, protocol: str = "unidd") -> None:
+    """Raise a ValueError if views are asked for that no label would be a mean over."""
+    if views < 0:
+        raise ValueError(f"views must be 0 or more, not {views}")
+    what = "views are what a teacher's fixed soft labels are means over"
+    if views and "fixed-soft" not in regimes:
+        raise ValueError(f"{what}: add the label regime fixed-soft, or leave views out")
+    if views and (synthetic.soft is not None or find_protocol(protocol).centred):
+        raise ValueError(f"{what}, and the set's own are learnt here: leave views out")
 
 
 def settled(
@@ -684,6 +700,7 @@ def students(
     data: ImageData,
     *task: Any,
     centred: bool = False,
+    views: int = 0,
     **options: Any,
 ) -> dict[str, list[float]]:
     """Return what `evaluate_images` gives under each label regime.
@@ -692,11 +709,14 @@ def students(
         made: the images to train on; fixed soft labels need a set.
         task: network, training and seeds of the students.
         centred: whether fixed soft labels are numbers to be met, see `Protocol`.
+        views: of each image, over which fixed soft labels are means; 0: of the image as it is.
     """
     network, found = teacher and teacher.model, {}
     for regime in regimes:
         labels: Any = made.labels
-        if regime == "fixed-soft" and isinstance(made, SyntheticSet):
+        if regime == "fixed-soft" and network and views:
+            labels = mean_labels(made.images, data, network, task[1], views)
+        elif regime == "fixed-soft" and isinstance(made, SyntheticSet):
             labels = centred_labels(made) if centred else fixed_labels(made, data, network)
         options["teacher"] = network if regime == "online-soft" else None
         found[regime] = evaluate_images(made.images, labels, data, *task, **options)
@@ -713,6 +733,7 @@ def set_record(
     accuracy: dict[str, list[float]],
     teacher: dict,
     protocol: str = "unidd",
+    views: int = 0,
 ) -> Record:
     """Return the record of a set that was evaluated, wherever it came from.
 
@@ -721,9 +742,11 @@ def set_record(
         model, budget: of the students.
         teacher: its card, one and the same for all students; empty if there was none.
         protocol: of the students; the record names it if it is a published one.
+        views: of the labels, see `evaluate`; the record names them if there are any.
     """
     student, ipc = student_on(synthetic, data, model, budget, protocol), synthetic.ipc
     published = {"protocol": protocol} if find_protocol(protocol).recipe else {}
+    published |= {"views": views} if views else {}
     return Record(
         suite="local",
         dataset=data.name,

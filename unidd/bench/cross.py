@@ -108,15 +108,16 @@ def records(
     budget: str,
     seeds: Sequence[int],
     teacher: dict,
-    protocol: str = "unidd",
+    **how: Any,
 ) -> dict[str, Record]:
     """Return a record for each architecture: {model: record}, as of `set_record`.
 
     Args:
         found: from `cross`.
         teacher: its card.
+        how: students were trained and labelled: protocol and views.
     """
     return {
-        model: set_record(synthetic, data, name, model, budget, seeds, accuracy, teacher, protocol)
+        model: set_record(synthetic, data, name, model, budget, seeds, accuracy, teacher, **how)
         for model, accuracy in found.items()
     }

@@ -4,24 +4,26 @@ Synthetic sets, random real images and the full data all go through `evaluate_im
 of three label regimes:
 
     hard          cross-entropy with the class of each image
-    fixed-soft    a label stored for each image, whatever view of it is trained on: see `SoftLabels`
+    fixed-soft    a label stored for each image, whatever view of it is trained on, see `SoftLabels`: the teacher's of
+                  the image as it is, or the mean of its labels over views (`mean_labels`)
     online-soft   the teacher labels every augmented view
 """
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from ..core.frozen import frozen, joined
 from ..data.datasets import ImageData
 from ..data.synthetic import KINDS, SyntheticSet, said_kind, soft_kind
 from .models import ModelConfig, build, real_batch
-from .training import TrainConfig, accuracy, divergence, train
+from .training import Recipe, TrainConfig, accuracy, divergence, train, view
 
 REGIMES = ("hard", "fixed-soft", "online-soft")  # label regimes
 RECORDED = ("hard", "online-soft")  # those of a record, unless others are asked for
@@ -83,6 +85,32 @@ def fixed_labels(synthetic: SyntheticSet, data: ImageData, teacher: nn.Module | 
     if teacher is None:
         raise ValueError("the set stores no soft labels: a teacher is needed for the label regime fixed-soft")
     return SoftLabels(teacher_logits(synthetic.images, data, teacher))
+
+
+@torch.no_grad()
+def mean_labels(
+    images: Tensor, data: ImageData, teacher: nn.Module, config: TrainConfig, views: int, seed: int = 0
+) -> SoftLabels:
+    """Return a label for each image: the mean of what a teacher says of augmented views of it, which is stored.
+
+    At the temperature T of the students it is the mean of softmax(z/T) over the views. A student that sees such views
+    has, on average over them, the gradient it would have if each had its own label.
+
+    Args:
+        images: pixels in [0, 1] or uint8, (n, C, H, W).
+        config: how students are trained: their crops, flips and Siamese operations, and the temperature.
+        views: of each image.
+        seed: of the views.
+    """
+    generator, recipe, told = Generator().manual_seed(seed), Recipe.of(config), None
+    for _ in range(views):
+        parts = (data.normalise(part.to(data.device)) for part in images.split(real_batch(data.size, data.device)))
+        with frozen(teacher):
+            seen = ((teacher(view(part, recipe, generator)).float().cpu(),) for part in parts)
+            logits = joined(seen, len(images))[0]
+        label = (logits / config.temperature).log_softmax(1)
+        told = label if told is None else told.logaddexp(label)
+    return SoftLabels(config.temperature * (cast(Tensor, told) - math.log(views)))
 
 
 def centred_labels(synthetic: SyntheticSet) -> SoftLabels:

@@ -358,8 +358,8 @@ def _schedule(optimizer: torch.optim.Optimizer, config: Recipe, batches: int) ->
     )
 
 
-def _loss(model, images, labels, config: Recipe, teacher, criterion, prepare, generator) -> Tensor:
-    images = prepare(images) if prepare else images  # none of its copies outlives the next, nor the forward pass
+def view(images: Tensor, config: Recipe, generator: Generator) -> Tensor:
+    """Return one augmented view of each image (b, C, H, W), as a student sees it before images are mixed."""
     if config.shuffle > 1:
         images = augment.shuffle_patches(images, generator, config.shuffle)
     if config.crop == "pad":
@@ -368,7 +368,12 @@ def _loss(model, images, labels, config: Recipe, teacher, criterion, prepare, ge
         images = augment.random_resized_crop(images, generator, (config.scale, 1.0))
     if config.crop != "none":
         images = augment.flip(images, generator)
-    images = Siamese(config.strategy).draw(generator, len(images))(images)
+    return Siamese(config.strategy).draw(generator, len(images))(images)
+
+
+def _loss(model, images, labels, config: Recipe, teacher, criterion, prepare, generator) -> Tensor:
+    images = prepare(images) if prepare else images  # none of its copies outlives the next, nor the forward pass
+    images = view(images, config, generator)
     share, other = 1.0, labels
     if config.cutmix or config.mixup:
         mixed = augment.mixup(images, generator, config.mixup) if config.mixup else augment.cutmix(images, generator)
