@@ -23,6 +23,7 @@ from unidd.engine.run import Run
 from unidd.methods import find
 from unidd.methods.cfm import CFM, HFM
 from unidd.networks.models import ModelConfig
+from unidd.networks.protocols import PROTOCOLS
 from unidd.networks.training import Teacher, TrainConfig
 
 
@@ -250,6 +251,14 @@ def test_a_cell_comes_back_from_its_plain_parameters(method):
     assert plain["method"] == method
     assert made.ipc == (None if method == "toys.Whole" else 1)
     assert made.regimes == (("hard",) if method == "toys.Whole" else ("fixed-soft", "hard"))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("method", ["cfm", "toys.Whole"])
+def test_a_cell_under_a_protocol_comes_back_from_its_plain_parameters(method, protocol):
+    made = Cell.of(method=method, dataset="digits", protocol=protocol)
+    assert Cell.of(**json.loads(json.dumps(made.parameters()))) == made
+    assert made.protocol == protocol
 
 
 def test_check_finds_what_would_fail_later(digits):

@@ -174,8 +174,9 @@ class Cell:
         check_regimes(self.regimes)
         recorded = find_protocol(self.protocol).recorded
         regimes = recorded if tuple(self.regimes) == RECORDED else tuple(self.regimes)
-        find_protocol(self.protocol, regimes)
-        object.__setattr__(self, "regimes", ("hard",) if self.method.role == "ceiling" else regimes)
+        own = ("hard",) if self.method.role == "ceiling" else ()  # whatever the protocol's are
+        find_protocol(self.protocol, [regime for regime in regimes if regime not in own])
+        object.__setattr__(self, "regimes", own or regimes)
         if (self.ipc is None) == self.method.has_ipc:
             needs = "needs an ipc" if self.method.has_ipc else "takes all images: its ipc must be None"
             raise ValueError(f"the method {self.method.name!r} {needs}")
