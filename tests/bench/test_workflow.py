@@ -32,6 +32,7 @@ from unidd.core.statistics import statistics_hash
 from unidd.data.datasets import load
 from unidd.data.synthetic import SyntheticSet
 from unidd.engine.released import read_statistics
+from unidd.methods import find
 from unidd.networks.models import ModelConfig, build, weights_hash
 from unidd.networks.protocols import Students
 
@@ -193,6 +194,15 @@ def test_suites_name_known_values(path, budget, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     brought(yaml.safe_load(path.read_text()))
     assert jobs.load(path, budget).jobs
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "suites").glob("*.yaml")), ids=lambda p: p.stem)
+def test_random_images_a_coreset_and_all_images_stand_beside_every_method(path):
+    """Under each protocol."""
+    methods = yaml.safe_load(path.read_text())["methods"]
+    for group in methods.values() if isinstance(methods, dict) else [methods]:
+        names = [entry if isinstance(entry, str) else next(iter(entry)) for entry in group]
+        assert {find(name).role for name in names if "." not in name} >= {"baseline", "coreset", "ceiling"}
 
 
 def brought(content):
