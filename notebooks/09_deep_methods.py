@@ -60,8 +60,7 @@ Markdown(
     f"teacher, a start and a distillation of its own. Teachers reach {taught[0]:.1f} to {taught[-1]:.1f} % of the test "
     f"images. Made on {made['date']} on {made['device']} with torch {made['torch']} by "
     f"`python benchmarks/spectra_of_methods.py`: narrow networks, and {promise.lengths(record)}."
-    + f" Not run, because they take hours more: {', '.join(f'`{m}`' for m in missing)}, each with `--methods NAME`."
-    * bool(missing)
+    + f" Not run: {', '.join(f'`{m}`' for m in missing)}; the same command goes on with them." * bool(missing)
     + f" A verdict in words needs {tables.ENOUGH} repetitions: there is none yet." * (n < tables.ENOUGH)
 )
 
@@ -349,11 +348,15 @@ Markdown("Below × 1 the descent has brought the set nearer; in brackets the 95 
 
 # %% [markdown]
 # ## The images
-#
-# Methods that descend began with the photographs of the row `random`, but for `dc` and `sre2l`, which began with noise,
-# and `fadrm`, whose patches a teacher chose.
 
 # %% tags=["remove-input"]
+noise = " and ".join(f"`{m}`" for m in promise.from_noise(record))
+display(
+    Markdown(
+        "Methods that descend began with the photographs of the row `random`, but for "
+        f"{noise}, which began with noise, and `fadrm`, whose patches a teacher chose."
+    )
+)
 strips = {m: promise.picture(m, "images") for m in methods}
 strips = {m: pictures.tiles(found) for m, found in strips.items() if found}
 rows = torch.arange(len(strips)).repeat_interleave(len(names))

@@ -40,8 +40,8 @@ display(
         advice.where(rows),
         "The best distilled set, and beside it the random real images and the best coreset "
         "of its own suite, which is the one that tried most coresets (their number stands "
-        "there); labels name the protocol if it is another than the package's own, and the "
-        "students if they are no ConvNets. Gains in points, paired by seed, with 95 % "
+        "there); labels name the protocol if it is another than the package's own, or the "
+        "students if they are not the usual ConvNet. Gains in points, paired by seed, with 95 % "
         "intervals. It pays where a set was shown to be better than random images and than "
         "the best coreset. Suites have teachers of their own: compare within a row.",
         "tab-where",
@@ -60,9 +60,9 @@ display(listed(advice.counted(rows)))
 # %% [markdown]
 # ## What was hoped for
 #
-# Before any recipe was searched for, it was written down what a distilled set should gain at ten images a class for
-# distilling to be worth its while. Of all distilled sets, ours and others', the one of the highest mean answers; `pool`
-# and `cfm-class` are {doc}`recipes of ours <14_recipe>`.
+# What should a distilled set gain, at ten images a class, for distilling to be worth its while? Here are the goals that
+# this book set itself, and what came of them. Any distilled set may meet one, ours or others'; `pool` and `cfm-class`
+# are {doc}`recipes of ours <14_recipe>`.
 
 # %% tags=["remove-input"]
 display(

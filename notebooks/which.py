@@ -45,8 +45,8 @@ Captioned(
     "that beat random images, of those with a verdict. To make is the time of one set, "
     "without the training of a teacher, on the machine of the record, which had other "
     "work: read its size, not its digits. Stored are images, labels and, with online "
-    "soft labels, the teacher of the suite. Labels name students that are no ConvNets; "
-    "labels of frepo and kip are learnt with the images.",
+    "soft labels, the teacher of the suite. Labels name students other than the usual "
+    "ConvNet; those of frepo and kip are learnt with the images.",
     "tab-which",
 )
 

@@ -622,6 +622,8 @@ def test_a_damaged_set(refused, copy, kind):
         (["--labels", "soft"], "soft"),
         (["--views", "3"], "add the label regime fixed-soft"),
         (["--views", "-1", "--labels", "fixed-soft"], "views must be 0 or more"),
+        (["--views", "3", "--protocol", "dc"], "which the protocol dc does not have: leave views out"),
+        (["--views", "3", "--labels", "fixed-soft", "--record", "set.json"], "leave --views or --record out"),
         (["--budget", "lavish"], "lavish"),
         (["--device", "abacus"], "abacus"),
         (["--ipc", "1"], "--ipc"),

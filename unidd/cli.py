@@ -321,6 +321,8 @@ def assess(
     found = find_protocol(protocol, labels)
     labels, own = settled(protocol, labels or found.recorded, model, teacher_model)
     check_views(views, labels, synthetic, protocol)
+    if views and record:
+        raise ValueError("a record's fixed soft labels are those of images as they are: leave --views or --record out")
     if model and models:
         raise ValueError("say --model or --models, and not both")
     names = models or (own,)
@@ -340,13 +342,13 @@ def assess(
     labeller = (brought or teacher_of(synthetic, data, teacher_model, budget)) if taught else None
     if labeller and (note := another_teacher(synthetic, labeller)):
         print(f"note: {note}", file=sys.stderr)
-    how: dict[str, Any] = {"protocol": protocol, "views": views}
-    task = {"regimes": labels, "budget": budget, "teacher": labeller, **how}
+    task: dict[str, Any] = {"regimes": labels, "budget": budget, "teacher": labeller, "protocol": protocol}
+    task |= {"views": views}
     name = synthetic.config.get("method", folder.name)
     ours = _report(synthetic, data, name, names, seeds, baseline, task)
     if record:
         of_teacher = labeller.card() if labeller else synthetic.teacher
-        for of, made in records(synthetic, data, name, ours, budget, seeds, of_teacher, **how).items():
+        for of, made in records(synthetic, data, name, ours, budget, seeds, of_teacher, protocol).items():
             save_record(made, record.with_stem(f"{record.stem}-{of}") if models else record)
 
 

@@ -129,6 +129,33 @@ def test_what_is_the_same_set_by_two_names_or_in_two_suites_counts_once():
     assert line["better than random"] == "1 of 1"
 
 
+def test_what_is_taken_is_one_of_those_that_are_counted():
+    """In a suite with a coreset it was not told apart; in a bare one it was."""
+    wide = of("dm", 0)
+    wide.accuracy["hard"] = [75.0, 20.0, 80.0, 30.0, 60.0]
+    bare = [of("random", 0, "baseline", suite="bare"), of("dm", 9, suite="bare")]
+    table, sentences = asked(RANDOM, of("herding", 1, "coreset"), wide, *bare)
+    assert list(table["take"]) == ["herding"]
+    assert list(table["shown better"]) == ["1 of 2"]
+    assert sentences[0].startswith("Hard labels: distilled sets better 0, worse 0 of 1 times")
+
+
+def test_a_set_that_pays_is_shown_before_one_that_does_not_beside_more_coresets():
+    many = [RANDOM, of("herding", 1, "coreset"), of("easiest", 1.5, "coreset"), of("dm", 0.01)]
+    few = [of("random", -9, "baseline", suite="few"), of("herding", -8, "coreset", suite="few")]
+    (line,) = advice.where(tables.table([*many, *few, of("pool", -3, suite="few")])).to_dict("records")
+    assert line["pays"] == "yes"
+    assert line["best distilled (%)"].startswith("pool")
+
+
+def test_a_goal_may_be_met_by_a_set_of_a_lower_mean_in_another_suite():
+    same = {"dataset": "cifar10-mini", "regime": "fixed-soft", "ipc": 10}
+    rows = [of("random", 0, "baseline", **same), of("dm", 2, **same)]
+    rows += [of("random", -9, "baseline", suite="low", **same), of("pool", -4, suite="low", **same)]
+    line = advice.goals(tables.table(rows)).loc[("cifar10-mini", "fixed soft", "random")]
+    assert (line["met"], line["best distilled"]) == ("yes", "pool")
+
+
 @pytest.mark.parametrize(
     ("by", "n", "met"), [(9, 5, "yes"), (4, 5, "no"), (-9, 5, "no"), (9, 3, "no verdict")], ids=str
 )

@@ -6,7 +6,7 @@ import pytest
 from records import record
 
 from unidd.bench import claims
-from unidd.bench.claims import Better, Evidence, Holds, Larger, Look, Reaches, Row
+from unidd.bench.claims import Better, Evidence, Holds, Larger, Look, Reaches, Row, Undecided
 
 SEEDS = [0, 1, 2, 3, 4]
 BASE = [50.0, 51.0, 52.0, 53.0, 54.0]
@@ -161,3 +161,12 @@ def test_tables_have_a_line_a_row_and_a_line_a_check_that_has_records():
     assert shown["checks"].tolist() == ["reproduced 1", "–"]
     lines = claims.details(row(CHECK, Better("t", "cfm", "lfm")), seen)
     assert lines["outcome"].tolist() == ["reproduced"]
+
+
+def test_what_records_cannot_decide_is_not_run_without_them(tmp_path):
+    claim = Undecided("w", "s", "why")
+    assert claim.look(evidence()) == Look("w", "not run")
+    assert claim.look(evidence(made("dc"))) == Look("w", "not decided", "why")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "photos.json").write_text("{}")
+    assert claim.look(evidence(folder=tmp_path)).outcome == "not decided"

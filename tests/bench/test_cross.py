@@ -216,7 +216,7 @@ def test_architectures_are_looked_at_before_the_first_student_is_trained(digits,
 def test_a_record_each_with_the_teacher_on_its_card(digits, chosen):
     found = {"convnet": {"hard": [1.0, 2.0]}, "vit-small": {"hard": [3.0, 4.0]}}
     card = {"architecture": dataclasses.asdict(ModelConfig())}
-    made = records(chosen, digits, "mine", found, "smoke", (0, 1), card, protocol="dc")
+    made = records(chosen, digits, "mine", found, "smoke", (0, 1), card, "dc")
     assert {model: record.accuracy for model, record in made.items()} == found
     assert [record.model for record in made.values()] == list(found)
     for record in made.values():

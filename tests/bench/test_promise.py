@@ -55,6 +55,20 @@ def test_what_is_left_is_compared_with_the_start_and_with_another_method():
     assert other.mean == pytest.approx(math.sqrt(1 * 2))
 
 
+def test_who_began_with_noise_was_asked_to_or_always_does():
+    rows = [
+        {"method": name, "hyper-parameters": asked}
+        for name, asked in (
+            ("random", {}),
+            ("dc", {"init": "noise"}),
+            ("dsa", {"init": "real"}),
+            ("sre2l", {}),
+            ("dc", {"init": "noise"}),
+        )
+    ]
+    assert promise.from_noise({"rows": rows}) == ["dc", "sre2l"]
+
+
 def test_what_was_gained_on_another_method_is_one_less_its_ratio_with_the_ends_turned():
     table = promise.transfers(of("clean"), "random")
     assert list(table.index) == ["lfm"]

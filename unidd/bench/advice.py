@@ -45,7 +45,7 @@ def winners(frame: pd.DataFrame) -> pd.DataFrame:
     taken = []
     for group in places(frame):
         known, tried = (Counter(row["suite"] for row in rows) for rows in (filter(told, group), group))
-        better = [row for row in group if row["ior_side"] == "better"]
+        better = [row for row in chosen(group) if row["ior_side"] == "better"]
         drawn = [row for row in group if row["role"] == "baseline"]
         if better:
             taken.append(max(better, key=lambda row: row["mean"]))
@@ -67,7 +67,7 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     """
     rows = winners(frame)
     lines, shown = rows.to_dict("records"), pretty(rows).reset_index()
-    of = {_place(group[0]): [*distinct(group), *distinct(group, "coreset")] for group in places(frame)}
+    of = {_place(group[0]): chosen(group) for group in places(frame)}
     found = shown[["data", "IPC", "n"]].assign(labels=[_labels(row) for row in lines], take=rows["method"].to_list())
     found["over random [95 %]"] = shown["IOR [95 %]"]
     found["shown better"] = [_better(of[_place(row)]) for row in lines]
@@ -83,11 +83,11 @@ def advice(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
 def where(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a line a data set, label regime and IPC: does a distilled set beat random real images, and a good coreset?
 
-    The best distilled set is that of the highest mean of the suite that has the most coresets there, of those with a
-    verdict if any suite has one; what stands beside it is of its suite. Best sets are chosen after the fact by the
-    accuracies they are shown with; so the number of distilled sets that were shown to be better than random, of those
-    with a verdict in any suite, stands there too, and of how many coresets the best is one. It pays where some set was
-    shown to be better than random real images and than the best coreset.
+    The best distilled set is that of the highest mean of those that pay; else of the suite that has the most coresets
+    there, of those with a verdict if any suite has one. What stands beside it is of its suite. Best sets are chosen
+    after the fact by the accuracies they are shown with; so the number of distilled sets that were shown to be better
+    than random, of those with a verdict in any suite, stands there too, and of how many coresets the best is one. It
+    pays where some set was shown to be better than random real images and than the best coreset.
 
     Args:
         frame: from `unidd.bench.tables.table`.
@@ -97,7 +97,8 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
         if not (made := distinct(group)):
             continue
         tried = _coresets(group)
-        best = max(made, key=lambda row: (told(row), told(row, "ioc_side"), tried[row["suite"]], row["mean"]))
+        known = [(_wins(row), told(row), told(row, "ioc_side"), tried[row["suite"]], row["mean"]) for row in made]
+        best = made[known.index(max(known))]
         beside = [row for row in group if row["suite"] == best["suite"]]
         line = {"data": best["dataset"], "labels": _labels(best), "IPC": f"{best['ipc']:.0f}"}
         line["pays"] = {True: "yes", False: "not shown", None: "–"}[_pays(made)]
@@ -160,6 +161,11 @@ def distinct(group: list[dict[str, Any]], role: str = "method") -> list[dict[str
     return found
 
 
+def chosen(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the sets beside random real images, distilled and chosen ones, each once."""
+    return [*distinct(group), *distinct(group, "coreset")]
+
+
 def _coresets(group: list[dict[str, Any]]) -> Counter:
     """How many coresets each suite has."""
     return Counter(row["suite"] for row in group if row["role"] == "coreset")
@@ -213,7 +219,7 @@ def _bytes(record: Record, regime: str) -> str:
 
 
 def goals(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a line a goal: the distilled set of the highest mean there, its gain, and whether the goal is met.
+    """Return a line a goal: whether it is met, and the gain of the distilled set of the highest mean, or that meets it.
 
     It is met by a set that was shown to be better, by the points that were asked for or more.
 
@@ -224,8 +230,8 @@ def goals(frame: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for goal in GOALS:
         made = [row for row in of.get((goal.dataset, goal.labels, 10), []) if told(row, f"{goal.over}_side")]
-        best = max(made, key=lambda row: row["mean"], default=None)
-        met = best and best[f"{goal.over}_side"] == "better" and best[goal.over] >= goal.points
+        met = [row for row in made if row[f"{goal.over}_side"] == "better" and row[goal.over] >= goal.points]
+        best = max(met or made, key=lambda row: row["mean"], default=None)
         line = {"data": goal.dataset, "labels": goal.labels, "over": OVER[goal.over], "goal": f"{goal.points:+.0f}"}
         line |= {"met": "no verdict" if best is None else "yes" if met else "no"}
         line |= {"best distilled": best["method"] if best else "–"}

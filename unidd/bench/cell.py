@@ -587,6 +587,8 @@ def evaluate(
     check_seeds(seeds)
     regimes, model = settled(protocol, regimes, model)
     check_views(views, regimes, synthetic, protocol)
+    if views and not augment:
+        raise ValueError("without augmentation all views are the image as it is: leave views out")
     check_model(data, model, budget)
     student = student_on(synthetic, data, model, budget, protocol)
     if teacher is None and protocol_needs_teacher(protocol, synthetic, regimes):
@@ -606,11 +608,15 @@ def check_views(views: int, regimes: Collection[str], synthetic: SyntheticSet, p
     """Raise a ValueError if views are asked for that no label would be a mean over."""
     if views < 0:
         raise ValueError(f"views must be 0 or more, not {views}")
-    what = "views are what a teacher's fixed soft labels are means over"
-    if views and "fixed-soft" not in regimes:
+    if not views:
+        return
+    found, what = find_protocol(protocol), "views are what a teacher's fixed soft labels are means over"
+    if found.centred or "fixed-soft" not in found.regimes:
+        raise ValueError(f"{what}, which the protocol {protocol} does not have: leave views out")
+    if "fixed-soft" not in regimes:
         raise ValueError(f"{what}: add the label regime fixed-soft, or leave views out")
-    if views and (synthetic.soft is not None or find_protocol(protocol).centred):
-        raise ValueError(f"{what}, and the set's own are learnt here: leave views out")
+    if synthetic.soft is not None:
+        raise ValueError(f"{what}, and the set stores labels of its own: leave views out")
 
 
 def settled(
@@ -734,7 +740,6 @@ def set_record(
     accuracy: dict[str, list[float]],
     teacher: dict,
     protocol: str = "unidd",
-    views: int = 0,
 ) -> Record:
     """Return the record of a set that was evaluated, wherever it came from.
 
@@ -743,11 +748,9 @@ def set_record(
         model, budget: of the students.
         teacher: its card, one and the same for all students; empty if there was none.
         protocol: of the students; the record names it if it is a published one.
-        views: of the labels, see `evaluate`; the record names them if there are any.
     """
     student, ipc = student_on(synthetic, data, model, budget, protocol), synthetic.ipc
     published = {"protocol": protocol} if find_protocol(protocol).recipe else {}
-    published |= {"views": views} if views else {}
     return Record(
         suite="local",
         dataset=data.name,

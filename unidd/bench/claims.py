@@ -171,20 +171,21 @@ class Holds:
 
 @dataclass(frozen=True)
 class Undecided:
-    """A claim that the records of a study cannot decide.
+    """A claim that the records of a study or suite cannot decide.
 
     Args:
-        study: its name.
+        of: its name.
         why: in words.
     """
 
     words: str
-    study: str
+    of: str
     why: str
 
     def look(self, evidence: Evidence) -> Look:
-        """Return that nothing is decided, and why, where the study was run."""
-        return Look(self.words, OPEN, self.why) if evidence.study(self.study) else Look(self.words, NOT_RUN)
+        """Return that nothing is decided, and why, where the study or suite was run."""
+        there = evidence.study(self.of) or self.of in set(evidence.rows["suite"])
+        return Look(self.words, OPEN, self.why) if there else Look(self.words, NOT_RUN)
 
 
 def _compared(words: str, row: dict | None, base: dict | None, digits: int = 1) -> Look:

@@ -108,16 +108,15 @@ def records(
     budget: str,
     seeds: Sequence[int],
     teacher: dict,
-    **how: Any,
+    protocol: str = "unidd",
 ) -> dict[str, Record]:
     """Return a record for each architecture: {model: record}, as of `set_record`.
 
     Args:
         found: from `cross`.
         teacher: its card.
-        how: students were trained and labelled: protocol and views.
     """
     return {
-        model: set_record(synthetic, data, name, model, budget, seeds, accuracy, teacher, **how)
+        model: set_record(synthetic, data, name, model, budget, seeds, accuracy, teacher, protocol)
         for model, accuracy in found.items()
     }

@@ -273,13 +273,13 @@ def near_full(found: Found) -> str:
         row, full = found.row(suite, "cfm"), found.row(suite, "full", ipc=None)
         if row and full and row["seeds"] == full["seeds"]:
             ends = interval(*paired(full["values"], row["values"]))
-            parts.append(f"{data}, IPC 10: {ends} points below (n = {row['n']})")
+            parts.append(f"{data}, IPC 10, hard labels: {ends} points below (n = {row['n']})")
     row, full = found.row("cifar100", "cfm", SOFT), found.row("cifar100", "full", ipc=None)
     if row and full and row["seeds"] == full["seeds"]:
         parts.append(f"CIFAR-100, online soft labels: {interval(*paired(full['values'], row['values']))} points below")
     else:
         parts.append(f"CIFAR-100: {not_run('it needs the data and a GPU: `make batch SUITE=cifar100`')}")
-    return f"CFM beside training on all images, both with hard labels: {'; '.join(parts)}"
+    return f"CFM beside training on all images with hard labels: {'; '.join(parts)}"
 
 
 def learnt(found: Found) -> str:
@@ -288,7 +288,10 @@ def learnt(found: Found) -> str:
     said = "" if cfm.labels == "learnt" else f"under CFM {not_run('`cfm` learns no labels')}"
     names = [cls.path() for cls in methods.found() if cls.labels == "learnt"]
     parts = [
-        f"`{name}`, {words}" for name in names for words in beside(found, name, "random", "digits", ["fixed-soft"])
+        f"`{name}`, {words}"
+        for suite in found.suites
+        for name in names
+        for words in beside(found, name, "random", suite, ["fixed-soft"])
     ]
     told = f"methods that learn them, beside random real images: {'; '.join(parts)}" if parts else ""
     return "; ".join(filter(None, [said, told]))
@@ -354,7 +357,7 @@ def residual(found: Found) -> str:
         if words := [words for suite in found.suites for words in beside(found, "fadrm", than, suite)]:
             parts.append(f"FADRM beside {methods.find(than).__name__}, {start}: {'; '.join(words)}")
     said = _or(parts, "make batch SUITE=methods")
-    return f"{said}. What the patches do and what blending does is not told apart" if parts else said
+    return f"{said}. Patches and blending were not varied one at a time" if parts else said
 
 
 # --------------------------------------------------------------------------------------------- bytes and time

@@ -93,8 +93,8 @@ def mean_labels(
 ) -> SoftLabels:
     """Return a label for each image: the mean of what a teacher says of augmented views of it, which is stored.
 
-    At the temperature T of the students it is the mean of softmax(z/T) over the views. A student that sees such views
-    has, on average over them, the gradient it would have if each had its own label.
+    At the temperature T of the students it is the mean of softmax(z/T) over the views. By any one output of a student
+    its gradient is the mean of those of the views' own labels.
 
     Args:
         images: pixels in [0, 1] or uint8, (n, C, H, W).
