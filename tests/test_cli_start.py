@@ -189,7 +189,7 @@ def test_the_commands_of_the_page_work_one_after_another(unidd, tmp_path, real):
     data = load("digits")
     foreign.WRITERS["DM"](tmp_path, real.first(1).images, real.first(1).labels, data)
     Path("res_DM_mine_ConvNet_2ipc.pt").rename("res_DM_CIFAR10_ConvNet_10ipc.pt")
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 12
     for command in COMMANDS:
         words = re.sub("photos|cifar10", "digits", command).split()[1:]
         more = {"distill": ["--budget", "smoke"], "evaluate": ["--budget", "smoke", "--seeds", "0"]}
