@@ -97,8 +97,10 @@ def where(frame: pd.DataFrame) -> pd.DataFrame:
         if not (made := distinct(group)):
             continue
         tried = _coresets(group)
-        known = [(_wins(row), told(row), told(row, "ioc_side"), tried[row["suite"]], row["mean"]) for row in made]
-        best = made[known.index(max(known))]
+        best = max(
+            made,
+            key=lambda row: (_wins(row), told(row), told(row, "ioc_side"), tried[row["suite"]], row["mean"]),
+        )
         beside = [row for row in group if row["suite"] == best["suite"]]
         line = {"data": best["dataset"], "labels": _labels(best), "IPC": f"{best['ipc']:.0f}"}
         line["pays"] = {True: "yes", False: "not shown", None: "–"}[_pays(made)]

@@ -87,7 +87,6 @@ def fixed_labels(synthetic: SyntheticSet, data: ImageData, teacher: nn.Module | 
     return SoftLabels(teacher_logits(synthetic.images, data, teacher))
 
 
-@torch.no_grad()
 def mean_labels(
     images: Tensor, data: ImageData, teacher: nn.Module, config: TrainConfig, views: int, seed: int = 0
 ) -> SoftLabels:
@@ -104,10 +103,7 @@ def mean_labels(
     """
     generator, recipe, told = Generator().manual_seed(seed), Recipe.of(config), None
     for _ in range(views):
-        parts = (data.normalise(part.to(data.device)) for part in images.split(real_batch(data.size, data.device)))
-        with frozen(teacher):
-            seen = ((teacher(view(part, recipe, generator)).float().cpu(),) for part in parts)
-            logits = joined(seen, len(images))[0]
+        logits = teacher_logits(images, data, teacher, partial(view, config=recipe, generator=generator))
         label = (logits / config.temperature).log_softmax(1)
         told = label if told is None else told.logaddexp(label)
     return SoftLabels(config.temperature * (cast(Tensor, told) - math.log(views)))
@@ -128,11 +124,17 @@ def centred_labels(synthetic: SyntheticSet) -> SoftLabels:
 
 
 @torch.no_grad()
-def teacher_logits(images: Tensor, data: ImageData, teacher: nn.Module) -> Tensor:
-    """Return a teacher's output for images (n, C, H, W) that are not augmented, on the CPU: (n, classes)."""
+def teacher_logits(
+    images: Tensor, data: ImageData, teacher: nn.Module, seen: Callable[[Tensor], Tensor] = lambda batch: batch
+) -> Tensor:
+    """Return a teacher's output for images (n, C, H, W), on the CPU: (n, classes).
+
+    Args:
+        seen: what it sees of a normalised batch; by default the images as they are.
+    """
     parts = (part.to(data.device) for part in images.split(real_batch(data.size, data.device)))
     with frozen(teacher):
-        return joined(((teacher(data.normalise(part)).float().cpu(),) for part in parts), len(images))[0]
+        return joined(((teacher(seen(data.normalise(part))).float().cpu(),) for part in parts), len(images))[0]
 
 
 def evaluate_images(
