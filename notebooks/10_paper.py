@@ -47,8 +47,10 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from unidd.bench import claims, paper, records, tables
+from unidd.bench.counted import DEVICES, plain_pass
 from unidd.book import plots
 from unidd.book.captions import Captioned
+from unidd.networks.models import ModelConfig, build
 
 stored = records.load_all()
 folders = records.published("studies"), records.own() / "studies"
@@ -156,14 +158,10 @@ Captioned(
 # %% [markdown]
 # ## Other architectures
 #
-# The sets are made with a ConvNet; do they teach others?
+# The sets are made with a ConvNet; do they teach others? All that were tried stand in {numref}`tab-across`.
 
 # %% tags=["remove-input"]
 show(paper.ACROSS, "across")
-crossed = [record for record in stored if record.suite == "cross-cfm"]
-if crossed:
-    caption = "Students of other architectures on one set of digits each, accuracy in %."
-    display(Captioned(tables.across(crossed), caption, "tab-suite-cross-cfm"))
 
 # %% [markdown]
 # ## The terms of the loss
@@ -193,6 +191,32 @@ display(Markdown("\n".join(claims.sentence(row, evidence) for row in paper.OTHER
 missing = [row for row in paper.ROWS if row.outcome(evidence) == claims.NOT_RUN]
 lines = [f"- {row.place}: `{row.command}`" for row in missing]
 Markdown("Not run, with what runs it:\n\n" + "\n".join(lines) if missing else "")
+
+# %% [markdown]
+# **How long it would take** is known by counting alone. The same code runs small, with narrow networks and noise in
+# the place of images, and the operations of PyTorch in it are counted: `make plan SUITE=cifar10 DEVICE=h100` does so
+# for any suite. What multiplies is scaled to the full width.
+
+# %% tags=["remove-input"]
+device = DEVICES["h100"]
+beside = ""
+for case in (case for found in evidence.study("gpu", "cuda.json") for case in found["cost"]["cases"]):
+    if case["network"] == "resnet18" and not case["half"]:
+        network = build(ModelConfig("resnet18"), 3, case["size"], case["classes"])
+        by_count = plain_pass(network, 3, case["size"], case["batch"], device)
+        times = by_count / case["seconds"]["plain"]["median"]
+        beside += f" For {case['batch']:,} images through ResNet-18 and back the count is {times:.1f} times"
+        beside += " what an H200 took."
+display(
+    Captioned(
+        claims.not_run(evidence, {record.suite for record in stored}),
+        f"What was not run, by count of {device.name}, all jobs one after the other. "
+        f"Assumed are {device.rate / 1e12:.0f}·10¹² operations a second, {1e6 * device.kernel:.0f} µs "
+        f"for an operation at least and {1e3 * device.factorisation:.1f} ms for a matrix "
+        f"factorisation. Reading files is not counted.{beside}",
+        "tab-hours",
+    )
+)
 
 # %% [markdown]
 # The code of this page: `unidd/bench/paper.py` (the rows), `unidd/bench/claims.py` (outcomes). Its tests:

@@ -32,6 +32,7 @@ from IPython.display import Markdown
 from torch.utils.flop_counter import FlopCounterMode
 
 import unidd
+from unidd.bench.counted import DEVICES
 from unidd.bench.machine import duration, size
 from unidd.bench.measuring import Measured
 from unidd.bench.planning import Work, estimate
@@ -123,7 +124,7 @@ Captioned(
 PHOTOGRAPHS, CLASSES, IPC = 1_281_167, 1000, 10
 recipe = CFM.preset("imagenet")
 ghost = build(ModelConfig("resnet18"), 3, 224, CLASSES).to("meta").eval()
-H100 = {"rate": 30e12, "read": 1000}  # operations and decoded images a second
+H100 = {"rate": DEVICES["h100"].rate, "read": 1000}  # operations and decoded images a second
 
 
 def operations(images):

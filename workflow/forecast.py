@@ -3,24 +3,43 @@
 A line a job and their sum. A job is what `unidd plan` says of its method, once a repetition, and its students, by a few
 steps of their training and of the teacher that labels their images. Teachers and the passes over the real images come
 once for all jobs. The jobs run one after the other; on several devices at once it takes that part of the time.
+
+`--device h100` says it of a device that is not at hand, with stand-ins for images that are not: the same code, run
+small, its operations counted (`unidd.bench.counted`).
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any
+from unittest.mock import patch
 
 import jobs
+import torch
 
-from unidd.bench.cell import Cell
+from unidd.bench.cell import BUDGETS, Cell
+from unidd.bench.counted import DEVICES, Counter, Device, forward_operations
 from unidd.bench.machine import duration, size
 from unidd.bench.measuring import Measured, measure_training
-from unidd.bench.planning import Plan, plan
-from unidd.data.datasets import ImageData
+from unidd.bench.planning import Plan, estimate, measure, plan
+from unidd.data.datasets import ImageData, Split
+from unidd.methods import find
 from unidd.networks.models import ModelConfig, build
-from unidd.networks.training import TrainConfig, teacher_folder
+from unidd.networks.training import Teacher, TrainConfig, teacher_folder
 
 _ONCE = ("teacher", "real side")  # phases of a plan that are the same for all jobs of a repetition
+_SHAPES = {  # training and test images, channels, size and classes of what may not be at hand
+    "fashion-mnist": (60_000, 10_000, 1, 28, 10),
+    "cifar10": (50_000, 10_000, 3, 32, 10),
+    "cifar100": (50_000, 10_000, 3, 32, 100),
+    "tiny-imagenet": (100_000, 10_000, 3, 64, 200),
+    "imagenet": (1_281_167, 50_000, 3, 224, 1000),
+}
+_WIDTH, _SIZE = 16, 8  # of networks while they are counted, and of images where a network has no width
 
 
 @dataclass(frozen=True)
@@ -100,6 +119,64 @@ def forecast(suite: jobs.Suite, students: Students, planned: Callable[[Cell], Pl
     return [*found, teachers, Taken("real side", passes)]
 
 
+def counted(suite: jobs.Suite, device: Device) -> list[Taken]:
+    """Return what `forecast` does, of a device that is not at hand: times alone."""
+    first = Cell.of(**next(iter(suite.jobs.values())))
+    data, scale = _small(first)
+    with _narrow(suite) as narrow, Counter(device, scale):
+        return forecast(narrow, Students(data, _counted_training), lambda cell: _counted_plan(cell, data))
+
+
+def _counted_training(*of: Any) -> Measured:
+    return replace(measure_training(*of), memory=0, kept=0)
+
+
+def _counted_plan(cell: Cell, data: ImageData) -> Plan:
+    brought = Teacher(build(cell.network(), data.channels, data.size, data.classes)) if cell.given.teacher else None
+    found, work = measure(cell, cell.run(cell.seeds[0]), data, brought=brought)
+    return replace(estimate(replace(found, real=0.0) if cell.given.statistics else found, work), memory=0, disk=0)
+
+
+def _small(cell: Cell) -> tuple[ImageData, float]:
+    """Return noise in the shape of a cell's images, and operations of its network for one of the network as counted."""
+    if cell.dataset in _SHAPES:
+        train, test, channels, real, classes = _SHAPES[cell.dataset]
+    else:
+        data = cell.source.load()
+        train, test, channels, real, classes = (len(data.train), len(data.test), data.channels, data.size, data.classes)
+    network = cell.network()
+    side = real if network.name.startswith("convnet") else _SIZE
+    full, small = (
+        forward_operations(build(config, channels, at, classes), channels, at)
+        for config, at in ((network, real), (replace(network, width=_WIDTH), side))
+    )
+
+    def split(count: int) -> Split:
+        number = torch.arange(count)
+        noise = torch.randint(0, 256, (997, channels, side, side), dtype=torch.uint8)
+        return Split(noise[number % len(noise)], number % classes)
+
+    grey = ((0.5,) * channels, (0.25,) * channels)
+    data = ImageData(f"as {cell.dataset}", split(train), split(test), tuple(map(str, range(classes))), grey)
+    return data, full / small
+
+
+@contextmanager
+def _narrow(suite: jobs.Suite) -> Iterator[jobs.Suite]:
+    """Give a suite whose networks are narrow; what it keeps is thrown away."""
+    budget = suite.shared["budget"]
+    narrow = {}
+    for name, job in suite.jobs.items():
+        wide = "net_width" in {f.name for f in fields(find(job["method"]))}
+        narrow[name] = job | ({"settings": job.get("settings", {}) | {"net_width": _WIDTH}} if wide else {})
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        patch.dict(os.environ, UNIDD_CACHE=cache),
+        patch.dict(BUDGETS, {budget: replace(BUDGETS[budget], width=_WIDTH)}),
+    ):
+        yield suite._replace(jobs=narrow)
+
+
 def line(taken: Taken) -> str:
     memory, disk = (size(value) if value else "–" for value in (taken.memory, taken.disk))
     return f"{taken.name:<28} {duration(taken.seconds) if taken.seconds else '–':>12} {memory:>12} {disk:>12}"
@@ -119,10 +196,12 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         suite = jobs.load(jobs.suite_path(asked.suite), asked.budget)
-        first = Cell.of(**next(iter(suite.jobs.values())))
-        students = Students(first.source.load(device=asked.device))
-        print(f"{f'{suite.name} on {asked.device}':<28} {'time':>12} {'memory':>12} {'disk':>12}")
-        found = forecast(suite, students, lambda cell: plan(cell, device=asked.device))
+        print(f"{f'{suite.name} on {asked.device}':<28} {'time':>12} {'memory':>12} {'disk':>12}", flush=True)
+        if asked.device in DEVICES:
+            found = counted(suite, DEVICES[asked.device])
+        else:
+            data = Cell.of(**next(iter(suite.jobs.values()))).source.load(device=asked.device)
+            found = forecast(suite, Students(data), lambda cell: plan(cell, device=asked.device))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

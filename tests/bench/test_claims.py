@@ -154,6 +154,19 @@ def test_sentences_say_the_command_of_what_was_not_run():
     assert "nothing to check" in claims.sentence(row(), evidence())
 
 
+def test_what_was_not_run_says_its_hours_by_count_where_they_are_known(tmp_path):
+    record = {"suite": "s", "command": "make batch SUITE=s", "device": {"name": "one H100"}, "seconds": 7200.0}
+    record["jobs"] = {"a": 30.0, "b": 5400.0, "teachers": 5700.0, "real side": 0.0}
+    (tmp_path / "hours").mkdir()
+    (tmp_path / "hours" / "s.json").write_text(json.dumps(record))
+    seen = evidence(folder=tmp_path)
+    assert claims.sentence(row(CHECK), seen).endswith("(photos; by count 2 h 0 min of one H100).")
+    assert claims.hours("make batch SUITE=t", seen) == ""
+    line = claims.not_run(seen, []).loc["`make batch SUITE=s`"]
+    assert line.to_dict() == {"jobs": 2, "longest job": "1 h 30 min", "in all": "2 h 0 min"}
+    assert claims.not_run(seen, ["s"]).empty
+
+
 def test_tables_have_a_line_a_row_and_a_line_a_check_that_has_records():
     seen = evidence(made("lfm"), made("cfm", SURE))
     shown = claims.overview([row(CHECK), row()], seen)

@@ -92,3 +92,32 @@ def test_the_command_measures_real_steps(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["forecast.py", "no-such-suite"])
     assert forecast.main() == 2
     assert capsys.readouterr().err.startswith("error: no suite")
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_at_hand_is_counted(tmp_path, monkeypatch, capsys):
+    """The images too may be missing; what the narrow networks leave is thrown away, and nothing stays changed."""
+    monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("UNIDD_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setitem(forecast._SHAPES, "cifar10", (300, 50, 3, 16, 10))
+    suite(tmp_path, dataset="cifar10", methods=["random", "dm", "full"], ipcs=[1], seeds=[0])
+    width = forecast.BUDGETS["smoke"].width
+    monkeypatch.setattr(sys, "argv", ["forecast.py", str(tmp_path / "tiny.yaml"), "--device", "h100"])
+    assert forecast.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:4]] == ["random-ipc1", "dm-ipc1", "full"]
+    assert all(line.split()[-2:] == ["–", "–"] for line in lines[1:]), "no memory, no disk"
+    assert forecast.BUDGETS["smoke"].width == width
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_given_teacher_and_statistics_cost_nothing_by_count(tmp_path):
+    (tmp_path / "t.pth").touch()
+    (tmp_path / "network=layer").mkdir()
+    (tmp_path / "network=layer" / "running.npz").touch()
+    kept = {"teacher": str(tmp_path / "t.pth"), "statistics": str(tmp_path)}
+    for given, none in ((kept, True), ({}, False)):
+        asked = suite(tmp_path, methods=["cfm"], ipcs=[1], seeds=[0], **given)
+        found = {taken.name: taken.seconds for taken in forecast.counted(asked, forecast.DEVICES["h100"])}
+        assert (found["teachers"] == 0, found["real side"] == 0) == (none, none)
+        assert found["cfm-ipc1"] > 0

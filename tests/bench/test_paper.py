@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import hours
 import pytest
 import round_detail
 import torch
@@ -14,6 +15,7 @@ from records import record
 
 from unidd.bench import claims, paper, records
 from unidd.bench.claims import Better, Evidence, Larger, Reaches
+from unidd.files import json_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -54,6 +56,21 @@ def test_every_command_is_one_that_there_is(row):
             assert not words[1:] or (words[0] == "benchmarks/round_detail.py" and round_detail.options(words[1:]))
         else:
             assert command == "–"
+
+
+@each
+def test_what_was_not_run_says_how_long_it_would_take(row):
+    if row.outcome(PUBLISHED) == claims.NOT_RUN:
+        assert "by count" in claims.sentence(row, PUBLISHED)
+
+
+@pytest.mark.parametrize("name", [*hours.SUITES, "rounds"])
+def test_hours_are_those_of_the_jobs_that_there_are(name):
+    content, _, command = hours.asked_for(name)
+    (found,) = [record for record in PUBLISHED.study("hours") if record["command"] == command]
+    assert found["asked"] == json_hash(content), "the suite changed: run the study of hours again"
+    assert found["seconds"] == pytest.approx(sum(found["jobs"].values()), rel=1e-3)
+    assert min(seconds for job, seconds in found["jobs"].items() if job not in ("teachers", "real side")) > 0
 
 
 @each

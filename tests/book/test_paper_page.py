@@ -44,7 +44,7 @@ def test_records_of_suites_are_shown_from_either_place_and_decide(where, tmp_pat
     ]
     folders = {"published": tmp_path / "results", "own": tmp_path / "runs"}
     put(folders["published"], made("cfm", 0, "photos"), made("random", 9, "photos"))
-    put(folders[where], *filters, made("cfm", 3, "cross-cfm", model="resnet18"), made("random", 1, "schedules"))
+    put(folders[where], *filters, made("random", 1, "schedules"))
     words, shown = read(folders["published"], folders["own"], monkeypatch)
     checks = shown["tab-paper-figures"].thing
     found = dict(zip(checks["claim"], checks["outcome"], strict=True))
@@ -52,7 +52,7 @@ def test_records_of_suites_are_shown_from_either_place_and_decide(where, tmp_pat
     assert found["filters: cfm above ridge-1, hard labels, IPC 10"] == "not reproduced"
     assert shown["overview"]["outcome here"]["Table 2, in small"] == "not reproduced"
     assert "**Figure 3** (students by choice of filter): mixed." in words
-    assert {"fig-suite-filters-hard", "tab-suite-filters", "tab-suite-cross-cfm", "tab-suite-schedules"} <= set(shown)
+    assert {"fig-suite-filters-hard", "tab-suite-filters", "tab-suite-schedules"} <= set(shown)
     assert "ridge-1" in shown["tab-suite-filters"].thing.to_string()
 
 

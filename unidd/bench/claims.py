@@ -6,13 +6,14 @@ suite or a study; the outcomes of its checks make that of the row.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 
+from .machine import duration
 from .records import Record
 from .tables import ENOUGH, compared, paired, table
 from .words import regime_words, signed
@@ -286,8 +287,30 @@ def sentence(row: Row, evidence: Evidence) -> str:
     if outcome == UNKNOWN:
         return f"{name}: what they claim is not known to us, so there is nothing to check."
     if outcome == NOT_RUN:
-        return f"{name} ({row.shows}): not run. `{row.command}` makes the records ({row.here})."
+        about = "; ".join(filter(None, (row.here, hours(row.command, evidence))))
+        return f"{name} ({row.shows}): not run. `{row.command}` makes the records ({about})."
     looks = row.looks(evidence)
     ran = sum(look.outcome != NOT_RUN for look in looks)
     some = f"; `{row.command}` makes the rest" if ran < len(looks) else ""
     return f"{name} ({row.shows}): {outcome}. Of {len(looks)} checks {ran} have records{some}."
+
+
+def hours(command: str, evidence: Evidence) -> str:
+    """Return how long a command would take a device that is not at hand, as the study of hours counted; else ""."""
+    found = [record for record in evidence.study("hours") if record["command"] == command]
+    return f"by count {duration(found[0]['seconds'])} of {found[0]['device']['name']}" if found else ""
+
+
+def not_run(evidence: Evidence, published: Collection[str]) -> pd.DataFrame:
+    """Return a line a command of the study of hours, on its device: its jobs, the time of the longest, and of all.
+
+    Args:
+        published: suites that have records, which are left out.
+    """
+    lines = []
+    for record in sorted(evidence.study("hours"), key=lambda record: record["seconds"]):
+        if record["suite"] not in published:
+            jobs = [seconds for job, seconds in record["jobs"].items() if job not in ("teachers", "real side")]
+            times = {"jobs": len(jobs), "longest job": duration(max(jobs)), "in all": duration(record["seconds"])}
+            lines.append({"command": f"`{record['command']}`", **times})
+    return pd.DataFrame(lines, columns=None if lines else ["command"]).set_index("command")

@@ -24,10 +24,16 @@ from ..engine.run import Run
 from ..methods import Descending, Part
 from ..networks.models import real_batch, tapped_layers
 from ..networks.training import Teacher, TrainConfig, accuracy, trial
+from .counted import Counter
 from .machine import describe, peak_memory, wait
 
 _PATIENCE = 10.0  # seconds for the steps of distillation, and half of it for those of each other part
 _FEWEST, _MOST = 5, 100  # steps of a batch that are measured
+
+
+def _now() -> float:
+    """Return the seconds of the counter that runs, or else of the clock."""
+    return Counter.running.seconds if Counter.running else time.perf_counter()
 
 
 @dataclass(frozen=True)
@@ -126,10 +132,12 @@ def measure_steps(
         patience: about how many seconds it may take; if a step takes longer, three of the first batch are all, and
             what is kept on disk is not measured.
     """
+    began = time.perf_counter()
     probe = _timed(method, data, teacher, run, 3, 1)
     rough = probe.ends[0][2] - probe.ends[0][1]
     once = probe.ends[0][0] - probe.began
-    if rough > patience:
+    here = (time.perf_counter() - began) / 3 if Counter.running else rough  # what a step takes of the patience
+    if here > patience:
         return Measured(
             setup=max(once - rough, 0),
             first=rough,
@@ -138,7 +146,7 @@ def measure_steps(
             device=describe(data.device),
             steps=3,
         )
-    count = min(max(int(patience / 2 / rough), _FEWEST), _MOST)
+    count = min(max(int(patience / 2 / here), _FEWEST), _MOST)
     with tempfile.TemporaryDirectory() as folder:
         timed = _timed(method, data, teacher, run, count, 2, Checkpoint(folder))
     first = _step(timed.ends[0])
@@ -164,11 +172,11 @@ def measure_steps(
 def measure_finish(data: ImageData) -> Measured:
     """Time the writing of a set of one image a class, and its preview."""
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        began = _now()
         result = SyntheticSet.from_real(data, 1)
         result.save(folder)
         result.preview().save(Path(folder) / "preview.png")
-        return Measured(finish=time.perf_counter() - began)
+        return Measured(finish=_now() - began)
 
 
 @dataclass
@@ -192,18 +200,18 @@ def _timed(
     checkpoint: Checkpoint | None = None,
 ) -> _Timed:
     """Take `count` steps of each of the first batches, keeping the state before and after the last one of each."""
-    found = _Timed(time.perf_counter())
+    found = _Timed(_now())
     descent = replace(method.descent(data), steps=count)
     position = Position(data, method.start(data, run), descent, run.seed)
     objective = method.objective(data, teacher, run)
-    found.ready = time.perf_counter()
+    found.ready = _now()
     with checkpoint or nullcontext():
         for taken in steps(objective, position):
             if taken.count in (1, 2, 3, count - 2, count - 1, count):  # a GPU may run ahead in between
                 wait(data.device)
             if taken.count == 1:
                 found.ends.append([])
-            found.ends[-1].append(time.perf_counter())
+            found.ends[-1].append(_now())
             if checkpoint and taken.last:
                 checkpoint.save_batch(taken.batch.number, position.pixels(taken.batch.number))
             if checkpoint and taken.count in (count - 1, count):
@@ -215,12 +223,12 @@ def _timed(
 
 def _save(found: _Timed, checkpoint: Checkpoint, objective: Objective, position: Position, within: bool) -> None:
     """Keep a state; one within a batch counts in its own account, and not in that of the step after it."""
-    began = time.perf_counter()
+    began = _now()
     checkpoint.save({"position": position.pack(), "objective": objective.state()})
     found.bytes = max(found.bytes, checkpoint.path.stat().st_size)
     if within:
-        found.save = found.save or time.perf_counter() - began
-        found.ends[-1][-1] += time.perf_counter() - began
+        found.save = found.save or _now() - began
+        found.ends[-1][-1] += _now() - began
 
 
 def _step(ends: list[float]) -> float:
@@ -235,9 +243,10 @@ def _step(ends: list[float]) -> float:
 def _seconds(work: Callable[[], object], device: torch.device) -> list[float]:
     """Return the seconds of at least three calls, the first of which is a warm-up."""
     seconds: list[float] = []
-    while len(seconds) < 3 or (sum(seconds[1:]) < _PATIENCE / 2 and len(seconds) < _MOST):
-        began = time.perf_counter()
+    most = 3 if Counter.running else _MOST  # where operations are counted, each call takes what the others do
+    while len(seconds) < 3 or (sum(seconds[1:]) < _PATIENCE / 2 and len(seconds) < most):
+        began = _now()
         work()
         wait(device)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(_now() - began)
     return seconds

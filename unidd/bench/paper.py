@@ -445,10 +445,10 @@ ACROSS = (
         "students of other architectures",
         "CFM's images teach other architectures better than those of other methods.",
         "C",
-        "make batch SUITE=cross-cfm",
+        "make batch SUITE=cross-digits",
         "digits, embedded budget",
         tuple(
-            Better("cross-cfm", "cfm", than, model=model)
+            Better("cross-digits", "cfm", than, model=model)
             for model in ("resnet18", "vgg11-small", "mobilenet-small", "vit-small")
             for than in ("random", "dm")
         ),
