@@ -302,7 +302,7 @@ def hours(command: str, evidence: Evidence) -> str:
 
 
 def not_run(evidence: Evidence, published: Collection[str]) -> pd.DataFrame:
-    """Return a line a command of the study of hours, on its device: its jobs, the time of the longest, and of all.
+    """Return a line a suite of the study of hours: its jobs, how long the longest and all of them take, its command.
 
     Args:
         published: suites that have records, which are left out.
@@ -312,5 +312,5 @@ def not_run(evidence: Evidence, published: Collection[str]) -> pd.DataFrame:
         if record["suite"] not in published:
             jobs = [seconds for job, seconds in record["jobs"].items() if job not in ("teachers", "real side")]
             times = {"jobs": len(jobs), "longest job": duration(max(jobs)), "in all": duration(record["seconds"])}
-            lines.append({"command": f"`{record['command']}`", **times})
-    return pd.DataFrame(lines, columns=None if lines else ["command"]).set_index("command")
+            lines.append({"suite": record["suite"], **times, "command": record["command"]})
+    return pd.DataFrame(lines, columns=None if lines else ["suite"]).set_index("suite")
