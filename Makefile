@@ -72,7 +72,7 @@ batch: setup ## run the jobs of SUITE that are not done yet; records go to _runs
 	$(BIN)/snakemake --snakefile workflow/Snakefile $(profile) --config $(chosen) --cores $(jobs_at_once) \
 	  --rerun-triggers params --rerun-incomplete --keep-going --nolock --quiet host reason $(SNAKEMAKE_OPTIONS)
 
-plan: setup ## say what the jobs of SUITE will take here, from a few real steps of each: minutes; DEVICE=h100 counts
+plan: setup ## say what the jobs of SUITE will take here, from a few real steps of each: minutes; with DEVICE=h100 those of a GPU that is not here
 	$(quiet) $(BIN)/python workflow/forecast.py $(SUITE) $(if $(BUDGET),--budget $(BUDGET)) $(if $(DEVICE),--device $(DEVICE))
 
 book: setup ## build the book afresh, every notebook executed as where only the wheel is, warnings as errors

@@ -31,13 +31,13 @@ SUITES = (
     *("cifar10", "cifar100", "imagenet", "paper-tiny-imagenet", "paper-imagenet", "protocols"),
     *("published-cifar10-mini", "published-tiny-imagenet", "fashion-mnist paper"),
 )
-ROUNDS = {  # of the study of rounds: two distillations a repetition
+ROUNDS = {  # of the study of rounds: two distillations a repetition; the minutes of students are not its own
     "command": "python benchmarks/round_detail.py tiny-imagenet --budget large --group 200 --beta 0.5",
     "suite": {
         **{"dataset": "tiny-imagenet", "ipcs": [10], "seeds": [0, 1, 2, 3, 4], "budget": "large", "regimes": ["hard"]},
         "methods": [
             {"cfm": {"group": 200, "beta": 0.5}},
-            {"cfm": {"group": 200, "beta": 0.5, "schedule": "constant"}, "as": "cfm-constant"},
+            {"hfm": {"group": 200, "beta": 0.5}},
         ],
     },
 }

@@ -4,8 +4,8 @@ A line a job and their sum. A job is what `unidd plan` says of its method, once 
 steps of their training and of the teacher that labels their images. Teachers and the passes over the real images come
 once for all jobs. The jobs run one after the other; on several devices at once it takes that part of the time.
 
-`--device h100` says it of a device that is not at hand, with stand-ins for images that are not: the same code, run
-small, its operations counted (`unidd.bench.counted`).
+`--device h100` says it of a device that is not at hand: the same code, run small, its operations counted
+(`unidd.bench.counted`). Images that are not at hand have stand-ins; a teacher's file that a suite names must be there.
 """
 
 import argparse
@@ -188,6 +188,13 @@ def total(found: list[Taken]) -> Taken:
     return Taken("all, one after the other", sum(t.seconds for t in found), memory, sum(t.disk for t in found))
 
 
+def _check_device(name: str) -> None:
+    try:
+        torch.device("cpu" if name in DEVICES else name)
+    except RuntimeError:
+        raise ValueError(f"unknown device {name!r}: say cpu or cuda, or {', '.join(DEVICES)} to count") from None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suite")
@@ -195,6 +202,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     try:
+        _check_device(asked.device)
         suite = jobs.load(jobs.suite_path(asked.suite), asked.budget)
         print(f"{f'{suite.name} on {asked.device}':<28} {'time':>12} {'memory':>12} {'disk':>12}", flush=True)
         if asked.device in DEVICES:

@@ -111,6 +111,13 @@ def test_a_device_that_is_not_at_hand_is_counted(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "cache").exists()
 
 
+def test_an_unknown_device_is_refused_before_any_data_are_looked_for(tmp_path, monkeypatch, capsys):
+    suite(tmp_path, dataset="cifar10")
+    monkeypatch.setattr(sys, "argv", ["forecast.py", str(tmp_path / "tiny.yaml"), "--device", "h200"])
+    assert forecast.main() == 2
+    assert capsys.readouterr().err == "error: unknown device 'h200': say cpu or cuda, or h100 to count\n"
+
+
 def test_a_given_teacher_and_statistics_cost_nothing_by_count(tmp_path):
     (tmp_path / "t.pth").touch()
     (tmp_path / "network=layer").mkdir()
