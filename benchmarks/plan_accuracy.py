@@ -1,11 +1,13 @@
 """Does `unidd plan` say what `unidd distill` then takes? Time, peak memory and disk, predicted and measured.
 
     python benchmarks/plan_accuracy.py                     # writes results/studies/plan/plan.json
+    python benchmarks/plan_accuracy.py --methods           # writes results/studies/plan/methods.json
 
 Four runs that differ in data, model, recipe and size; the first three train a teacher and measure the real side, the
 last finds both in the cache. Each is planned, then run, by the command itself in fresh processes; measured are
 wall-clock time, the peak resident memory of the process, and the largest sum of files in the run's folder and what it
-adds to the cache. Three times each, about ten minutes on two CPU cores; nothing else should compute meanwhile.
+adds to the cache. Three times each, about ten minutes on two CPU cores; nothing else should compute meanwhile. With
+`--methods` they are a run of each method and coreset on photographs at IPC 10, an hour for all, and three of them.
 """
 
 import contextlib
@@ -22,6 +24,7 @@ import torch
 import tyro
 from PIL import Image
 
+from unidd import methods as room
 from unidd.bench.cell import Cell
 from unidd.bench.planning import plan
 from unidd.bench.records import provenance
@@ -67,6 +70,12 @@ print(json.dumps({"code": code, "seconds": time.perf_counter() - began, "memory"
 """
 
 
+def of_methods() -> dict[str, tuple[dict, int]]:
+    """Return a run of each method that has an IPC, in the form of `RUNS`."""
+    names = sorted(cls().name for cls in room.found() if cls.has_ipc)
+    return {name: ({"dataset": "photos", "method": name, "ipc": 10}, 0) for name in names}
+
+
 def crops(folder: Path) -> None:
     """Ten classes of 64-pixel noise of different coarseness: 60 training and 10 test images each."""
     generator = torch.Generator().manual_seed(0)
@@ -108,14 +117,14 @@ def measure(parameters: dict, save_every: int, out: Path) -> dict:
     return found | {"disk": largest[0]}
 
 
-def compare(only: int | None) -> list[dict]:
+def compare(runs: dict[str, tuple[dict, int]], only: int | None) -> list[dict]:
     """Each run planned and run once, with an empty cache at the start."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["UNIDD_CACHE"] = str(Path(folder) / "cache")
         (Path(folder) / "cache").mkdir()
         crops(Path(folder) / "crops")
-        for number, (name, (parameters, save_every)) in enumerate(RUNS.items()):
+        for number, (name, (parameters, save_every)) in enumerate(runs.items()):
             if only not in (None, number):
                 continue
             if parameters["dataset"] == "crops":
@@ -139,21 +148,27 @@ def compare(only: int | None) -> list[dict]:
 
 
 def main(
-    out: Path = ROOT / "results" / "studies" / "plan" / "plan.json", only: int | None = None, repeats: int = 3
+    folder: Path = ROOT / "results" / "studies" / "plan",
+    only: int | None = None,
+    repeats: int = 3,
+    methods: bool = False,
 ) -> None:
     """Plan and run each.
 
     Args:
-        out: the record to write.
+        folder: where the record is written.
         only: the number of a single run, from 0.
         repeats: how often.
+        methods: run each method in place of the four runs.
     """
-    found = [compare(only) for _ in range(repeats)]
+    runs = of_methods() if methods else RUNS
+    found = [compare(runs, only) for _ in range(repeats)]
     rows = []
     for same in zip(*found, strict=True):
         ratios = {what: [row["ratio"][what] for row in same] for what in same[0]["ratio"]}
         rows.append({"run": same[0]["run"], "ratios": ratios, "times": [row["times"] for row in same]})
-    save_json({"rows": rows, "n": repeats, "provenance": provenance()}, out)
+    name = "methods.json" if methods else "plan.json"
+    save_json({"rows": rows, "n": repeats, "provenance": provenance()}, folder / name)
 
 
 if __name__ == "__main__":

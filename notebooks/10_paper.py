@@ -47,10 +47,9 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from unidd.bench import claims, paper, records, tables
-from unidd.bench.counted import DEVICES, plain_pass
+from unidd.bench.counted import DEVICES
 from unidd.book import plots
 from unidd.book.captions import Captioned
-from unidd.networks.models import ModelConfig, build
 
 stored = records.load_all()
 folders = records.published("studies"), records.own() / "studies"
@@ -193,33 +192,33 @@ lines = [f"- {row.place}: `{row.command}`" for row in missing]
 Markdown("Not run, with what runs it:\n\n" + "\n".join(lines) if missing else "")
 
 # %% [markdown]
-# **How long it would take** can only be estimated here. The same code runs small, with narrow networks (ResNet-18 with
-# small images) and noise in the place of photographs, and PyTorch's operations in it are counted, as
-# `make plan SUITE=cifar10 DEVICE=h100` does; what multiplies is scaled to the full size. A factor of two or three may
-# be missing either way. DC and DSA are counted as a CPU takes them, in many small parts: about twice too long; FRePo's
-# kernels are scaled as convolutions are, several times too long where images are thousands.
+# **How long it would take** can only be estimated here. The same code runs on tensors that have shapes and no values,
+# and PyTorch's operations in it are counted, as `make plan SUITE=cifar10 DEVICE=h100` does. Each takes the time of its
+# multiplications and additions, or that of the bytes it reads and writes, or a start, whichever is longest. What the
+# CPU does meanwhile is not counted, and reading files neither.
 
 # %% tags=["remove-input"]
 device = DEVICES["h100"]
 done = {record.suite for record in stored}
 done |= {"rounds"} if evidence.study("rounds", "tiny-imagenet-*.json") else set()
-beside = ""
-for case in (case for found in evidence.study("gpu", "cuda.json") for case in found["cost"]["cases"]):
-    if case["network"] == "resnet18" and not case["half"]:
-        network = build(ModelConfig("resnet18"), 3, case["size"], case["classes"])
-        by_count = plain_pass(network, 3, case["size"], case["batch"], device)
-        times = by_count / case["seconds"]["plain"]["median"]
-        beside += f" For {case['batch']:,} images through ResNet-18 and back the count is {times:.1f} times"
-        beside += " what an H200 took."
 display(
     Captioned(
         claims.not_run(evidence, done),
-        f"What was not run, by count of {device.name}, all jobs one after the other. "
-        f"Assumed are {device.rate / 1e12:.0f}·10¹² operations a second, {1e6 * device.kernel:.0f} µs "
-        f"for an operation at least and {1e3 * device.factorisation:.1f} ms for a matrix "
-        f"factorisation. Neither reading files nor moving memory is counted.{beside}",
+        f"What was not run, by count of {device.name}, all jobs one after the other. Assumed are "
+        f"{device.rate / 1e12:.0f}·10¹² operations and {device.bandwidth / 1e12:.0f}·10¹² bytes a second, "
+        f"{1e6 * device.start:.0f} µs for an operation at least and {1e3 * device.factorisation:.0f} ms "
+        "for a matrix factorisation.",
         "tab-hours",
-    )
+    ),
+    *(
+        Captioned(
+            claims.beside(found["times"]),
+            "How near the count is: what an H200 took. The figures assumed were chosen by these times, so "
+            "that they show how well so few can fit, and not how well the rest is foretold.",
+            "tab-count",
+        )
+        for found in evidence.study("count")
+    ),
 )
 
 # %% [markdown]

@@ -339,7 +339,7 @@ def protocols(stored=published, where=""):
 
 if suite("protocols"):
     protocols()
-for name in ("protocols-digits", "protocols"):
+for name in ("protocols-digits", "protocols", "protocols-resnet18"):
     if name not in {record.suite for record in published}:
         not_run(f"make batch SUITE={name}")
 

@@ -96,6 +96,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         questions         what reviewers and readers asked, with answers from records, or why there is none
         defects           what defects of the released code change
         scores            accuracies beside random and full real data; HLR, IOR, LRS, ARS
+        elsewhere         tensors of a device that is not there
         counted           what work would take on a device that is not at hand, by its operations
         measuring         what the parts of a run take here, from a few steps of each
         audit_words       sentences that follow from the numbers of an audit

@@ -1,37 +1,37 @@
 """What the jobs of a suite will take on this machine, before any starts: `forecast.py SUITE [--budget paper] …`.
 
 A line a job and their sum. A job is what `unidd plan` says of its method, once a repetition, and its students, by a few
-steps of their training and of the teacher that labels their images. Teachers and the passes over the real images come
-once for all jobs. The jobs run one after the other; on several devices at once it takes that part of the time.
+steps of their training and of the teacher that labels their images. Teachers, the passes over the real images and the
+experts of trajectories come once for all jobs. The jobs run one after the other; on several devices at once it takes
+that part of the time.
 
-`--device h100` says it of a device that is not at hand: the same code, run small, its operations counted
-(`unidd.bench.counted`). Images that are not at hand have stand-ins; a teacher's file that a suite names must be there.
+`--device h100` says it of a device that is not at hand: the same code, its operations counted (`unidd.bench.counted`).
+Images and a teacher's file that are not at hand have stand-ins.
 """
 
 import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 import jobs
 import torch
 
-from unidd.bench.cell import BUDGETS, Cell
-from unidd.bench.counted import DEVICES, Counter, Device, forward_operations
+from unidd.bench.cell import Cell
+from unidd.bench.counted import DEVICES, Counter, Device
 from unidd.bench.machine import duration, size
 from unidd.bench.measuring import Measured, measure_training
 from unidd.bench.planning import Plan, estimate, measure, plan
 from unidd.data.datasets import ImageData, Split
-from unidd.methods import find
+from unidd.data.sources import Source
+from unidd.files import json_hash
 from unidd.networks.models import ModelConfig, build
 from unidd.networks.training import Teacher, TrainConfig, teacher_folder
 
-_ONCE = ("teacher", "real side")  # phases of a plan that are the same for all jobs of a repetition
+_ONCE = ("teacher", "real side", "experts")  # phases of a plan that all jobs of a repetition share
 _SHAPES = {  # training and test images, channels, size and classes of what may not be at hand
     "fashion-mnist": (60_000, 10_000, 1, 28, 10),
     "cifar10": (50_000, 10_000, 3, 32, 10),
@@ -39,7 +39,6 @@ _SHAPES = {  # training and test images, channels, size and classes of what may 
     "tiny-imagenet": (100_000, 10_000, 3, 64, 200),
     "imagenet": (1_281_167, 50_000, 3, 224, 1000),
 }
-_WIDTH, _SIZE = 16, 8  # of networks while they are counted, and of images where a network has no width
 
 
 @dataclass(frozen=True)
@@ -72,15 +71,24 @@ class Students:
             self.found[key] = self.measure(network, self.data, config)
         return self.found[key]
 
+    def labels(self, model: ModelConfig, config: TrainConfig, batch: int) -> float:
+        """Return what a teacher's answers to a batch take."""
+        few = replace(self.data, test=self.data.test.take(torch.arange(min(batch, len(self.data.test)))))
+        key = repr((model, batch))
+        if key not in self.found:
+            network = build(model, few.channels, few.size, few.classes).to(few.device)
+            self.found[key] = self.measure(network, few, config)
+        return self.found[key].test * batch
+
     def taken(self, cell: Cell) -> Taken:
         """Return what the students of all repetitions and regimes of a cell take."""
         data, config = self.data, cell.student(self.data)
         images = cell.images(data)
-        one, steps = self.step(cell.student_network(), config), config.steps(images)
+        batch, steps = min(config.batch, images), config.steps(images)
+        one = self.step(cell.student_network(), replace(config, batch=batch))
         seconds = len(cell.regimes) * (steps * one.train + len(data.test) * one.test)
         if "online-soft" in cell.regimes:
-            labelled = config.epochs * images
-            seconds += labelled * self.step(cell.network(), cell.training()).test
+            seconds += steps * self.labels(cell.network(), cell.training(), batch)
         return Taken("students", len(cell.seeds) * seconds, one.memory)
 
     def teachers(self, cell: Cell) -> Taken:
@@ -97,12 +105,12 @@ class Students:
 
 
 def forecast(suite: jobs.Suite, students: Students, planned: Callable[[Cell], Plan]) -> list[Taken]:
-    """Return what each job takes, and then what all of them share.
+    """Return what each job takes, and then what all of them share: teachers, passes over the real images, experts.
 
     Args:
         planned: what `unidd plan` says of a cell.
     """
-    found, passes, teachers = [], 0.0, Taken("teachers", 0.0)
+    found, shared, teachers = [], {"real side": 0.0, "experts": 0.0}, Taken("teachers", 0.0)
     for name, parameters in suite.jobs.items():
         cell = Cell.of(**parameters)
         taken = replace(students.taken(cell), name=name)
@@ -110,71 +118,50 @@ def forecast(suite: jobs.Suite, students: Students, planned: Callable[[Cell], Pl
         if cell.method.role != "ceiling":  # which takes the images as they are
             of = planned(cell)
             own = sum(seconds for phase, seconds, _ in of.phases if phase not in _ONCE)
-            once = sum(seconds for phase, seconds, _ in of.phases if phase == "real side")
-            passes = max(passes, once * (1 if cell.given.teacher else len(cell.seeds)))
+            for phase, seconds, _ in of.phases:
+                alike = cell.given.teacher if phase == "real side" else getattr(cell.method, "shared", False)
+                if phase in shared:
+                    shared[phase] = max(shared[phase], seconds * (1 if alike else len(cell.seeds)))
             seconds = len(cell.seeds) * own + taken.seconds
             taken = Taken(name, seconds, max(of.memory, taken.memory), of.disk)
         found.append(taken)
         print(line(taken), flush=True)
-    return [*found, teachers, Taken("real side", passes)]
+    return [*found, teachers, *(Taken(name, seconds) for name, seconds in shared.items())]
 
 
-def counted(suite: jobs.Suite, device: Device) -> list[Taken]:
+def count(suite: jobs.Suite, device: Device, students: type[Students] = Students) -> list[Taken]:
     """Return what `forecast` does, of a device that is not at hand: times alone."""
-    first = Cell.of(**next(iter(suite.jobs.values())))
-    data, scale = _small(first)
-    with _narrow(suite) as narrow, Counter(device, scale):
-        return forecast(narrow, Students(data, _counted_training), lambda cell: _counted_plan(cell, data))
-
-
-def _counted_training(*of: Any) -> Measured:
-    return replace(measure_training(*of), memory=0, kept=0)
+    with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, UNIDD_CACHE=cache), Counter(device) as counter:
+        data = _stand_in(Cell.of(**next(iter(suite.jobs.values()))).source, counter.device)
+        found = forecast(suite, students(data), lambda cell: _counted_plan(cell, data))
+    return [replace(taken, disk=0) for taken in found]
 
 
 def _counted_plan(cell: Cell, data: ImageData) -> Plan:
-    brought = Teacher(build(cell.network(), data.channels, data.size, data.classes)) if cell.given.teacher else None
-    found, work = measure(cell, cell.run(cell.seeds[0]), data, brought=brought)
-    return replace(estimate(replace(found, real=0.0) if cell.given.statistics else found, work), memory=0, disk=0)
+    network = build(cell.network(), data.channels, data.size, data.classes).to(data.device)
+    found, work = measure(cell, cell.run(cell.seeds[0]), data, brought=Teacher(network) if cell.given.teacher else None)
+    return replace(estimate(replace(found, real=0.0) if cell.given.statistics else found, work), disk=0)
 
 
-def _small(cell: Cell) -> tuple[ImageData, float]:
-    """Return noise in the shape of a cell's images, and operations of its network for one of the network as counted."""
-    if cell.dataset in _SHAPES:
-        train, test, channels, real, classes = _SHAPES[cell.dataset]
+def _stand_in(source: Source, device: torch.device) -> ImageData:
+    """Return images in the shape of a data set's, with labels alone."""
+    if source.dataset in _SHAPES:
+        train, test, channels, side, classes = _SHAPES[source.dataset]
+        few = len(source.classes) or classes
+        train, test, classes = train * few // classes, test * few // classes, few
+        channels, side = source.channels or channels, source.size or side
     else:
-        data = cell.source.load()
-        train, test, channels, real, classes = (len(data.train), len(data.test), data.channels, data.size, data.classes)
-    network = cell.network()
-    side = real if network.name.startswith("convnet") else _SIZE
-    full, small = (
-        forward_operations(build(config, channels, at, classes), channels, at)
-        for config, at in ((network, real), (replace(network, width=_WIDTH), side))
-    )
+        data = source.load()
+        train, test, channels, side, classes = (len(data.train), len(data.test), data.channels, data.size, data.classes)
 
     def split(count: int) -> Split:
-        number = torch.arange(count)
-        noise = torch.randint(0, 256, (997, channels, side, side), dtype=torch.uint8)
-        return Split(noise[number % len(noise)], number % classes)
+        images = torch.empty(count, channels, side, side, dtype=torch.uint8, device=device)
+        return Split(images, (torch.arange(count) % classes).to(device))
 
     grey = ((0.5,) * channels, (0.25,) * channels)
-    data = ImageData(f"as {cell.dataset}", split(train), split(test), tuple(map(str, range(classes))), grey)
-    return data, full / small
-
-
-@contextmanager
-def _narrow(suite: jobs.Suite) -> Iterator[jobs.Suite]:
-    """Give a suite whose networks are narrow; what it keeps is thrown away."""
-    budget = suite.shared["budget"]
-    narrow = {}
-    for name, job in suite.jobs.items():
-        wide = "net_width" in {f.name for f in fields(find(job["method"]))}
-        narrow[name] = job | ({"settings": job.get("settings", {}) | {"net_width": _WIDTH}} if wide else {})
-    with (
-        tempfile.TemporaryDirectory() as cache,
-        patch.dict(os.environ, UNIDD_CACHE=cache),
-        patch.dict(BUDGETS, {budget: replace(BUDGETS[budget], width=_WIDTH)}),
-    ):
-        yield suite._replace(jobs=narrow)
+    data = ImageData(f"as {source.dataset}", split(train), split(test), tuple(map(str, range(classes))), grey)
+    vars(data)["fingerprint"] = json_hash(repr(data))  # there are no pixels to read
+    return data
 
 
 def line(taken: Taken) -> str:
@@ -203,17 +190,17 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         _check_device(asked.device)
-        suite = jobs.load(jobs.suite_path(asked.suite), asked.budget)
+        suite = jobs.load(jobs.suite_path(asked.suite), asked.budget, files=asked.device not in DEVICES)
         print(f"{f'{suite.name} on {asked.device}':<28} {'time':>12} {'memory':>12} {'disk':>12}", flush=True)
         if asked.device in DEVICES:
-            found = counted(suite, DEVICES[asked.device])
+            found = count(suite, DEVICES[asked.device])
         else:
             data = Cell.of(**next(iter(suite.jobs.values()))).source.load(device=asked.device)
             found = forecast(suite, Students(data), lambda cell: plan(cell, device=asked.device))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n".join(map(line, [*found[-2:], total(found)])))
+    print("\n".join(map(line, [*found[len(suite.jobs) :], total(found)])))
     return 0
 
 

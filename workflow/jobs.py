@@ -80,13 +80,14 @@ def chosen(config: dict) -> Path:
     return suite_path(config.get("suite", "embedded"))
 
 
-def load(path: Path, budget: str | None = None) -> Suite:
+def load(path: Path, budget: str | None = None, files: bool = True) -> Suite:
     """Read a suite. Its notebook is notebooks/benchmark.ipynb unless its key `notebook` names another.
 
     Args:
         budget: in place of the file's.
+        files: whether given files, as of a teacher, must be there.
     Raises:
-        ValueError: the file is not a suite; the notebook or `unidd.Cell` refuses a parameter.
+        ValueError: the file is not a suite; the notebook or `unidd.Cell` refuses a parameter; a given file is missing.
     """
     content = _content(path)
     notebook = ROOT / content.pop("notebook", "notebooks/benchmark.ipynb")
@@ -118,7 +119,8 @@ def load(path: Path, budget: str | None = None) -> Suite:
     if not jobs:
         raise ValueError(f"{path}: the suite has no job")
     check_names(notebook, {"out": "", **shared})
-    return Suite(shared, jobs, notebook, _code(cells), _fingerprint(shared), cell.seeds, name, labels)
+    data = _fingerprint(shared) if files else ""
+    return Suite(shared, jobs, notebook, _code(cells), data, cell.seeds, name, labels)
 
 
 def _code(cells: dict[str, Cell]) -> dict[str, str]:

@@ -156,7 +156,7 @@ def test_sentences_say_the_command_of_what_was_not_run():
 
 def test_what_was_not_run_says_its_hours_by_count_where_they_are_known(tmp_path):
     record = {"suite": "s", "command": "make batch SUITE=s", "device": {"name": "one H100"}, "seconds": 7200.0}
-    record["jobs"] = {"a": 30.0, "b": 5400.0, "teachers": 5700.0, "real side": 0.0}
+    record["jobs"] = {"a": 30.0, "b": 5400.0}
     (tmp_path / "hours").mkdir()
     (tmp_path / "hours" / "s.json").write_text(json.dumps(record))
     seen = evidence(folder=tmp_path)
@@ -165,6 +165,11 @@ def test_what_was_not_run_says_its_hours_by_count_where_they_are_known(tmp_path)
     line = claims.not_run(seen, []).loc["s"].to_dict()
     assert line == {"jobs": 2, "longest job": "1 h 30 min", "in all": "2 h 0 min", "command": "make batch SUITE=s"}
     assert claims.not_run(seen, ["s"]).empty
+
+
+def test_a_count_stands_beside_what_a_device_took():
+    table = claims.beside({"a pass": {"took": 0.004, "count": 0.006}})
+    assert table.loc["a pass"].to_dict() == {"took": "4 ms", "count": "6 ms", "count / took": "1.5"}
 
 
 def test_tables_have_a_line_a_row_and_a_line_a_check_that_has_records():

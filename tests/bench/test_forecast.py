@@ -5,10 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 
 from unidd.bench.measuring import Measured
 from unidd.bench.planning import Plan
+from unidd.data.sources import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -19,15 +21,16 @@ SUITE = {"dataset": "digits", "methods": ["random", "cfm", "full"], "ipcs": [1, 
 MIB = 1 << 20
 
 
-def suite(folder, **changes):
+def suite(folder, files=True, **changes):
     (folder / "tiny.yaml").write_text(yaml.safe_dump(SUITE | changes))
-    return jobs.load(folder / "tiny.yaml")
+    return jobs.load(folder / "tiny.yaml", files=files)
 
 
 def planned(cell):
-    """A start of 1 s; of CFM also a teacher, a pass of 20 s and 300 s of descent an image of a class."""
+    """A start of 1 s; of CFM also a teacher, a pass of 20 s, experts and 300 s of descent an image of a class."""
     descent = 300.0 * cell.ipc if cell.method.name == "cfm" else 0.0
     phases = ("start", 1.0, ""), ("teacher", 4000.0, ""), ("real side", 20.0 * (descent > 0), "")
+    phases += (("experts", descent / 10, ""),)
     return Plan((*phases, ("distillation", descent, "")), 5 * MIB, 7, "a machine", 3)
 
 
@@ -38,7 +41,7 @@ def students(digits, monkeypatch, tmp_path):
     seen = []
 
     def measure(network, data, config):
-        seen.append(config)
+        seen.append((config, len(data.test)))
         return Measured(train=1.0, test=0.001, memory=9 * MIB, kept=50)
 
     return forecast.Students(digits, measure), seen
@@ -56,8 +59,10 @@ def test_every_job_is_added_up(students, digits, tmp_path):
     assert found["full"].seconds == pytest.approx(2 * (-(-n // 128) + test)), "hard labels alone, and no plan"
     assert found["teachers"].seconds == pytest.approx(2 * (-(-n // 128) + test)), "one a repetition, for all jobs"
     assert found["real side"].seconds == 2 * 20.0
+    assert found["experts"].seconds == 2 * 60.0, "those that are trained the longest"
     assert found["cfm-ipc1"].memory == 9 * MIB, "the larger of both"
-    assert len({repr(config) for config in seen}) == len(seen), "each kind of step is measured once"
+    assert len(set(map(repr, seen))) == len(seen), "each kind of step, and of labelled batch, is measured once"
+    assert {tests for _, tests in seen} == {len(digits.test), 10, 20}
     total = forecast.total(list(found.values()))
     assert total.seconds == pytest.approx(sum(taken.seconds for taken in found.values()))
     assert (total.memory, total.disk) == (9 * MIB, 4 * 7 + 2 * 50)
@@ -88,7 +93,7 @@ def test_the_command_measures_real_steps(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["forecast.py", str(tmp_path / "tiny.yaml")])
     assert forecast.main() == 0
     names = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["tiny on cpu", "cfm-ipc1", "teachers", "real side", "all, one after the other"]
+    assert names == ["tiny on cpu", "cfm-ipc1", "teachers", "real side", "experts", "all, one after the other"]
     monkeypatch.setattr(sys, "argv", ["forecast.py", "no-such-suite"])
     assert forecast.main() == 2
     assert capsys.readouterr().err.startswith("error: no suite")
@@ -96,18 +101,16 @@ def test_the_command_measures_real_steps(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_a_device_that_is_not_at_hand_is_counted(tmp_path, monkeypatch, capsys):
-    """The images too may be missing; what the narrow networks leave is thrown away, and nothing stays changed."""
+    """The images too may be missing; what the run keeps is thrown away."""
     monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("UNIDD_DATA", str(tmp_path / "nothing"))
     monkeypatch.setitem(forecast._SHAPES, "cifar10", (300, 50, 3, 16, 10))
     suite(tmp_path, dataset="cifar10", methods=["random", "dm", "full"], ipcs=[1], seeds=[0])
-    width = forecast.BUDGETS["smoke"].width
     monkeypatch.setattr(sys, "argv", ["forecast.py", str(tmp_path / "tiny.yaml"), "--device", "h100"])
     assert forecast.main() == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines[1:4]] == ["random-ipc1", "dm-ipc1", "full"]
     assert all(line.split()[-2:] == ["–", "–"] for line in lines[1:]), "no memory, no disk"
-    assert forecast.BUDGETS["smoke"].width == width
     assert not (tmp_path / "cache").exists()
 
 
@@ -119,12 +122,37 @@ def test_an_unknown_device_is_refused_before_any_data_are_looked_for(tmp_path, m
 
 
 def test_a_given_teacher_and_statistics_cost_nothing_by_count(tmp_path):
-    (tmp_path / "t.pth").touch()
-    (tmp_path / "network=layer").mkdir()
-    (tmp_path / "network=layer" / "running.npz").touch()
+    """The files need not be there."""
     kept = {"teacher": str(tmp_path / "t.pth"), "statistics": str(tmp_path)}
     for given, none in ((kept, True), ({}, False)):
-        asked = suite(tmp_path, methods=["cfm"], ipcs=[1], seeds=[0], **given)
-        found = {taken.name: taken.seconds for taken in forecast.counted(asked, forecast.DEVICES["h100"])}
+        asked = suite(tmp_path, files=False, methods=["cfm"], ipcs=[1], seeds=[0], **given)
+        found = {taken.name: taken.seconds for taken in forecast.count(asked, forecast.DEVICES["h100"])}
         assert (found["teachers"] == 0, found["real side"] == 0) == (none, none)
         assert found["cfm-ipc1"] > 0
+
+
+def test_images_in_the_place_of_a_data_set_are_what_a_suite_takes_of_it():
+    device = torch.device("meta")
+    with forecast.Counter(forecast.DEVICES["h100"]):
+        for source, shape, classes in (
+            (Source("fashion-mnist"), (60_000, 1, 28, 28), 10),
+            (Source("imagenet", size=64, classes=("1", "2")), (2562, 3, 64, 64), 2),
+        ):
+            data = forecast._stand_in(source, device)
+            assert (data.train.images.shape, data.classes) == (shape, classes)
+            assert data.device == device
+
+
+def test_each_network_counts_as_its_own(tmp_path):
+    """Twice the repetitions take twice as long; large students take longer, and their teacher as before."""
+
+    def seconds(**changes):
+        found = forecast.count(suite(tmp_path, methods=["random"], ipcs=[1], **changes), device)
+        return {taken.name.split("-")[0]: taken.seconds for taken in found}
+
+    device = forecast.Device("by operations", 1e9, 1e9, float("inf"), 0.0, 0.0)
+    one, two = seconds(seeds=[0]), seconds(seeds=[0, 1])
+    assert (two["random"], two["teachers"]) == pytest.approx((2 * one["random"], 2 * one["teachers"]))
+    wide = seconds(seeds=[0], student_models=["resnet18"])
+    assert wide["random"] > 5 * one["random"]
+    assert wide["teachers"] == pytest.approx(one["teachers"])

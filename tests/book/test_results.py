@@ -32,7 +32,7 @@ def read(published: Path, own: Path, monkeypatch) -> tuple[str, dict[str, Captio
 def test_what_was_not_run_is_said_with_the_command_that_makes_it(tmp_path, monkeypatch):
     put(tmp_path, *(made(name, suite="photos") for name in FEW))
     words, shown = read(tmp_path, tmp_path / "none", monkeypatch)
-    named = (*SUITES, "cross-digits", "protocols-digits", "protocols")
+    named = (*SUITES, "cross-digits", "protocols-digits", "protocols", "protocols-resnet18")
     assert words.count("Not run.") == len(named)
     for suite in named:
         assert f"make batch SUITE={suite}" in words
@@ -50,7 +50,7 @@ def test_all_suites_architectures_and_protocols_are_shown_from_either_place(wher
     put(folders[where], *suites, *crossed, made("random", **dsa), made("dm", gain=9.0, **dsa))
     words, shown = read(folders["published"], folders["own"], monkeypatch)
     before = "" if where == "published" else "own-"
-    assert words.count("Not run.") == (2 if where == "published" else len(SUITES) + 3)
+    assert words.count("Not run.") == (3 if where == "published" else len(SUITES) + 4)
     assert {f"tab-{before}{name}" for name in (*SUITES, "across", "protocols")} <= set(shown)
     assert {f"fig-gains-{before}digits-hard", f"tab-{before}digits-all"} <= set(shown)
     beside = shown["tab-beside"].thing

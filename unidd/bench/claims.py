@@ -301,6 +301,19 @@ def hours(command: str, evidence: Evidence) -> str:
     return f"by count {duration(found[0]['seconds'])} of {found[0]['device']['name']}" if found else ""
 
 
+def beside(times: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """Return a line for each time of a record of benchmarks/count.py: what a device took, the count, their ratio."""
+    lines = {
+        what: {
+            "took": duration(time["took"]),
+            "count": duration(time["count"]),
+            "count / took": f"{time['count'] / time['took']:.1f}",
+        }
+        for what, time in times.items()
+    }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
 def not_run(evidence: Evidence, published: Collection[str]) -> pd.DataFrame:
     """Return a line a suite of the study of hours: its jobs, how long the longest and all of them take, its command.
 
@@ -310,7 +323,7 @@ def not_run(evidence: Evidence, published: Collection[str]) -> pd.DataFrame:
     lines = []
     for record in sorted(evidence.study("hours"), key=lambda record: record["seconds"]):
         if record["suite"] not in published:
-            jobs = [seconds for job, seconds in record["jobs"].items() if job not in ("teachers", "real side")]
+            jobs = record["jobs"].values()
             times = {"jobs": len(jobs), "longest job": duration(max(jobs)), "in all": duration(record["seconds"])}
             lines.append({"suite": record["suite"], **times, "command": record["command"]})
     return pd.DataFrame(lines, columns=None if lines else ["suite"]).set_index("suite")

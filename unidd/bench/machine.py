@@ -27,6 +27,8 @@ def peak_memory(device: torch.device) -> int:
     """Return the most bytes this process has had so far, or its tensors on a GPU; 0 if the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if device.type == "meta":  # where nothing is held
+        return 0
     return _entry("/proc/self/status", "VmHWM:", 1024) or _peak_by_usage()
 
 

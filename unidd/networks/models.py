@@ -214,5 +214,5 @@ def real_batch(size: int, device: str | torch.device = "cpu") -> int:
     are taken of, are some 6 MiB an image of 64×64. A GPU has memory of its own and wants larger batches. Up to 32×32
     they are of 500 everywhere: sums over other batches are rounded otherwise, and a long descent shows it.
     """
-    pixels = 2**21 if torch.device(device).type == "cuda" or size <= 32 else 2**17
+    pixels = 2**21 if torch.device(device).type in ("cuda", "meta") or size <= 32 else 2**17
     return min(500, pixels // size**2 or 1)
