@@ -71,9 +71,8 @@ def test_hours_are_those_of_the_jobs_that_there_are(name, tmp_path, monkeypatch)
     (found,) = [record for record in PUBLISHED.study("hours") if record["command"] == command]
     assert found["asked"] == hours.asked(suite), "the suite or its budget changed: run benchmarks/hours.py again"
     assert found["jobs"].keys() == suite.jobs.keys()
-    assert found["seconds"] == pytest.approx(
-        sum(found["jobs"].values()) + found["teachers"] + found["real side"], rel=1e-3
-    )
+    shared = found["teachers"] + found["real side"] + found["experts"]
+    assert found["seconds"] == pytest.approx(sum(found["jobs"].values()) + shared, rel=1e-3)
     assert min(found["jobs"].values()) > 0
 
 
