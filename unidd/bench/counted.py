@@ -93,6 +93,7 @@ class Counter(Elsewhere):
         super().__exit__(*error)
 
     def contexts(self) -> list[contextlib.AbstractContextManager]:
+        """Return what counts optimisers, and keeps warnings of missing values away."""
         return [self._optimisers(), _no_values()]
 
     @contextlib.contextmanager
@@ -116,9 +117,11 @@ class Counter(Elsewhere):
                 hook.remove()
 
     def plain(self, near: Tensor) -> Tensor:
+        """Return ones where there are no values."""
         return torch.ones((), dtype=near.dtype).expand(near.shape) if near.is_meta else near
 
     def run(self, func: Callable, args: tuple, kwargs: dict) -> Any:
+        """Run an operation on what has values, else on shapes, and add up what it takes there."""
         given = list(tensors((args, kwargs)))
         far = [a for a in given if isinstance(a, Far)]
         target = kwargs.get("device")

@@ -50,13 +50,16 @@ class Far(Tensor):
         return nn.Parameter(copied, self.requires_grad) if isinstance(self, nn.Parameter) else copied
 
     def data_ptr(self) -> int:
+        """Return where what it holds lies."""
         return self.near.data_ptr()
 
     def tolist(self) -> Any:
+        """Return its numbers, copied to the CPU first."""
         found = self.cpu()
         return self.place.plain(found.near if isinstance(found, Far) else found).tolist()
 
     def numpy(self, *, force: bool = False) -> Any:
+        """Return its numbers as an array."""
         return self.place.plain(self.near).contiguous().numpy(force=force)
 
 
