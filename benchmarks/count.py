@@ -3,18 +3,16 @@
     python benchmarks/count.py
 
 What `benchmarks/gpu.py` timed is counted: passes and steps of ResNet-18, and a whole cell. The figures of the device,
-in `unidd.bench.counted`, were chosen by these times, so this says how well three figures can fit, and no more. The
-record is results/studies/count/cuda.json.
+in `unidd.bench.counted`, were chosen by these times, so this says how well so few can fit, and no more. The record
+is results/studies/count/cuda.json.
 """
 
 import json
-import sys
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 
+import hours
 import torch
-import yaml
+from hours import ROOT, forecast
 from step_cost import Case, Steps
 from torch import Tensor
 
@@ -24,11 +22,6 @@ from unidd.book.rounding import significant
 from unidd.core.statistics import real_statistics
 from unidd.files import save_json
 from unidd.networks.models import ModelConfig, build, tapped_layers
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "workflow"))
-import forecast  # noqa: E402
-import jobs  # noqa: E402
 
 STUDIES = ROOT / "results" / "studies"
 
@@ -73,11 +66,9 @@ def passes(timed: dict, device: Device) -> dict[str, tuple[float, float]]:
 def cell(timed: dict, device: Device) -> dict[str, tuple[float, float]]:
     """Return what a cell and its teacher took, and their counts."""
     record, took = timed["record"], timed["seconds"]
-    suite = {"dataset": record["dataset"], "methods": [record["method"]], "ipcs": [record["ipc"]]}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "one.yaml"
-        path.write_text(yaml.safe_dump(suite | {"seeds": record["seeds"], "budget": "embedded"}))
-        of, teachers, real, _ = forecast.count(jobs.load(path), device)
+    content = {"dataset": record["dataset"], "methods": [record["method"]], "ipcs": [record["ipc"]]}
+    content |= {"seeds": record["seeds"], "budget": "embedded"}
+    of, teachers, real, _ = forecast.count(hours.suite_of(content, "one"), device)
     name = f"{record['dataset']}, {record['method']}, IPC {record['ipc']}"
     return {
         f"{name}: a set and two students": (took["distill"] + took["students"], of.seconds + real.seconds),

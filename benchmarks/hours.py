@@ -1,6 +1,6 @@
 """What would the published budgets take one H100? By counting operations, since none is at hand.
 
-    python benchmarks/hours.py                    # all suites: about 20 minutes of one core
+    python benchmarks/hours.py                    # all suites: half an hour of one core
     python benchmarks/hours.py cifar10            # one of them
 
 What `make plan SUITE=… DEVICE=h100` says, kept: the seconds of each job, of all repetitions, and their sum. How fast
@@ -56,8 +56,13 @@ def asked_for(name: str) -> tuple[dict, str | None, str]:
 def loaded(name: str) -> jobs.Suite:
     """Return a suite with all its jobs, as `asked_for` has it."""
     content, budget, _ = asked_for(name)
+    return suite_of(content, name.partition(" ")[0], budget)
+
+
+def suite_of(content: dict, name: str, budget: str | None = None) -> jobs.Suite:
+    """Return the suite of a file with that content."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{name.partition(' ')[0]}.yaml"
+        path = Path(folder) / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content))
         return jobs.load(path, budget, files=False)
 

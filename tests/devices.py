@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import return_and_correct_aliasing
 
 from unidd.bench import elsewhere
-from unidd.bench.elsewhere import Far, each, tensors
+from unidd.bench.elsewhere import Far, each, held, tensors
 
 _aten = torch.ops.aten
 _INDEXING = ("index", "index_put", "index_put_", "_unsafe_index", "_index_put_impl_")
@@ -66,7 +66,7 @@ class Elsewhere(elsewhere.Elsewhere):
         if far or there:
             _look(self, func, args, kwargs, given, there)
         with torch._C._DisableTorchDispatch():
-            near_args, near_kwargs = each(lambda a: a.near if isinstance(a, Far) else a, (args, kwargs))
+            near_args, near_kwargs = each(held, (args, kwargs))
             if target is not None:
                 near_kwargs["device"] = torch.device("cpu")
             found = func(*near_args, **near_kwargs)

@@ -20,7 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils.flop_counter import flop_registry
 
-from .elsewhere import Elsewhere, Far, each, tensors
+from .elsewhere import Elsewhere, Far, each, held, tensors
 
 _aten = torch.ops.aten
 _PRODUCTS = {  # operation → its multiplications and additions, with those that PyTorch's own counter leaves out
@@ -152,7 +152,7 @@ class Counter(Elsewhere):
 
     def _known(self, func: Callable, args: tuple, kwargs: dict, there: bool) -> Any:
         """Compute what is made of whole numbers; what becomes a fraction, or pixels, lets go of its values."""
-        args, kwargs = each(_near, (args, kwargs))
+        args, kwargs = each(held, (args, kwargs))
         if "device" in kwargs:
             made = func(*each(_shape, args), **kwargs | {"device": "meta"})
             if made.dtype not in _WHOLE:
@@ -204,19 +204,15 @@ def _no_values():
         yield
 
 
-def _near(tensor: Tensor) -> Tensor:
-    return tensor.near if isinstance(tensor, Far) else tensor
-
-
 def _shape(tensor: Tensor) -> Tensor:
     """Return the tensor without its values."""
-    near = _near(tensor)
+    near = held(tensor)
     return near if near.is_meta else torch.empty_like(near, device="meta")
 
 
 def _places(index: Tensor) -> Tensor:
     """Return a mask as the numbers of what it takes, if they are known."""
-    near = _near(index)
+    near = held(index)
     return index if near.is_meta or near.dtype != torch.bool else near.nonzero().flatten()
 
 

@@ -55,8 +55,7 @@ class Far(Tensor):
 
     def tolist(self) -> Any:
         """Return its numbers, copied to the CPU first."""
-        found = self.cpu()
-        return self.place.plain(found.near if isinstance(found, Far) else found).tolist()
+        return self.place.plain(held(self.cpu())).tolist()
 
     def numpy(self, *, force: bool = False) -> Any:
         """Return its numbers as an array."""
@@ -156,6 +155,11 @@ def tensors(thing: Any) -> Iterator[Tensor]:
     elif isinstance(thing, tuple | list | dict):
         for part in thing.values() if isinstance(thing, dict) else thing:
             yield from tensors(part)
+
+
+def held(tensor: Tensor) -> Tensor:
+    """Return what a far tensor holds; another as it is."""
+    return tensor.near if isinstance(tensor, Far) else tensor
 
 
 def each(change: Callable[[Tensor], Tensor], thing: Any) -> Any:
