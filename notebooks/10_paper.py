@@ -195,8 +195,9 @@ Markdown("Not run, with what runs it:\n\n" + "\n".join(lines) if missing else ""
 # **How long it would take** can only be estimated here. The same code runs on tensors that have shapes and no values,
 # and PyTorch's operations in it are counted, as `make plan SUITE=cifar10 DEVICE=h100` does. Each takes the time of its
 # multiplications and additions, or that of the bytes it reads and writes, or a start, whichever is longest. What the
-# CPU does meanwhile is not counted, and reading files neither. Nor is memory looked at: all images of a run lie on its
-# GPU, as bytes, and those of ImageNet, 193 GB, fit none with less.
+# CPU does meanwhile is not counted, and reading files neither. Nor is memory looked at. Images that would take more
+# than half of a GPU's memory, as the 193 GB of ImageNet do, stay in main memory, and each batch is copied to the GPU
+# when it is used: that is not counted either.
 
 # %% tags=["remove-input"]
 device = DEVICES["h100"]

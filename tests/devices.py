@@ -84,7 +84,11 @@ class Elsewhere(elsewhere.Elsewhere):
 
 def _cuda() -> list:
     """Return contexts in which torch looks for no GPU, and takes operations that a CPU has too."""
-    found = [(torch.cuda.amp.common, "amp_definitely_not_available", False), (torch.cuda, "is_bf16_supported", True)]
+    found = [
+        (torch.cuda.amp.common, "amp_definitely_not_available", False),
+        (torch.cuda, "is_bf16_supported", True),
+        (torch.cuda, "mem_get_info", (2**40, 2**40)),
+    ]
     patches = [mock.patch.object(where, name, lambda *_, answer=answer: answer) for where, name, answer in found]
     return [FakeTensorMode(), torch.backends.cudnn.flags(enabled=False), *patches]
 

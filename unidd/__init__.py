@@ -23,6 +23,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         layouts           Tiny-ImageNet and ImageNet as their archives unpack
         rows              rows of torch's and Hugging Face's data sets
         decoding          pictures read in processes of their own
+        hosted            images too many for a GPU, which stay in main memory
         store             pictures decoded once, in files that are mapped into memory
         datasets          by name, from a folder, or from any torch Dataset
         sources           which images are asked for, in plain values

@@ -6,6 +6,7 @@ purpose, every 20 steps.
 
 import functools
 import os
+import sys
 import tempfile
 from collections import Counter
 from contextlib import nullcontext
@@ -21,12 +22,16 @@ from torch import Tensor
 
 from unidd import methods
 from unidd.core.statistics import real_statistics
+from unidd.data import hosted
 from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.descent import Descent, Objective, Position, Start, Step, steps
 from unidd.engine.parallel import Ranks
 from unidd.engine.run import Run
 from unidd.methods import Descending
 from unidd.methods.cfm import CFM, FrequencyMatching
+from unidd.methods.dc import DC
+from unidd.methods.rded import RDED
+from unidd.methods.spectral import SpectralHerding
 from unidd.networks.models import ModelConfig, build, tapped_layers
 from unidd.networks.training import TrainConfig, accuracy, train
 
@@ -253,6 +258,62 @@ def test_a_student_is_trained_there_as_here(crop):
             weights.append([weight.cpu() for weight in student.state_dict().values()] + [accuracy(student, data)])
     assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(*weights, strict=True))
     assert waits == []
+
+
+# ------------------------------------------------------------------------------------------ images that do not fit it
+
+
+class Crowded(Elsewhere):
+    """A device that has no room for images: how many images of the data are copied to it at a time."""
+
+    def __init__(self):
+        super().__init__("meta")
+        self.copied: list[int] = []
+
+    def run(self, func, args, kwargs):
+        if func is torch.ops.aten._to_copy.default:
+            images = args[0]
+            if images.dtype == torch.uint8 and images.ndim == 4 and not isinstance(images, Far):
+                self.copied.append(len(images))
+        return super().run(func, args, kwargs)
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """All passes over the toys' 20 images take 7 at a time; no device but the CPU has room for them."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("unidd.") and hasattr(module, "real_batch"):
+            monkeypatch.setattr(module, "real_batch", lambda *_: 7)
+    monkeypatch.setattr(hosted, "free", lambda device: None if device.type == "cpu" else 1)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [CFM(steps=3), DC(steps=2, net_width=4), RDED(), SpectralHerding()],
+    ids=lambda method: method.name,
+)
+def test_a_method_takes_of_them_what_it_needs(method, in_parts, tmp_path, monkeypatch):
+    """To the same images, and never all at once."""
+    found, place = [], Crowded()
+    for number, where in enumerate((nullcontext(), place)):
+        monkeypatch.setenv("UNIDD_CACHE", str(tmp_path / str(number)))
+        with where:
+            data, teacher = at(place.device if number else "cpu")
+            found.append(method.distill(data, teacher, Run(1)))
+    assert torch.equal(found[0].images, found[1].images.cpu())
+    assert max(place.copied) < len(toys.data().train)
+
+
+def test_a_network_is_trained_and_tested_on_them(in_parts):
+    weights, place, config = [], Crowded(), TrainConfig(epochs=2, batch=6)
+    for where in (nullcontext(), place):
+        with where:
+            data = at("cpu" if where is not place else place.device)[0]
+            network = build(ModelConfig(width=4), 3, toys.SIZE, toys.CLASSES).to(data.device)
+            train(network, data.train.images, data.train.labels, config, prepare=data.normalise)
+            weights.append([weight.cpu() for weight in network.state_dict().values()] + [accuracy(network, data)])
+    assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(*weights, strict=True))
+    assert max(place.copied) == 7
 
 
 # --------------------------------------------------------------------------------------- what is wrong is found out

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..data.hosted import Hosted
+
 
 class Far(Tensor):
     """A tensor elsewhere; `near` is what it holds."""
@@ -123,6 +125,8 @@ class _Operations(TorchDispatchMode):
         self.place = place
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if any(isinstance(given, Hosted) for given in tensors((args, kwargs))):
+            return NotImplemented  # it says itself what becomes of it
         return self.place.run(func, args, kwargs or {})
 
 

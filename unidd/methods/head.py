@@ -88,7 +88,8 @@ class HeadMatching(Objective):
         self.weights = random_weights(self.centre.numel(), method.width).to(data.device)
         self.random, self.mean = method.features == "relu", torch.zeros(1, dtype=torch.float64, device=data.device)
         # a pixel that is the same in all images says nothing as a feature: it stays as it is
-        self.moves = (images != images[0]).any(0) | self.random
+        moves = [(part != images[:1]).any(0) for part in images.split(500)]
+        self.moves = torch.stack(moves).any(0) | self.random
         parts = zip(images.split(500), data.train.labels.split(500), strict=True)
         first, *others = (Moments.of(self.features(part.double() / 255), data.targets(of)) for part, of in parts)
         for moments in others:
