@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import return_and_correct_aliasing
 
 from unidd.bench import elsewhere
 from unidd.bench.elsewhere import Far, each, held, tensors
+from unidd.data import hosted
 
 _aten = torch.ops.aten
 _INDEXING = ("index", "index_put", "index_put_", "_unsafe_index", "_index_put_impl_")
@@ -87,7 +88,8 @@ def _cuda() -> list:
     found = [
         (torch.cuda.amp.common, "amp_definitely_not_available", False),
         (torch.cuda, "is_bf16_supported", True),
-        (torch.cuda, "mem_get_info", (2**40, 2**40)),
+        (torch.cuda, "current_device", 0),
+        (hosted, "free", None),
     ]
     patches = [mock.patch.object(where, name, lambda *_, answer=answer: answer) for where, name, answer in found]
     return [FakeTensorMode(), torch.backends.cudnn.flags(enabled=False), *patches]

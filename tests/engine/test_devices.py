@@ -287,6 +287,7 @@ def in_parts(monkeypatch):
     monkeypatch.setattr(hosted, "free", lambda device: None if device.type == "cpu" else 1)
 
 
+@pytest.mark.filterwarnings("ignore::unidd.data.remarks.DataNote")
 @pytest.mark.parametrize(
     "method",
     [CFM(steps=3), DC(steps=2, net_width=4), RDED(), SpectralHerding()],
@@ -304,6 +305,7 @@ def test_a_method_takes_of_them_what_it_needs(method, in_parts, tmp_path, monkey
     assert max(place.copied) < len(toys.data().train)
 
 
+@pytest.mark.filterwarnings("ignore::unidd.data.remarks.DataNote")
 def test_a_network_is_trained_and_tested_on_them(in_parts):
     weights, place, config = [], Crowded(), TrainConfig(epochs=2, batch=6)
     for where in (nullcontext(), place):

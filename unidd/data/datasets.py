@@ -25,6 +25,7 @@ from torch.nn.functional import one_hot
 
 from . import layouts, pictures, rows, store
 from .folders import TESTS, Listing, chosen, difference, few, listed, normal, visible
+from .hosted import near
 from .remarks import ASIDE, say
 
 Small = Literal["refuse", "cap"]
@@ -37,7 +38,7 @@ PHOTOS = tuple(
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (n, C, H, W) with labels int64 (n,), on one device."""
+    """Images uint8 (n, C, H, W) with labels int64 (n,), on one device; see `unidd.data.hosted`."""
 
     images: Tensor
     labels: Tensor
@@ -159,7 +160,8 @@ class ImageData:
         if {channels, self.channels} != {1, 3}:
             raise ValueError(f"{self.name} has {self.channels} channels, of which there is no way to {channels}")
         change = _grey if channels == 1 else lambda images: images.repeat(1, 3, 1, 1)
-        splits = [Split(change(split.images), split.labels) for split in (self.train, self.test)]
+        images = (store.moved(change(near(split.images)), self.device) for split in (self.train, self.test))
+        splits = [Split(next(images), split.labels) for split in (self.train, self.test)]
         return replace(self, name=f"{self.name} ({_COLOUR[channels]})", train=splits[0], test=splits[1])
 
     def split_validation(self, fraction: float = 0.1, seed: int = 0) -> "ImageData":
@@ -181,6 +183,10 @@ class ImageData:
         return replace(self, name=f"{self.name}-validation", train=train, test=test)
 
     def to(self, device: str | torch.device) -> "ImageData":
+        """Return the data on a device; images that are too many for a GPU stay in main memory, and batches are copied.
+
+        A `DataNote` says so. Such images cannot be changed, and are those of the data they came from.
+        """
         moved = (Split(store.moved(s.images, device), s.labels.to(device)) for s in (self.train, self.test))
         return replace(self, train=next(moved), test=next(moved))
 

@@ -1,22 +1,29 @@
-"""Images too many for a GPU: they stay with the host, and what is taken of them is copied to the GPU.
+"""Images too many for a GPU: they stay in main memory, and what is taken of them is copied to the GPU.
 
 A `Hosted` tensor says that it lies on the GPU, so that whoever works with it draws and trains there. Parts of it are
-hosted too; some of its images by number are gathered by the host; any other operation has the whole copied first.
+hosted too; some of its images by number are gathered in main memory; any other operation has the part that it is given
+copied first.
 """
 
-from collections.abc import Callable
+import copy
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from .remarks import DataNote
 
 _aten = torch.ops.aten
 _SHARE = 0.5  # of the GPU's free memory that images may take: what is done with them needs the rest
+_BATCH = 2**30  # bytes that are copied without a look at what is free
 
 
 class Hosted(Tensor):
-    """Images uint8 (n, C, H, W) that the host keeps.
+    """Images uint8 (n, C, H, W) in main memory that say they are on a GPU.
+
+    They share their memory with those they were made of, and cannot be changed.
 
     Attributes:
         near: the same images, on the CPU.
@@ -39,16 +46,17 @@ class Hosted(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run an operation where its result is wanted."""
         kwargs = kwargs or {}
-        _refuse_writing(func, args)
-        images = args[0]
+        _refuse_writing(func, args, kwargs)
+        images = args[0] if args else None
         if isinstance(images, Hosted):
-            if _is_view(func):
-                found = func(images.near, *args[1:], **kwargs)
-                return tree_map_only(Tensor, lambda part: Hosted(part, images.device), found)
+            if func.is_view:
+                with torch.inference_mode(False):
+                    found = func(images.near, *args[1:], **kwargs)
+                    return tree_map_only(Tensor, lambda part: Hosted(part, images.device), found)
             if func is _aten.index.Tensor:
                 numbers = tree_map_only(Tensor, lambda index: index.cpu(), args[1])
                 return _copied(images.near[tuple(slice(None) if n is None else n for n in numbers)], images.device)
-            if func is _aten._to_copy.default and _on_the_cpu(kwargs.get("device")):
+            if func is _aten._to_copy.default and str(kwargs.get("device")) == "cpu":
                 return images.near.to(kwargs.get("dtype") or images.dtype)
         there: Any = tree_map_only(Hosted, lambda hosted: _copied(hosted.near, hosted.device), (args, kwargs))
         return func(*there[0], **there[1])
@@ -57,46 +65,55 @@ class Hosted(Tensor):
         return f"Hosted({tuple(self.shape)}, device={self.device})"
 
     def __reduce_ex__(self, protocol: int) -> Any:
-        """Return what a pickle keeps: the images, which lie on the CPU when they are read."""
-        return self.near.__reduce_ex__(protocol)
+        """Return what a copy is made of, and what a pickle keeps."""
+        return Hosted, (self.near, self.device)
+
+    def __deepcopy__(self, memo: dict) -> "Hosted":
+        return Hosted(copy.deepcopy(self.near, memo), self.device)
 
 
-def placed(images: Tensor, device: torch.device, tell: Callable[[str], Any]) -> Tensor:
-    """Return images on a device; on the host where they would take more than half of the GPU's free memory.
+def near(images: Tensor) -> Tensor:
+    """Return images where they lie: of hosted ones, those in main memory."""
+    return images.near if isinstance(images, Hosted) else images
 
-    Args:
-        images: on the CPU.
-        tell: is told when they stay with the host.
+
+def placed(images: Tensor, device: torch.device) -> Tensor:
+    """Return images on a device; in main memory where they would take more than half of a GPU's free memory.
+
+    A `DataNote` says when they stay there.
     """
-    room = free(device)
-    if images.device.type != "cpu" or room is None or images.numel() <= _SHARE * room:
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())  # as tensors say it that are there
+    if images.device == device:
+        return images
+    images, room = near(images), free(device)
+    if images.device.type != "cpu" or room is None or images.nbytes <= _SHARE * room:
         return images.to(device)
-    tell(f"{images.numel() / 1e9:,.1f} GB of images stay in main memory: {device} has {room / 1e9:,.1f} GB left")
+    size, left = (f"{number / 1e9:,.1f} GB" for number in (images.nbytes, room))
+    why = f"they would take more than half of the {left} that are free on {device}"
+    warnings.warn(f"{size} of images stay in main memory, and each batch is copied: {why}", DataNote, stacklevel=4)
     return Hosted(images, device)
 
 
 def free(device: torch.device) -> int | None:
-    """Return the bytes that are free on a GPU; None for another device."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    """Return the bytes that this process can have of a GPU; None for another device."""
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, for what comes
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def _copied(images: Tensor, device: torch.device) -> Tensor:
-    # what `.to` does; it is not taken apart where an operation of a tensor's own calls it
+    if images.nbytes > _BATCH and (room := free(device)) is not None and images.nbytes > _SHARE * room:
+        size = f"{images.nbytes / 1e9:,.1f} GB"
+        raise RuntimeError(f"{size} of images would be copied to {device}: take fewer at once, by a slice or numbers")
+    # `images.to(device)`; but within a tensor's own handler PyTorch hands `to` on as it is, and modes do not know it
     return _aten._to_copy.default(images, device=device)
 
 
-def _is_view(func: Any) -> bool:
-    """Return whether an operation gives parts of what it is given, and no copy."""
-    alias = func._schema.returns[0].alias_info if func._schema.returns else None
-    return alias is not None and not alias.is_write
-
-
-def _on_the_cpu(device: Any) -> bool:
-    return device is not None and torch.device(device).type == "cpu"
-
-
-def _refuse_writing(func: Any, args: tuple) -> None:
-    for argument, given in zip(func._schema.arguments, args, strict=False):
-        if isinstance(given, Hosted) and argument.alias_info is not None and argument.alias_info.is_write:
-            raise RuntimeError("images that the host keeps cannot be changed: change them before they are moved")
-    return None
+def _refuse_writing(func: Any, args: tuple, kwargs: dict) -> None:
+    arguments = func._schema.arguments
+    given = {argument.name: value for argument, value in zip(arguments, args, strict=False)} | kwargs
+    written = [given.get(each.name) for each in arguments if each.alias_info is not None and each.alias_info.is_write]
+    if any(isinstance(leaf, Hosted) for leaf in tree_leaves(written)):
+        raise RuntimeError("images that stay in main memory cannot be changed: do it before they are moved")

@@ -30,7 +30,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from ..bars import progress_bar, say, silent
 from ..files import atomic, cache_folder
 from .decoding import Decoded, Shard, decode_all, described, processors, stack
-from .hosted import Hosted, placed
+from .hosted import Hosted, near, placed
 
 FORMAT = 1  # goes up when the same pictures are read to other pixels, or the files here mean something else
 _SMALL = 16 * 2**20  # bytes of pictures and pixels that are read anew each time, and never kept
@@ -116,7 +116,8 @@ def taken(images: Tensor, index: Tensor) -> Tensor:
         OSError: the cache cannot be written.
     """
     if isinstance(images, Hosted):
-        return moved(taken(images.near, index.cpu()), images.device)
+        part = taken(images.near, index.cpu())
+        return part.to(images.device) if part.nbytes <= _LARGE else moved(part, images.device)
     entry, shape = _entry(images), (len(index), *images.shape[1:])
     if entry is None or images.device.type != "cpu" or index.dtype != torch.int64 or math.prod(shape) <= _LARGE:
         return images[index]
@@ -138,16 +139,15 @@ def release(images: Tensor) -> None:
 
     Only Linux can; elsewhere, and for other tensors, nothing happens.
     """
-    near = images.near if isinstance(images, Hosted) else images
-    if (found := _maps.get(near)) is not None and sys.platform == "linux":
+    if (found := _maps.get(near(images))) is not None and sys.platform == "linux":
         with suppress(OSError):  # an older kernel
             found.madvise(_PAGE_OUT)
 
 
 def moved(images: Tensor, device: str | torch.device) -> Tensor:
     """Return images on a device, where it is still known what was worked out from them; see `unidd.data.hosted`."""
-    there = placed(images, torch.device(device), say)
-    if there is not images and (entry := _entry(images)):
+    there = placed(images, torch.device(device))
+    if there is not images and not isinstance(there, Hosted) and (entry := _entry(images)):
         _stored[there] = *entry, there._version
     return there
 
@@ -201,6 +201,7 @@ def remembered(what: str, files: Sequence[str | Path], work: Callable[[], Any]) 
 
 def _entry(images: Tensor) -> tuple[Path, Card] | None:
     """Return folder and card of a tensor that is a file of pixels, whole and unchanged."""
+    images = near(images)
     folder, card, version = _stored.get(images, (None, None, -1))
     return (folder, card) if folder and card and images._version == version else None
 

@@ -112,7 +112,8 @@ class SyntheticSet:
         """Take the training images of these numbers (n,), in their order; `teacher` is the card of one that chose."""
         split = data.train.take(numbers)
         about = data.class_names, data.mean, data.std, config or {}, teacher or {}
-        return SyntheticSet(split.images.float().div_(255).cpu(), split.labels.cpu(), *about)
+        images = torch.cat([part.float().div_(255).cpu() for part in split.images.split(1000)])
+        return SyntheticSet(images, split.labels.cpu(), *about)
 
     @property
     def counts(self) -> list[int]:

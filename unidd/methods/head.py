@@ -1,5 +1,6 @@
 """Head matching: few images from which a linear learner learns what all of them would tell it."""
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -88,8 +89,8 @@ class HeadMatching(Objective):
         self.weights = random_weights(self.centre.numel(), method.width).to(data.device)
         self.random, self.mean = method.features == "relu", torch.zeros(1, dtype=torch.float64, device=data.device)
         # a pixel that is the same in all images says nothing as a feature: it stays as it is
-        moves = [(part != images[:1]).any(0) for part in images.split(500)]
-        self.moves = torch.stack(moves).any(0) | self.random
+        moves = ((part != images[:1]).any(0) for part in images.split(500))
+        self.moves = functools.reduce(torch.logical_or, moves) | self.random
         parts = zip(images.split(500), data.train.labels.split(500), strict=True)
         first, *others = (Moments.of(self.features(part.double() / 255), data.targets(of)) for part, of in parts)
         for moments in others:
