@@ -42,3 +42,36 @@ def begin_anew(driver) -> list:
         for (const explorer of explorers) [...explorer.querySelectorAll(".ux-tools button")][0].click();
         return explorers;"""
     )
+
+
+def pace(driver) -> float:
+    """Milliseconds that a page's thread works on a task that is always the same, script, style and layout; in a tab."""
+    page = driver.current_window_handle
+    driver.switch_to.new_window("tab")
+    try:
+        driver.get("data:text/html,<div></div>")
+        began = worked(driver)
+        driver.execute_async_script(_TASK, _TURNS)
+        return 1000 * (worked(driver) - began) / _TURNS
+    finally:
+        driver.close()
+        driver.switch_to.window(page)
+
+
+_TURNS = 20
+# In each a sum of 10⁶ numbers and a paragraph of 600 words of different sizes, until its frame is made.
+_TASK = """
+const [turns, done] = arguments;
+const frame = () => new Promise((shown) => requestAnimationFrame(() => setTimeout(shown)));
+const run = async () => {
+  let sum = 0;
+  for (let turn = 0; turn < turns; turn++) {
+    for (let i = 0; i < 1e6; i++) sum += Math.sqrt(i + turn);
+    const words = Array.from({ length: 600 }, (_, i) => `<span style="font-size:${8 + (i + turn) % 9}px">${i}</span> `);
+    document.querySelector("div").innerHTML = words.join("");
+    await frame();
+  }
+  done(sum);
+};
+run();
+"""
