@@ -3,6 +3,7 @@
 import copy
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from unidd.data.datasets import ImageData, Split
 from unidd.data.synthetic import SyntheticSet
+from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.run import Run
 from unidd.methods import Method, Role, found
 from unidd.networks.training import Teacher
@@ -70,6 +72,20 @@ def data() -> ImageData:
 def teacher() -> Teacher:
     """A teacher of `data` in float32, frozen whatever other tests did; nothing else holds its network."""
     return Teacher(copy.deepcopy(network()).float().eval().requires_grad_(False), 50.0, "0123456789abcdef")
+
+
+class Interrupted(Checkpoint):
+    """Breaks off after so many states."""
+
+    def __init__(self, folder: Path, after: int):
+        super().__init__(folder)
+        self.left = after
+
+    def save(self, state: dict) -> None:
+        super().save(state)
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ What people type is here: `load`, `teach`, `distill`, `evaluate`, `find`, `Cell`
         claims            what was claimed, and what records say of it
         paper             the paper, figure by figure and table by table
         terms             CFM with one of its matching terms, for the ablation of its loss
+        labelled          CFM with labels that are learnt too, as reviewers asked for
         backprojection    what each band of a layer sees of an image, in pixels
         promise           what the study of deep methods found, as tables and sentences
         gains             what the gain over random real images hangs on

@@ -128,7 +128,7 @@ def test_a_class_with_fewer_images_gives_all_it_has_and_again_after_a_kill(cls, 
         for after in (3, 4):
             folder = tmp_path / str(after)
             broken, again = (
-                Run(**asked, checkpoint=Interrupted(folder, after)),
+                Run(**asked, checkpoint=toys.Interrupted(folder, after)),
                 Run(**asked, checkpoint=Checkpoint(folder)),
             )
             with pytest.raises(KeyboardInterrupt):
@@ -160,20 +160,6 @@ def test_a_bad_hyper_parameter_is_one_clear_error_that_names_it(cls):
             cls(**{name: value})
 
 
-class Interrupted(Checkpoint):
-    """Breaks off after so many states."""
-
-    def __init__(self, folder: Path, after: int):
-        super().__init__(folder)
-        self.left = after
-
-    def save(self, state: dict) -> None:
-        super().save(state)
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-
 @descending
 def test_killed_and_resumed_it_gives_the_same_bits(cls, tmp_path):
     method = small(cls, steps=3)
@@ -181,7 +167,7 @@ def test_killed_and_resumed_it_gives_the_same_bits(cls, tmp_path):
     for after in range(1, 4):
         folder = tmp_path / str(after)
         with pytest.raises(KeyboardInterrupt):
-            run(method, checkpoint=Interrupted(folder, after), save_every=1)
+            run(method, checkpoint=toys.Interrupted(folder, after), save_every=1)
         again = run(method, checkpoint=Checkpoint(folder), save_every=1)
         assert torch.equal(again.images, whole.images)
         assert again.history == whole.history

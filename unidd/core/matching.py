@@ -257,6 +257,11 @@ class Loss:
     def value(self) -> Tensor:
         return (self.classification + self.eta * (self.filter + self.signal)).detach()
 
+    @property
+    def d_targets(self) -> Tensor:
+        """The derivative of the matching terms, times η, in the targets (B, k), which ask for a gradient."""
+        return _sum(match.d_targets for match in self.matches if match.d_targets is not None)
+
     def gradient(self, x: Tensor, factor: float = 1.0) -> Tensor:
         """Return the derivative in `x`, which the images came from; may be asked once.
 
@@ -267,10 +272,9 @@ class Loss:
             for layer, push in match.pushes.items():
                 self.tap.pushes[layer] = lambda gradient, push=push: push(gradient, factor)
         roots, gradients = [self.classification], [torch.full_like(self.classification, factor)]
-        if self.matches and self.targets.requires_grad:
+        if self.matches and self.targets.grad_fn is not None:
             roots.append(self.targets)
-            by_stack = [match.d_targets for match in self.matches if match.d_targets is not None]
-            gradients.append((_sum(by_stack) * factor).to(self.targets.dtype))
+            gradients.append((self.d_targets * factor).to(self.targets.dtype))
         (gradient,) = torch.autograd.grad(roots, x, gradients)
         return gradient / factor if factor != 1 else gradient
 
@@ -290,7 +294,7 @@ def step_loss(
     Args:
         teacher: in eval mode, frozen.
         images: augmented network input (B, C, H, W).
-        labels: (B,).
+        labels: (B,); or soft ones (B, c), from which no gradient of the cross-entropy comes.
         matching: what is matched; an empty one is classification only.
         eta: weight η of the matching terms.
         batch: images of all processes together; None: B.
@@ -300,7 +304,7 @@ def step_loss(
     autocast = torch.autocast(images.device.type, half, enabled=half is not None)
     with GradientTap(teacher, matching.layers) as tap, autocast:
         logits = single(teacher(images))
-    classification = F.cross_entropy(logits, labels, reduction="sum") / batch
+    classification = F.cross_entropy(logits, labels.detach(), reduction="sum") / batch
     targets = signal_targets(matching.signal, labels, logits)
     with torch.no_grad():
         matches = [stack.match(tap.features, targets, eta, batch, matching.all_sum) for stack in matching.stacks]

@@ -50,14 +50,16 @@ def signal_targets(kind: str, labels: Tensor, logits: Tensor) -> Tensor:
 
     Args:
         kind: "mean": ones (B, 1), so Φ is the channel mean, the default of the released code; "class": one-hot labels
-            (B, c); "mix": the teacher's softmax (B, c).
-        labels: (B,).
+            (B, c), or soft ones as they are; "mix": the teacher's softmax (B, c).
+        labels: (B,), or soft ones (B, c).
         logits: the teacher's, (B, c).
     Raises:
         ValueError: unknown kind.
     """
     if kind == "mean":
         return logits.new_ones(len(labels), 1)
+    if kind == "class" and labels.is_floating_point():
+        return labels
     if kind == "class":
         return F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     if kind == "mix":

@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ..core.filters import AllPass, Filter, Landweber, Linear, Residual, Ridge
-from ..core.matching import Matching, Statistics, step_loss
+from ..core.matching import Loss, Matching, Statistics, step_loss
 from ..core.schedules import SCHEDULES, relative_beta
 from ..core.statistics import AllSum, RealSide
 from ..data.augment import crop_flip_roll
@@ -248,15 +248,23 @@ class FrequencyMatching(Objective):
         if t and t % _ADAPT == 0:
             self.scale.adapt(self.all_sum)
         batch, images = self.batch, self.augment(x, generator, self.batch.slot)
-        task = self.teacher, images, batch.labels, self.matching, self.method.eta
+        task = self.teacher, images, self.labels(), self.matching, self.method.eta
         loss = step_loss(*task, batch=batch.size, half=self.half)
         if t == batch.steps - 1 and self.method.emu:  # before x is updated in place
             self.previous = self.matching.statistics(loss)
         gradient = self.scale.clean(loss.gradient(x, self.scale.factor))
+        self.learn(loss, t)
         terms = {"classification": loss.classification, "filter": loss.filter, "signal": loss.signal}
         weights = {"filter": self.method.eta, "signal": self.method.eta}
         notes = {"beta": self.method.beta_at(batch.b, self.rounds)}
         return Step(terms, gradient, notes, partial=("classification",), weights=weights)
+
+    def labels(self) -> Tensor:
+        """Return the labels of the batch's images: (n,), or soft ones (n, classes)."""
+        return self.batch.labels
+
+    def learn(self, loss: Loss, t: int) -> None:
+        """Do nothing after the loss of step t, from which labels may learn."""
 
     def end(self) -> None:
         self.scale.adapt(self.all_sum)
