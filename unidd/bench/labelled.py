@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core.matching import Loss
 from ..data.datasets import ImageData
-from ..engine.descent import Batch
+from ..engine.descent import Batch, Descent
 from ..engine.run import Run
 from ..methods import Positive
 from ..methods.cfm import CFM, FrequencyMatching
@@ -57,6 +57,7 @@ class LearntMatching(FrequencyMatching):
 
     method: LearntLabels
     classes: int
+    descent: Descent
 
     def begin(self, batch: Batch) -> None:
         super().begin(batch)
