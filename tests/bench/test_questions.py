@@ -172,8 +172,25 @@ def test_learnt_labels_are_of_the_methods_that_learn_them():
         for name, gains in (("random", [0] * 5), ("frepo", SURE))
     ]
     answer = questions.learnt(found(*several))
-    assert answer.startswith("under CFM not run, because `cfm` learns no labels; ")
+    missing = (
+        "CFM that learns its labels, not run, because there are no records: `make batch SUITE=labels` makes them; "
+    )
+    assert answer.startswith(missing)
     assert "`frepo`, digits, IPC 10, fixed soft labels: better, +3.4" in answer
+
+
+def test_learnt_labels_of_cfm_stand_beside_the_teachers():
+    several = [
+        made(name, gains, suite="labels", regimes=("fixed-soft",))
+        for name, gains in (("random", [0] * 5), ("cfm-class", SURE), ("cfm-labels", [2 * gain for gain in SURE]))
+    ]
+    beside = questions.learnt(found(*several)).split("; ")
+    assert beside[0].startswith(
+        "CFM that learns its labels, at rate 0.02, beside CFM with the teacher's labels: photos (suite labels), IPC "
+        "10, fixed soft labels: better, +3.4"
+    )
+    assert "beside random real images with the teacher's labels" in beside[1]
+    assert len(beside) == 2
 
 
 def test_no_number_of_images_a_class_is_left_out():

@@ -282,10 +282,22 @@ def near_full(found: Found) -> str:
     return f"CFM beside training on all images with hard labels: {'; '.join(parts)}"
 
 
+LABELLED = {"cfm-labels": "0.02", "cfm-labels-fast": "0.1"}  # of the suite `labels`: at which rate they are learnt
+
+
 def learnt(found: Found) -> str:
-    """Return whether CFM learns its labels; and those that do, with their labels, beside random real images."""
-    cfm = methods.find("cfm")
-    said = "" if cfm.labels == "learnt" else f"under CFM {not_run('`cfm` learns no labels')}"
+    """Return what learnt labels add to CFM; and the methods that learn them beside random real images."""
+    beside_what = {
+        "cfm-class": "CFM with the teacher's labels",
+        "random": "random real images with the teacher's labels",
+    }
+    own = [
+        f"at rate {rate}, beside {words}: {told}"
+        for name, rate in LABELLED.items()
+        for than, words in beside_what.items()
+        for told in beside(found, name, than, "labels", ["fixed-soft"])
+    ]
+    said = f"CFM that learns its labels, {_or(own, 'make batch SUITE=labels')}"
     names = [cls.path() for cls in methods.found() if cls.labels == "learnt"]
     parts = [
         f"`{name}`, {words}"
