@@ -186,7 +186,7 @@ def test_learnt_labels_of_cfm_stand_beside_the_teachers():
     ]
     beside = questions.learnt(found(*several)).split("; ")
     assert beside[0].startswith(
-        "CFM that learns its labels, at rate 0.02, beside CFM with the teacher's labels: photos (suite labels), IPC "
+        "CFM that learns its labels, beside CFM with the teacher's labels: photos (suite labels), IPC "
         "10, fixed soft labels: better, +3.4"
     )
     assert "beside random real images with the teacher's labels" in beside[1]

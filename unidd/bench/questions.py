@@ -282,9 +282,6 @@ def near_full(found: Found) -> str:
     return f"CFM beside training on all images with hard labels: {'; '.join(parts)}"
 
 
-LABELLED = {"cfm-labels": "0.02", "cfm-labels-fast": "0.1"}  # of the suite `labels`: at which rate they are learnt
-
-
 def learnt(found: Found) -> str:
     """Return what learnt labels add to CFM; and the methods that learn them beside random real images."""
     beside_what = {
@@ -292,10 +289,9 @@ def learnt(found: Found) -> str:
         "random": "random real images with the teacher's labels",
     }
     own = [
-        f"at rate {rate}, beside {words}: {told}"
-        for name, rate in LABELLED.items()
+        f"beside {words}: {told}"
         for than, words in beside_what.items()
-        for told in beside(found, name, than, "labels", ["fixed-soft"])
+        for told in beside(found, "cfm-labels", than, "labels", ["fixed-soft"])
     ]
     said = f"CFM that learns its labels, {_or(own, 'make batch SUITE=labels')}"
     names = [cls.path() for cls in methods.found() if cls.labels == "learnt"]
