@@ -28,7 +28,7 @@ _INDEXING = ("index", "index_put", "index_put_", "_unsafe_index", "_index_put_im
 # `inv` and `solve` find out whether they failed; the others do it inside.
 _LOOK = ("_linalg_check_errors", "_linalg_eigh", "linalg_eig", "_linalg_svd", "linalg_lstsq")
 _TAGS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
-_NOT_OURS = (__file__, elsewhere.__file__, str(Path(torch.__file__).parent))
+_NOT_OURS = (__file__, elsewhere.__file__, hosted.__file__, str(Path(torch.__file__).parent))
 
 
 class Wait(NamedTuple):

@@ -22,12 +22,10 @@ SETTINGS = {"eta": 0.3, "beta": 0.05, "schedule": "constant", "precision": "floa
 
 def naive(x, logits):
     """Gradients of CE, its labels fixed, + η Σ of both terms, the FLC of softmax(logits): loops, explicit inverses."""
-    soft, loss = logits.softmax(1), 0.0
-    found, _ = oracles.forward(network(), x)
+    soft, (found, taps) = logits.softmax(1), oracles.forward(network(), x)
     loss = -(soft.detach() * found.log_softmax(1)).sum(1).mean()
     real = oracles.statistics(network(), *REAL, "class", CLASSES)
     plain = oracles.statistics(network(), x, LABELS, "class", CLASSES)
-    _, taps = oracles.forward(network(), x)
     for layer, (ffc, _) in plain.items():
         rows = taps[layer].mean((2, 3))  # an image's target is that of all of its positions
         flc = rows.T @ soft / len(x)
@@ -68,6 +66,12 @@ def test_labels_are_kept_in_the_order_of_the_images_and_have_moved():
     assert not torch.equal(found.images, CFM(steps=3, signal="class").distill(data(), teacher(), Run(2)).images)
 
 
+def test_without_steps_no_labels_are_learnt():
+    found = LearntLabels(steps=0).distill(data(), teacher(), Run(2))
+    assert found.soft is None
+    assert "learnt" not in found.config
+
+
 @pytest.mark.parametrize("group", [0, 2])
 def test_groups_of_classes_are_in_order_too(group):
     found = made(label_lr=1e-9, group=group)
@@ -102,6 +106,8 @@ def test_it_is_found_by_its_path_and_refuses_what_it_cannot_do():
     assert find("unidd.bench.labelled.LearntLabels") is LearntLabels
     with pytest.raises(ValueError, match="signal must be"):
         LearntLabels(signal="mean")
+    with pytest.raises(ValueError, match="filter must be"):
+        LearntLabels(filter="none")
     with pytest.raises(ValueError, match="label_lr must be"):
         LearntLabels(label_lr=0.0)
     with pytest.raises(ValueError, match="process"):

@@ -191,18 +191,6 @@ def test_the_loss_is_looked_at_every_20_steps_and_at_the_end():
     assert Counter(wait.asked for wait in place.waits)["descent.values"] == len((20, 40, 45, "kept"))
 
 
-class CutOff(Checkpoint):
-    """Stops the run after its third state."""
-
-    saved = 0
-
-    def save(self, state: dict) -> None:
-        super().save(state)
-        self.saved += 1
-        if self.saved == 3:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_a_run_that_was_cut_off_goes_on_there(tmp_path, precision):
@@ -210,7 +198,7 @@ def test_a_run_that_was_cut_off_goes_on_there(tmp_path, precision):
     place = Elsewhere("meta")
     whole = distilled(place, Run(2), precision=precision)
     with pytest.raises(KeyboardInterrupt):
-        distilled(place, Run(2, checkpoint=CutOff(tmp_path), save_every=4), precision=precision)
+        distilled(place, Run(2, checkpoint=toys.Interrupted(tmp_path, 3), save_every=4), precision=precision)
     again = distilled(place, Run(2, checkpoint=Checkpoint(tmp_path)), precision=precision)
     assert torch.equal(again.images, whole.images)
     assert again.history == whole.history

@@ -15,25 +15,19 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..data.hosted import Hosted
+from ..data.hosted import Holding, Hosted
 
 
-class Far(Tensor):
+class Far(Holding):
     """A tensor elsewhere; `near` is what it holds."""
 
-    near: Tensor
     place: "Elsewhere"
 
     @staticmethod
     def __new__(cls, near: Tensor, place: "Elsewhere", device: torch.device | None = None):
-        layout = {"strides": near.stride(), "storage_offset": near.storage_offset(), "dtype": near.dtype}
-        self = Tensor._make_wrapper_subclass(cls, near.shape, **layout, device=device or place.device)
-        self.near, self.place = near, place
+        self = Holding.__new__(cls, near, device or place.device)
+        self.place = place
         return self
-
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        return torch._C._disabled_torch_function_impl(func, types, args, kwargs or {})
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):

@@ -13,12 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.matching import Loss
-from ..data.datasets import ImageData
-from ..engine.descent import Batch, Descent
-from ..engine.run import Run
+from ..engine.descent import Batch, adam, cosine
 from ..methods import Positive
 from ..methods.cfm import CFM, FrequencyMatching
-from ..networks.training import Teacher
 
 _SURE = 0.9  # probability of an image's own class, where its label starts
 
@@ -34,42 +31,41 @@ class LearntLabels(CFM):
         label_lr: learning rate of the labels' logits, by the images' optimiser and schedule.
     """
 
+    filter: Literal["ridge", "linear", "all-pass", "landweber", "residual"] = "ridge"
     signal: Literal["class"] = "class"
     label_lr: Positive = 0.02
     labels: ClassVar[str] = "learnt"
     parallel: ClassVar[bool] = False
 
-    def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "LearntMatching":
-        made = super().objective(data, teacher, run)
-        found = LearntMatching(made.method, made.rounds, teacher.model, made.real, made.augment, data.device)
-        found.classes, found.descent = data.classes, self.descent(data)
-        return found
+    def objective_class(self) -> "type[LearntMatching]":
+        return LearntMatching
 
 
 class LearntMatching(FrequencyMatching):
     """The loss of `LearntLabels`, with the labels of the batch at work and of those that are done.
 
     Attributes:
-        classes, descent: what labels there are, and how the images descend.
-        logits: of the labels at work (n, classes).
+        number: of the batch at work.
+        logits: of its labels (n, classes).
         done: place in the finished set → labels (n, classes) of a batch, probabilities.
     """
 
     method: LearntLabels
-    classes: int
-    descent: Descent
+
+    def __init__(self, *task: Any):
+        super().__init__(*task)
+        self.number, self.done = -1, dict[int, Tensor]()
 
     def begin(self, batch: Batch) -> None:
         super().begin(batch)
-        if batch.number == getattr(self, "number", None):
-            return  # goes on in the middle
-        self.number, self.done = batch.number, getattr(self, "done", {})
-        odds = math.log(_SURE / (1 - _SURE) * (self.classes - 1))
-        self._take(odds * F.one_hot(batch.labels, self.classes).to(self.dtype))
+        if batch.number != self.number:  # else it goes on in the middle
+            self.number, classes = batch.number, next(iter(self.real.values())).flc.shape[1]
+            odds = math.log(_SURE / (1 - _SURE) * (classes - 1))
+            self._take(odds * F.one_hot(batch.labels, classes).to(self.dtype))
 
     def _take(self, logits: Tensor) -> None:
         self.logits = logits.requires_grad_()
-        self.optimizer = self.descent.optimizer([self.logits], self.method.label_lr)
+        self.optimizer = adam([self.logits], self.method.label_lr)
 
     def labels(self) -> Tensor:
         return self.logits.softmax(1).detach().requires_grad_()
@@ -77,7 +73,7 @@ class LearntMatching(FrequencyMatching):
     def learn(self, loss: Loss, t: int) -> None:
         labels, slope = loss.targets.detach(), loss.d_targets.to(self.dtype)
         self.logits.grad = labels * (slope - (slope * labels).sum(1, keepdim=True))
-        self.optimizer.param_groups[0]["lr"] = self.method.label_lr * self.descent.schedule(t, self.descent.steps)
+        self.optimizer.param_groups[0]["lr"] = self.method.label_lr * cosine(t, self.batch.steps)
         self.optimizer.step()
 
     def end(self) -> None:
@@ -85,6 +81,8 @@ class LearntMatching(FrequencyMatching):
         self.done[self.batch.place] = self.labels().detach()
 
     def learnt(self) -> dict[str, Any]:
+        if not self.done:
+            return {}
         return {"soft": torch.cat([self.done[place] for place in sorted(self.done)]), "soft labels": "probabilities"}
 
     def state(self) -> dict:

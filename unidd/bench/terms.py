@@ -8,11 +8,8 @@ from typing import ClassVar, Literal
 
 from torch import tensor
 
-from ..data.datasets import ImageData
 from ..engine.descent import Batch
-from ..engine.run import Run
 from ..methods.cfm import CFM, FrequencyMatching
-from ..networks.training import Teacher
 
 
 @dataclass(frozen=True)
@@ -26,10 +23,8 @@ class OneTerm(CFM):
     term: Literal["filter", "signal"] = "filter"
     acts_as: ClassVar[str] = "1/(λ + β), from flat to high-pass, of one term alone"
 
-    def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "OneTermMatching":
-        made = super().objective(data, teacher, run)
-        task = made.method, made.rounds, teacher.model, made.real, made.augment, data.device, made.all_sum
-        return OneTermMatching(*task)
+    def objective_class(self) -> "type[OneTermMatching]":
+        return OneTermMatching
 
 
 class OneTermMatching(FrequencyMatching):

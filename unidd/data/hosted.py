@@ -20,13 +20,11 @@ _SHARE = 0.5  # of the GPU's free memory that images may take: what is done with
 _BATCH = 2**30  # bytes that are copied without a look at what is free
 
 
-class Hosted(Tensor):
-    """Images uint8 (n, C, H, W) in main memory that say they are on a GPU.
-
-    They share their memory with those they were made of, and cannot be changed.
+class Holding(Tensor):
+    """A tensor that says it lies on a device, and holds another: what is done with it goes through its class.
 
     Attributes:
-        near: the same images, on the CPU.
+        near: what it holds.
     """
 
     near: Tensor
@@ -41,6 +39,13 @@ class Hosted(Tensor):
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         return torch._C._disabled_torch_function_impl(func, types, args, kwargs or {})
+
+
+class Hosted(Holding):
+    """Images uint8 (n, C, H, W) in main memory, `near`, that say they are on a GPU.
+
+    They share their memory with those they were made of, and cannot be changed.
+    """
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:

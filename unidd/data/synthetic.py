@@ -112,7 +112,9 @@ class SyntheticSet:
         """Take the training images of these numbers (n,), in their order; `teacher` is the card of one that chose."""
         split = data.train.take(numbers)
         about = data.class_names, data.mean, data.std, config or {}, teacher or {}
-        images = torch.cat([part.float().div_(255).cpu() for part in split.images.split(1000)])
+        images = torch.empty(split.images.shape)
+        for into, part in zip(images.split(1000), split.images.split(1000), strict=True):
+            into.copy_(part.float().div_(255))
         return SyntheticSet(images, split.labels.cpu(), *about)
 
     @property

@@ -146,6 +146,10 @@ class CFM(Descending):
         dtype = torch.float64 if self.precision == "float64" else torch.float32
         return Descent(self.steps, self._lr(data), dtype=dtype)
 
+    def objective_class(self) -> "type[FrequencyMatching]":
+        """Return the class of its objective."""
+        return FrequencyMatching
+
     def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "FrequencyMatching":
         statistics = {}
         if self.real_signal and run.statistics is not None:
@@ -156,7 +160,7 @@ class CFM(Descending):
             statistics = real_side(self.signal, data, teacher.model, run.ranks, shown, self.layers)
         real = {layer: RealSide.of(moments.to(data.device)) for layer, moments in statistics.items()}
         augment = partial(crop_flip_roll, scale=self.scale, shift=self.shift)
-        return FrequencyMatching(self, run.ipc, teacher.model, real, augment, data.device, run.ranks.all_sum)
+        return self.objective_class()(self, run.ipc, teacher.model, real, augment, data.device, run.ranks.all_sum)
 
 
 @dataclass(frozen=True)
