@@ -84,10 +84,11 @@ def test_page_fits_a_phone_and_keeps_still(phone):
 
 
 def test_text_is_readable_in_the_dark(phone):
-    """The page's own text has a contrast of 7:1, the text of figures, captions and explorers 4.5:1."""
+    """The page's own text has a contrast of 7:1, the text of figures, captions, explorers and lists 4.5:1."""
     driver = phone.driver
     assert driver.execute_script(_CONTRAST, "body") >= 7
-    for selector in (".ux", ".ux .ux-slider label", ".unidd-plotly .unidd-narrow text", "figcaption .caption-text"):
+    smaller = ".ux", ".ux .ux-slider label", ".unidd-plotly .unidd-narrow text", "figcaption .caption-text"
+    for selector in (*smaller, ".cell_output dd", ".cell_output dd code"):
         contrast = driver.execute_script(_CONTRAST, selector)
         assert contrast is None or contrast >= 4.5, selector
 
