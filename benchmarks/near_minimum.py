@@ -1,21 +1,23 @@
-"""Does a set whose gradients are those of the data match its correlations, and the other way round? On a fixed network.
+"""How far is each band off when a method's own loss is near its minimum? On a network that stays.
 
-    python benchmarks/near_minimum.py                          # writes results/studies/minimum/photos.json
-    python benchmarks/near_minimum.py --seeds 0 --study.steps 50 --out _runs/look.json    # a look
+    python benchmarks/near_minimum.py                    # writes results/studies/minimum/photos.json
+    python benchmarks/near_minimum.py --seeds 0 --study.unrolled-steps 5 --out _runs/look.json    # a look
 
-The bounds of the theory go one way, and methods that draw networks anew never come near the minimum of any one loss. So
-here the network stands still: an expert of the repetition before its training, and after some epochs of it. Through it
-the same random real images descend on one loss alone, over all training images and without augmentation:
+Methods that draw networks anew never come near the minimum of one loss. Here the network is fixed: an expert of the
+repetition before its training, and after some epochs of it. Through it the same random real images descend on one loss
+alone, over all training images and without augmentation:
 
     gradients     DC's, the angles between rows of the weights' gradients, class by class
-    trajectory    MTT's, whose student starts at this very network and shall come to where the expert is later; its rate
-                  is learnt, too
+    trajectory    MTT's: a student that starts at this network shall arrive where the expert is some epochs later; its
+                  rate is learnt too
     means         DM's, squared distances of class means of the last feature map
-    correlations  UniDD's on every layer, ‖Ψ − Ψ_S‖²/‖Ψ‖² + ‖Φ − Φ_S‖²/‖Φ‖²
+    correlations  UniDD's, ‖Ψ − Ψ_S‖²/‖Ψ‖² + ‖Φ − Φ_S‖²/‖Φ‖² of the inputs of the second and third convolution and of
+                  the head; the pixels themselves have fewer directions than bands
 
-by Adam, whose rate falls to 0 on a cosine; pixels are free, as they are in the released code. At the end all four
-losses are measured, and on the way, wherever the own one has halved again, what is left unmatched in each band of every
-layer. Repetitions that are done are kept in _runs/studies/minimum. One thread, about 20 minutes a repetition.
+by Adam, whose rate falls to 0 on a cosine; pixels are free, as they are in the released code. Each time the loss that
+is descended on has halved, what each band leaves unmatched is written down; at the end also that of a control, the
+first images with the same changes, but of pixels in another order. Repetitions that are done are kept in
+_runs/studies/minimum/parts. One thread, about 20 minutes a repetition.
 
 Chapter: "Do the deep methods keep the promise?".
 """
@@ -33,20 +35,22 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 import tyro
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.utils import vector_to_parameters
 
 from unidd.bench import audit
 from unidd.bench.cell import budgeted
 from unidd.bench.closure import code_hash
+from unidd.bench.parts import kept
 from unidd.bench.records import own, provenance
 from unidd.bench.residuals import Probe, unmatched
+from unidd.core.bands import KINDS, band_terms
 from unidd.core.statistics import FeatureTap, correlations
 from unidd.data.datasets import ImageData, load
 from unidd.data.synthetic import choose
 from unidd.engine.run import Run
-from unidd.files import atomic, json_hash, save_json
-from unidd.methods._drawing import RealImages, last_map
+from unidd.files import atomic
+from unidd.methods._drawing import last_map
 from unidd.methods._gradients import distance, weight_gradients
 from unidd.methods._unrolling import unrolled
 from unidd.methods.mtt import MTT
@@ -54,6 +58,7 @@ from unidd.networks.models import build
 from unidd.networks.training import accuracy
 from unidd.networks.trajectories import Experts
 
+LEAST = 1e-4  # of a loss at the start, below which its halves are not written down
 PATH = Path(__file__).resolve().parent.parent / "results" / "studies" / "minimum" / "photos.json"
 
 # of network input (n, C, H, W) and the logarithm of a rate: a loss and its gradients in both
@@ -69,7 +74,8 @@ class Study:
         dataset, ipc, budget: what the images are of, how many, and which networks and experts see them.
         epochs: of the networks' training.
         bands: of each layer.
-        steps: of each descent; trajectories take `unrolled_steps`, since each of them is a student's whole training.
+        steps: of a descent on means and correlations; on gradients twice as many.
+        unrolled_steps: of one on a trajectory, since each is a student's whole training.
         lr: Adam's rate at first, on normalised pixels; five times as large on the logarithm of the trajectory's rate.
     """
 
@@ -81,6 +87,9 @@ class Study:
     steps: int = 300
     unrolled_steps: int = 60
     lr: float = 0.02
+
+    def steps_on(self, loss: str) -> int:
+        return {"trajectory": self.unrolled_steps, "gradients": 2 * self.steps}.get(loss, self.steps)
 
 
 @dataclass(frozen=True)
@@ -106,18 +115,15 @@ class Place:
 
     def losses(self) -> dict[str, Loss]:
         """Return each of the losses; what they need of the real images is worked out now."""
-        plain = {"gradients": self.gradients(), "means": self.means(), "correlations": self.correlations}
+        data = self.probe.data
+        images = [data.train.images[data.train.labels == k] for k in range(data.classes)]
+        real = [data.normalise(of_class).to(self.dtype) for of_class in images]
+        plain = {"gradients": self.gradients(real), "means": self.means(real), "correlations": self.correlations}
         return {"trajectory": self.trajectory(), **{name: partial(_differentiated, of) for name, of in plain.items()}}
 
-    def real(self) -> list[Tensor]:
-        """Return all training images, class by class, normalised."""
-        data, generator = self.probe.data, torch.Generator().manual_seed(0)
-        images = RealImages(data, len(data.train))
-        return [images.of(k, generator).to(self.dtype) for k in range(data.classes)]
-
-    def gradients(self) -> Plain:
+    def gradients(self, real: list[Tensor]) -> Plain:
         network = copy.deepcopy(self.probe.model).requires_grad_()
-        goals = [weight_gradients(network, images, k) for k, images in enumerate(self.real())]
+        goals = [weight_gradients(network, images, k) for k, images in enumerate(real)]
 
         def loss(x: Tensor) -> Tensor:
             found = [weight_gradients(network, x[self.labels == k], k, graph=True) for k in range(len(goals))]
@@ -125,10 +131,10 @@ class Place:
 
         return loss
 
-    def means(self) -> Plain:
+    def means(self, real: list[Tensor]) -> Plain:
         network = self.probe.model
         with torch.no_grad():
-            goals = torch.stack([last_map(network, images).mean(0) for images in self.real()])
+            goals = torch.stack([last_map(network, images).mean(0) for images in real])
 
         def loss(x: Tensor) -> Tensor:
             maps = last_map(network, x)
@@ -167,24 +173,37 @@ def _differentiated(loss: Plain, x: Tensor, log_rate: Tensor) -> tuple[Tensor, T
 
 
 def left(place: Place, x: Tensor) -> dict[str, Any]:
-    """Return what network input (n, C, H, W) leaves unmatched: layer → kind → a number a band."""
-    probe, pixels = place.probe, place.probe.data.denormalise(x.detach())
-    sides = probe.seen(pixels, place.labels)
-    return {layer: unmatched(probe.bands[layer], probe.sides[layer], side) for layer, side in sides.items()}
+    """Return what network input (n, C, H, W) leaves unmatched: layer → "residual" or "term" → kind → a number a band.
+
+    The residual e is of the power along each direction alone, see `unidd.bench.residuals.unmatched`; the term is the
+    matching loss of a band, see `unidd.core.bands.band_terms`.
+    """
+    probe, found = place.probe, {}
+    for layer, side in probe.seen(probe.data.denormalise(x.detach()), place.labels).items():
+        bands, real = probe.bands[layer], probe.sides[layer]
+        terms = dict(zip(KINDS, band_terms(bands, real, side), strict=True))
+        found[layer] = {"residual": unmatched(bands, real, side), "term": terms}
+    return found
 
 
-def descended(place: Place, losses: dict[str, Loss], on: str, x: Tensor, study: Study) -> dict[str, Any]:
-    """Descend on one loss from network input x, and return its path and where it ends.
+def shuffled(start: Tensor, end: Tensor) -> Tensor:
+    """Return images (n, C, H, W) to which the same changes were made, but of each image's pixels in one other order."""
+    order = torch.randperm(start[0, 0].numel(), generator=Generator().manual_seed(0))
+    return start + (end - start).flatten(2)[:, :, order].view_as(start)
+
+
+def descended(place: Place, losses: dict[str, Loss], on: str, start: Tensor, study: Study) -> dict[str, Any]:
+    """Descend on one loss from network input (n, C, H, W), which is left as it is, and return the path and its end.
 
     Returns:
         "path": at the start, wherever the loss has halved again, and at the end: "step", "loss" over that of the start,
-        and what is "left"; "slope": the gradient's length at the end over that at the start; "losses": name → each of
-        them at the end over that of the start; "rate": the trajectory's, as it is learnt.
+        and what is "left"; "shuffled": what the control leaves; "moved": the change's length over that of the images;
+        "slope": the gradient's length at the end over that at the start; "before", "after": the losses by name;
+        "rate": the trajectory's, as it is learnt.
     """
-    log_rate = torch.tensor(math.log(place.method.lr_teacher))
+    x, log_rate = start.clone(), torch.tensor(math.log(place.method.lr_teacher))
     before = {name: float(loss(x, log_rate)[0]) for name, loss in losses.items()}
-    steps = study.unrolled_steps if on == "trajectory" else study.steps
-    x, path, slopes = x.clone(), [], []
+    path, slopes, steps = [], [], study.steps_on(on)
     adam = torch.optim.Adam([{"params": [x]}, {"params": [log_rate], "lr": 5 * study.lr}], study.lr)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, steps))
     for step in range(steps + 1):
@@ -193,13 +212,15 @@ def descended(place: Place, losses: dict[str, Loss], on: str, x: Tensor, study: 
         slopes.append(float(x.grad.norm()))
         if not math.isfinite(relative):
             raise ValueError(f"{on}: the loss is no longer finite after {step} steps: lower lr")
-        if not path or relative <= path[-1]["loss"] / 2 or step == steps:
+        if not path or step == steps or LEAST < relative <= path[-1]["loss"] / 2:
             path.append({"step": step, "loss": relative, "left": left(place, x)})
         if step < steps:
             adam.step()
             falling.step()
-    after = {name: float(loss(x, log_rate)[0]) / before[name] for name, loss in losses.items()}
-    return {"path": path, "slope": slopes[-1] / slopes[0], "losses": after, "rate": math.exp(float(log_rate))}
+    after = {name: float(loss(x, log_rate)[0]) for name, loss in losses.items()}
+    control = {"shuffled": left(place, shuffled(start, x)), "moved": float((x - start).norm() / start.norm())}
+    ends = {"slope": slopes[-1] / slopes[0], "before": before, "after": after, "rate": math.exp(float(log_rate))}
+    return {"path": path, **control, **ends}
 
 
 def experts_of(data: ImageData, study: Study, seed: int) -> Experts:
@@ -223,9 +244,9 @@ def place_of(experts: Experts, epoch: int, labels: Tensor, study: Study) -> Plac
     return Place(probe, experts, epoch, _trajectories(study), labels)
 
 
-def repetition(seed: int, study: Study) -> list[dict[str, Any]]:
+def repetition(seed: int, study: Study, data: ImageData) -> list[dict[str, Any]]:
     """Return a row for each network and loss, of one seed's experts and images."""
-    data, rows = load(study.dataset), []
+    rows: list[dict[str, Any]] = []
     experts, numbers = experts_of(data, study, seed), choose(data, study.ipc, seed)
     x, labels = data.normalise(data.train.images[numbers]), data.train.labels[numbers]
     for epoch in study.epochs:
@@ -237,19 +258,17 @@ def repetition(seed: int, study: Study) -> list[dict[str, Any]]:
             seconds = round(time.perf_counter() - began, 1)
             about = {"seed": seed, "epochs": epoch, "accuracy": right, "on": name}
             rows.append({**about, **found, "seconds": seconds, "provenance": provenance(data.device)})
-            print(f"seed {seed}, {epoch} epochs, {name}: {found['losses'][name]:.3g} in {seconds:.0f} s", flush=True)
+            print(
+                f"seed {seed}, {epoch} epochs, {name}: {found['path'][-1]['loss']:.3g} in {seconds:.0f} s", flush=True
+            )
     return rows
 
 
-def kept(seed: int, study: Study) -> list[dict[str, Any]]:
-    """Return the rows of a seed from its file, or work them out and keep them there."""
-    path = own() / "studies" / "minimum" / "parts" / f"{study.dataset}-{study.budget}-seed{seed}.json"
-    mark = json_hash({**asdict(study), "seed": seed, "code": code_hash("unidd.methods.mtt", "unidd.bench.residuals")})
-    if path.exists() and (found := json.loads(path.read_text()))["mark"] == mark:
-        return found["rows"]
-    rows = audit.plain(repetition(seed, study), digits=5)
-    save_json({"mark": mark, "rows": rows}, path)
-    return rows
+def rows_of(seed: int, study: Study, data: ImageData) -> list[dict[str, Any]]:
+    """Return the rows of a seed, from its part if there is one."""
+    path = own() / "studies" / "minimum" / "parts" / f"{data.name}-{study.budget}-{seed}.json"
+    depends = {**asdict(study), "seed": seed, "data": data.fingerprint, "code": code_hash(Path(__file__).stem)}
+    return kept(path, depends, lambda: {"rows": audit.plain(repetition(seed, study, data), digits=4)})["rows"]
 
 
 @dataclass(frozen=True)
@@ -269,10 +288,11 @@ class Asked:
 
 def main(asked: Asked) -> Path:
     """Do the repetitions that are still to be done, and write the record of all of them."""
-    rows = [row for seed in asked.seeds for row in kept(seed, asked.study)]
+    data = load(asked.study.dataset)
+    rows = [row for seed in asked.seeds for row in rows_of(seed, asked.study, data)]
     about = {"study": "minimum", "settings": asdict(asked.study), "seeds": list(asked.seeds)}
     with atomic(asked.out) as temporary:
-        temporary.write_text(json.dumps(audit.plain({**about, "rows": rows})) + "\n")
+        temporary.write_text(json.dumps({**about, "rows": rows}) + "\n")
     return asked.out
 
 

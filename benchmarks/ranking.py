@@ -141,7 +141,9 @@ def measured(study: Study, data: ImageData | None = None) -> Iterator[dict[str, 
         "settings": asdict(study),
         "training": {"full": asdict(study.training(few=False)), "few": asdict(study.training(few=True))},
         "architectures": {name: asdict(ARCHITECTURES[name]) for name in study.models},
-        "sets": {name: {"role": method.role, **asdict(method.settled(data))} for name, method in methods.items()},
+        "sets": {
+            name: {"role": method.role, **asdict(method.settled(data, study.ipc))} for name, method in methods.items()
+        },
         "images": {"full": len(data.train), "few": study.ipc * data.classes, "test": len(data.test)},
         "provenance": provenance(data.device),
         "code": code_hash(Path(__file__).stem),

@@ -169,7 +169,9 @@ def measured(study: Study, data: ImageData | None = None) -> Iterator[dict[str, 
         "settings": asdict(study),
         "training": asdict(study.training()),
         "network": asdict(BUDGETS[study.budget].network("convnet")),
-        "sets": {name: {"role": method.role, **asdict(method.settled(data))} for name, method in methods.items()},
+        "sets": {
+            name: {"role": method.role, **asdict(method.settled(data, study.ipc))} for name, method in methods.items()
+        },
         "provenance": records.provenance(data.device),
         "code": code_hash(Path(__file__).stem),
     }

@@ -120,7 +120,7 @@ def repetition(method: Method, seed: int, study: Study) -> tuple[dict[str, Any],
     found = {
         "seed": seed,
         "acts as": method.acts_as,
-        "hyper-parameters": asdict(method.settled(data)),
+        "hyper-parameters": asdict(method.settled(data, study.ipc)),
         "teacher": taught.card(),
         "residuals by epoch": residuals,
         "looks": looks,

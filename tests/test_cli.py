@@ -364,6 +364,8 @@ def test_help_of_a_method_shows_the_default_of_every_option_and_its_source(unidd
 def test_a_preset_is_in_the_help_and_sets_what_was_published(unidd, method):
     cls, (_, out, _) = find(method), unidd("distill", method, "--help")
     assert [f"- {name}:" in told(out) for name in cls.presets] == [True] * len(cls.presets)
+    assert cls.presets_source
+    assert f"Source of the presets: {cls.presets_source}" in told(out)
     name = list(cls.presets)[-1]
     shown = told(unidd("distill", method, "--preset", name, "--help")[1])
     for option, value in cls.presets[name].items():

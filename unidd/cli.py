@@ -833,12 +833,12 @@ def _of_method(command: str, name: str, *arguments: str) -> None:
 
 
 def _presets(cls: type[Method]) -> list[str]:
-    """The published hyper-parameters in words, where they differ from the defaults: one text, or none."""
+    """The published hyper-parameters in words, where they differ from the defaults, and their source; or nothing."""
     if not cls.presets:
         return []
     found = (f"- {name}: {_plainly(values) or 'all as published'}" for name, values in cls.presets.items())
     about = "Presets, for --preset; what one does not name is as published, whatever the budget:"
-    return ["\n".join([about, *found])]
+    return ["\n".join([about, *found]), f"Source of the presets: {cls.presets_source}"]
 
 
 def _budget(arguments: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from unidd.engine.checkpoint import Checkpoint
 from unidd.engine.run import Run
 from unidd.methods import find
 from unidd.methods.cfm import CFM, HFM
+from unidd.networks import training
 from unidd.networks.models import ModelConfig
 from unidd.networks.protocols import PROTOCOLS
 from unidd.networks.training import Teacher, TrainConfig
@@ -100,6 +101,17 @@ def test_the_papers_budget_and_label_regimes(digits):
 )
 def test_the_students_batch_is_the_published_one(ipc, classes, batch):
     assert Cell.of(ipc=ipc).student(blank(classes, 8, channels=1)).batch == batch
+
+
+@pytest.mark.parametrize("ipc", [1, 10, None])
+def test_the_rate_of_a_student_ends_at_half(ipc):
+    config = training.Recipe.of(BUDGETS["embedded"].student_of(ipc, 10, 500))
+    sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    falling = training._schedule(sgd, config, 7)
+    for _ in range(7 * config.epochs):
+        sgd.step()
+        falling.step()
+    assert falling.get_last_lr() == pytest.approx([0.5])
 
 
 def test_a_student_of_all_images_takes_steps_enough(digits):

@@ -207,3 +207,8 @@ def test_published_numbers_stand_beside_ours_under_the_same_protocol_alone(evalu
     assert list(shown.index) == [("cifar10-mini", "dc", "random", 10)]
     assert shown.iloc[0].to_dict() == {"published": "26.0", "ours": "25.5 ± 0.7", "n": 2, "width": 32}
     assert paper.beside([]).empty
+    missing = paper.not_run(found)
+    assert "CIFAR-10, hard labels: random at IPC 1, 50 · herding at IPC 1, 10, 50 · DC at IPC 1, 10, 50" in missing
+    assert "CIFAR-10, soft labels: RDED at IPC 1, 10, 50 · CFM at IPC 10, 50" in missing
+    assert "CIFAR-100" not in missing
+    assert paper.not_run([]) == ""

@@ -155,3 +155,31 @@ def test_a_study_that_is_not_there_says_so_and_a_picture_is_none():
     with pytest.raises(FileNotFoundError, match="did not come with this installation"):
         promise.found("never")
     assert promise.picture("lfm", "images", "never") is None
+
+
+def test_hyper_parameters_that_say_little_are_named():
+    def of(ipc: int, **asked: dict) -> str:
+        rows = [{"method": name, "hyper-parameters": found} for name, found in asked.items()]
+        return promise.cautions({"rows": rows, "settings": {"ipc": ipc}})
+
+    assert of(10, dc={"outer": 1}, dsa={"outer": 1}).startswith(" `dc` and `dsa` drew a network for every step")
+    assert of(1, dc={"outer": 1}) == of(10, dc={"outer": 10}, random={}) == of(10, frepo={"lr": 0.01}) == ""
+    assert "`frepo` had its published rate, 0.0003" in of(10, frepo={"lr": 3e-4})
+
+
+def test_what_bands_are_off_by_is_told_of_the_start_the_end_and_the_control():
+    def left(low: float, high: float) -> dict:
+        return {"head": {"residual": {"class": [low, high]}, "term": {"class": [low**2, high**2]}}}
+
+    path = [{"left": left(0.2, 0.4)}, {"left": left(9, 9)}, {"left": left(0.1, 0.8)}]
+    rows = [{"seed": 3, "epochs": 10, "on": "gradients", "path": path, "shuffled": left(0.3, 0.5)}]
+    found = promise.ends({"rows": rows})
+    assert found.measure.tolist() == ["residual", "residual", "term", "term"]
+    for measure in ("residual", "term"):
+        lines = found[found.measure == measure]
+        assert lines.band.tolist() == [0, 1]
+        assert lines.start.tolist() == pytest.approx([0.2, 0.4])
+        assert lines.end.tolist() == pytest.approx([0.1, 0.8])
+        assert lines.control.tolist() == pytest.approx([0.3, 0.5])
+    assert set(found.on) == {"gradients"}
+    assert set(zip(found.seed, found.epochs, found.layer, found.kind, strict=True)) == {(3, 10, "head", "class")}

@@ -398,6 +398,14 @@ def test_architectures_are_columns_and_a_star_marks_the_one_a_set_was_made_with(
     assert set(found.index.droplevel("method")) == {("photos", "hard", "1")}
 
 
+def test_frepos_star_is_under_the_network_that_it_draws():
+    told = {"config": {"set": {"net_width": 32, "norm": "batch"}}, "accuracy": {"hard": [50.0, 52.0, 54.0]}}
+    models = ("convnet", "convnet-doubling")
+    found = across([record(name, model=model, **told) for name in ("frepo", "dm") for model in models])
+    starred = {line[-1]: ["*" in shown for shown in found.loc[line]] for line in found.index}
+    assert starred == {"frepo": [False, True], "dm": [True, False]}
+
+
 def test_the_architecture_of_a_set_may_stand_on_its_teachers_card():
     """Of a set from elsewhere, whose card names no cell."""
     built = {"name": "convnet", "width": 32, "depth": None, "norm": "instance", "pooling": "avg"}

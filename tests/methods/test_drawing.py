@@ -210,6 +210,18 @@ def test_the_network_of_dc_learns_from_the_images_between_updates():
     assert objective.network is not before, "a new network after `outer` updates"
 
 
+@pytest.mark.parametrize("name", ["dc", "dsa"])
+@pytest.mark.parametrize(("ipc", "loops"), [(1, (1, 1)), (9, (1, 1)), (10, (10, 50)), (50, (50, 10)), (80, (50, 10))])
+def test_the_loops_go_by_the_images_per_class_unless_they_are_told(name, ipc, loops):
+    data, run = toys.data(), Run(ipc)
+    for settings, expected in (({}, loops), ({"outer": 3}, (3, loops[1])), ({"inner": 4}, (loops[0], 4))):
+        method = find(name)(**settings)
+        used, said = method.objective(data, toys.teacher(), run).method, method.config(data, run)
+        assert method.settled(data, ipc) == used
+        assert (used.outer, used.inner) == (said["outer"], said["inner"]) == expected
+        assert said["method"] == name
+
+
 def test_digits_are_not_mirrored_by_their_presets():
     dsa, digits = find("dsa"), {find("dm").preset("mnist").strategy}
     for name in find("dc").presets:

@@ -80,6 +80,25 @@ def test_what_is_blended_in_is_what_it_started_from():
     assert (seen[3] - start.images).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_the_blend_and_its_gradient_are_exact(alpha):
+    """In float64, at the first step of the second stage."""
+    data, run = toys.data(), Run(1)
+    method = find("fadrm")(steps=4, stages=2, alpha=alpha, crop=False, shift=0)
+    teacher = toys.teacher()
+    teacher.model.double()
+    objective, alone = Blended(method, teacher, Ranks()), Recovery(method, teacher.model)
+    for each in (objective, alone):
+        each.begin(next(iter(method.start(data, run).batches(Ranks(), method.steps))))
+    patches, x = (toys.randn(toys.CLASSES, 3, toys.SIZE, toys.SIZE, seed=seed).requires_grad_() for seed in (1, 2))
+    objective.step(patches, 0, torch.Generator())
+    expected = (alpha * x + (1 - alpha) * patches).detach().requires_grad_()
+    found = objective.step(x, method.stage, torch.Generator()).gradient
+    torch.testing.assert_close(x, expected, rtol=1e-12, atol=1e-12)
+    slope = alone.step(expected, method.stage, torch.Generator()).gradient
+    torch.testing.assert_close(found, slope, rtol=1e-8, atol=1e-12)
+
+
 def test_adam_begins_anew_at_the_end_of_a_stage():
     data, method, counts = toys.data(), find("fadrm")(steps=7, stages=3), []
     position = Position(data, method.start(data, Run(1)), method.descent(data))

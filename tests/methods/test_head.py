@@ -8,9 +8,11 @@ from sklearn.linear_model import LogisticRegression
 from unidd import distill
 from unidd.book.linear import Digits
 from unidd.data.synthetic import SyntheticSet
+from unidd.engine.descent import Batch
 from unidd.engine.parallel import Ranks
 from unidd.engine.run import Run
-from unidd.methods.head import Head
+from unidd.methods.head import Head, random_weights
+from unidd.networks.training import NOBODY
 
 
 def as_set(oracle: Digits, numbers: list[int]) -> SyntheticSet:
@@ -31,6 +33,37 @@ def test_its_steps_are_those_of_the_first_page(digits, kind, filter):
     made = distill(digits, "head", progress=False, **asked)
     torch.testing.assert_close(made.images.flatten(1).double(), x, rtol=0, atol=2e-3)
     assert made.history[-1]["head"] == pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["pixels", "relu"])
+@pytest.mark.parametrize("filter", ["ridge", "linear", "all-pass"])
+def test_loss_and_gradient_are_those_of_the_naive_definition(kind, filter):
+    """Rows are centred one by one, f is taken of eigenvalues, and everything is differentiated: all in float64."""
+    data, method = toys.data(), Head(features=kind, filter=filter, beta=0.7, width=20)
+
+    def features(pixels):
+        rows = pixels.double().flatten(1) - (data.train.images.double() / 255).flatten(1).mean(0)
+        return rows if kind == "pixels" else torch.relu(rows @ random_weights(rows.shape[1], 20))
+
+    def head(rows, labels, beta=None):
+        targets = torch.nn.functional.one_hot(labels, data.classes).double()
+        ffc, flc = rows.T @ rows / len(rows), rows.T @ (targets - 1 / data.classes) / len(rows)
+        lam, basis = torch.linalg.eigh(ffc)
+        response = {"ridge": lambda: 1 / (lam + beta), "linear": lambda: lam, "all-pass": lambda: torch.ones_like(lam)}
+        return (basis * response[filter]()) @ basis.T @ flc
+
+    real = features(data.train.images.double() / 255)
+    mean, beta = real.mean(0), 0.7 * float((real - real.mean(0)).square().mean())
+    wanted, labels = head(real - mean, data.train.labels, beta), torch.arange(data.classes)
+    x = data.normalise(data.train.images[: data.classes]).double().requires_grad_()
+    expected = (head(features(data.denormalise(x)) - mean, labels, beta) - wanted).square().sum()
+    expected = expected / wanted.square().sum()
+    (slope,) = torch.autograd.grad(expected, x)
+    objective = method.objective(data, NOBODY, Run())
+    objective.begin(Batch(0, 0, 0, labels, labels, 0, (0, data.classes), 2))
+    found = objective.step(x.detach().requires_grad_(), 0, torch.Generator())
+    assert found.terms["head"].item() == pytest.approx(expected.item(), rel=1e-8)
+    assert float((found.gradient - slope).norm() / slope.norm()) < 1e-8
 
 
 def test_ten_images_serve_a_learner_they_were_not_made_for(digits):

@@ -383,7 +383,7 @@ class Cell:
             accuracy=accuracy,
             config={
                 "cell": self.parameters(),
-                "method": asdict(self.method.settled(data)),
+                "method": asdict(self.method.settled(data, self.ipc)),
                 "student": asdict(student),
                 **({"rates": list(rates)} if set(rates) - {student.lr} else {}),
             },

@@ -144,6 +144,22 @@ def beside(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=None if lines else names).set_index(names).sort_index()
 
 
+def not_run(records: Iterable[Record]) -> str:
+    """Return in words what is published of ConvNets on the data of some records, and has no line in `beside`."""
+    records = list(records)
+    here = {_DATA[record.dataset] for record in records if record.dataset in _DATA}
+    shown = {(_DATA[data], method, ipc) for data, _, method, ipc in beside(records).index}
+    missing: dict[str, list[str]] = {}
+    for line in PUBLISHED:
+        name = line.method.lower().split(",")[0]
+        lacking = [str(ipc) for ipc in line.values if (line.dataset, name, ipc) not in shown]
+        if line.dataset in here and line.network == "ConvNet" and lacking:
+            missing.setdefault(f"{line.dataset}, {line.labels} labels", []).append(
+                f"{line.method} at IPC {', '.join(lacking)}"
+            )
+    return "; ".join(f"{where}: {' · '.join(lines)}" for where, lines in missing.items())
+
+
 def published(*datasets: str) -> pd.DataFrame:
     """Return published accuracies in %: a line a data set, architecture and method, a column an IPC, and the grade."""
     chosen = [line for line in PUBLISHED if line.dataset in datasets]

@@ -1,10 +1,12 @@
 """What the study of deep methods found, as tables and sentences: do they keep the promise of the linear theory?
 
-The study is `benchmarks/spectra_of_methods.py`; what it measures is in `residuals` and `effective`.
+The studies are `benchmarks/spectra_of_methods.py`, of the methods as they are, and `benchmarks/near_minimum.py`, of
+their losses on networks that stay; what they measure is in `residuals` and `effective`.
 """
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 import pandas as pd
@@ -42,13 +44,13 @@ class Ratio(NamedTuple):
         return f"× {self.mean:.2g}{ends}"
 
 
-def found(dataset: str = "photos") -> dict[str, Any]:
-    """Return the published record of the study.
+def found(dataset: str = "photos", study: str = "matching") -> dict[str, Any]:
+    """Return the published record of a study.
 
     Raises:
         FileNotFoundError: it did not come with this installation.
     """
-    return json.loads(published("studies", "matching", f"{dataset}.json").read_text())
+    return json.loads(published("studies", study, f"{dataset}.json").read_text())
 
 
 def picture(method: str, what: str, dataset: str = "photos") -> bytes | None:
@@ -80,6 +82,19 @@ def lengths(record: dict[str, Any]) -> str:
     said = " to ".join(f"{steps:,}" for steps in sorted(set(took.values())))
     usual = f"{published[few]:,} (`{few}`) to {published[many]:,} (`{many}`)"
     return f"{said} steps, where the package takes {usual} by default"
+
+
+def cautions(record: dict[str, Any]) -> str:
+    """Return in words where a record's hyper-parameters show less of a method than the published ones, after a space.
+
+    That is DC and DSA with the loops of one image per class for more, and FRePo with the rate of half a million steps.
+    """
+    asked = {row["method"]: row.get("hyper-parameters", {}) for row in record["rows"]}
+    single = [f"`{name}`" for name, of in asked.items() if of.get("outer") == 1 and record["settings"]["ipc"] >= 10]
+    found = f" {' and '.join(single)} drew a network for every step, as they do for one image a class." * bool(single)
+    rate = asked.get("frepo", {}).get("lr", 1.0)
+    slow = f" `frepo` had its published rate, {rate:g}, which belongs to 500,000 steps: its images hardly moved."
+    return found + slow * (rate <= 3e-4)
 
 
 def residuals(record: dict[str, Any]) -> pd.DataFrame:
@@ -147,6 +162,36 @@ def transfers(frame: pd.DataFrame, of: str) -> pd.DataFrame:
         ratios = [left_of(frame, name, band, of) for band in sorted(set(frame["band"]))] if name != of else []
         lines[name] = [interval(1 - ratio.mean, 1 - ratio.high, 1 - ratio.low, 2) for ratio in ratios]
     return pd.DataFrame.from_dict({name: line for name, line in lines.items() if line}, orient="index")
+
+
+def ends(record: dict[str, Any]) -> pd.DataFrame:
+    """Return what each band is off by where images descended on one loss through a network that stays.
+
+    A line a repetition, network, loss, layer, measure, kind and band. Columns: seed, epochs (the network was trained),
+    on (the loss), layer, measure ("residual", of the power along each direction; "term", the root of the matching loss
+    of the band), kind, band, start (what the random real images are off by), end, control (what the same changes of
+    pixels in another order are off by).
+
+    Args:
+        record: as `benchmarks/near_minimum.py` writes it.
+    """
+    lines = []
+    for row in record["rows"]:
+        sides = {"start": row["path"][0]["left"], "end": row["path"][-1]["left"], "control": row["shuffled"]}
+        about = {name: row[name] for name in ("seed", "epochs", "on")}
+        lines += [about | place for place in _places(sides)]
+    return pd.DataFrame(lines)
+
+
+def _places(sides: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a line of `ends` for each layer, measure, kind and band."""
+    for layer, measures in sides["start"].items():
+        for measure, kinds in measures.items():
+            for kind, values in kinds.items():
+                for band in range(len(values)):
+                    found = {side: of[layer][measure][kind][band] for side, of in sides.items()}
+                    numbers = {side: value**0.5 for side, value in found.items()} if measure == "term" else found
+                    yield {"layer": layer, "measure": measure, "kind": kind, "band": band, **numbers}
 
 
 def through(verdicts: dict[str, Any]) -> str:

@@ -222,15 +222,16 @@ def across(records: list[Record]) -> pd.DataFrame:
 def _made_with(record: Record) -> str | None:
     """The architecture that a method looked through; None if through none, or if the record does not say."""
     settings = record.config.get("set") or record.config.get("method", {})
+    try:
+        cls = find(record.method)
+    except ValueError:  # a set from elsewhere
+        cls = None
     if "net_width" in settings and "norm" in settings:  # networks drawn anew
-        return "convnet" if settings["norm"] == "batch" else f"convnet-{settings['norm']}"
+        return ModelConfig(getattr(cls, "network", "convnet"), norm=settings["norm"]).short
     if "proxy" in settings:
         return settings["proxy"]
-    try:
-        if not find(record.method).needs_teacher:
-            return None
-    except ValueError:  # a set from elsewhere
-        pass
+    if cls and not cls.needs_teacher:
+        return None
     if model := record.config.get("set", record.config).get("cell", {}).get("model"):
         return model
     built = [ModelConfig(**card["architecture"]).short for card in record.teachers if card.get("architecture")]

@@ -94,6 +94,7 @@ class Method(ABC):
         seeded: whether the seed decides anything but the order of equal ones; if not, data and teacher do alone.
         needs_teacher: whether it looks at the data through a trained network.
         presets: name, such as that of a data set → hyper-parameters published for it that differ from the defaults.
+        presets_source: where these are from; every method with presets says so.
         unbudgeted: hyper-parameters that no budget changes, since one value is published for data of all sizes.
     Raises:
         ValueError: a hyper-parameter has a wrong type or is out of range; the message names it.
@@ -107,6 +108,7 @@ class Method(ABC):
     seeded: ClassVar[bool] = True
     needs_teacher: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    presets_source: ClassVar[str] = ""
     unbudgeted: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
@@ -141,14 +143,14 @@ class Method(ABC):
             raise ValueError(f"no preset {name!r}: {known}")
         return cls(**{**cls.presets[name], **changes})
 
-    def settled(self, data: ImageData) -> Self:
-        """Return the method with every hyper-parameter that the data decide; by default none."""
+    def settled(self, data: ImageData, ipc: int | None = None) -> Self:
+        """Return the method with every hyper-parameter that data and images per class decide; by default none."""
         return self
 
     def config(self, data: ImageData, run: "Run") -> dict:
         """Return all that decides the set beside data and teacher, as plain values, for its card."""
         asked = {"ipc": run.ipc} if self.has_ipc else {}
-        return {"method": self.name, **asked, "seed": run.seed, **asdict(self.settled(data))}
+        return {"method": self.name, **asked, "seed": run.seed, **asdict(self.settled(data, run.ipc))}
 
     def check(self, data: ImageData, run: "Run") -> None:
         """Raise now, as a ValueError, what would otherwise fail after long work."""

@@ -84,7 +84,10 @@ class CFM(Descending):
 
     source: ClassVar[str] = "Bo, Liu & Wang, Understanding Dataset Distillation via Spectral Filtering, ICLR 2026, §4"
     acts_as: ClassVar[str] = "1/(λ + β), from flat to high-pass as β falls from round to round"
-    # Tiny-ImageNet: a ConvNet of four blocks, β 0.5 to 1; ImageNet: torchvision's ResNet-18 at 224 pixels, β 0.1 to 0.2
+    presets_source: ClassVar[str] = (
+        "the paper: Tiny-ImageNet with a ConvNet of four blocks, β 0.5 to 1, ImageNet with torchvision's ResNet-18 at "
+        "224 pixels, β 0.1 to 0.2, both in groups of 200 classes"
+    )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar10": {},
         "cifar100": {},
@@ -107,7 +110,7 @@ class CFM(Descending):
     def real_signal(self) -> str | None:
         return self.signal if self.filter != "none" and self.steps else None
 
-    def settled(self, data: ImageData) -> Self:
+    def settled(self, data: ImageData, ipc: int | None = None) -> Self:
         return replace(self, lr=self._lr(data))
 
     def _lr(self, data: ImageData) -> float:
@@ -187,7 +190,7 @@ class Relative(HFM):
     beta_unit: Literal["absolute", "mean"] = "mean"
     normalised: bool = True
     acts_as: ClassVar[str] = "1/(λ + β), high-pass, β the mean eigenvalue of the layer"
-    # nothing is published: class groups that memory holds
+    presets_source: ClassVar[str] = "nothing is published: class groups that memory holds"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny-imagenet": {"group": 200},
         "imagenet": {"group": 200},

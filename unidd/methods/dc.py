@@ -9,8 +9,8 @@ over the weight matrices W of convolutions (out, in · h · w) and of the head (
 do not count.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -21,50 +21,52 @@ from ..data.siamese import DIGITS, STRATEGY, Siamese
 from ..engine.descent import Batch, Objective, Start, Step
 from ..engine.run import Run
 from ..networks.training import Teacher
-from . import Positive, Whole
+from . import Count, Positive, Whole
 from ._drawing import Drawing, RealImages, settle
 from ._gradients import distance, weight_gradients
+
+# images per class → outer, inner; a number between has those of the one below
+LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
 
 @dataclass(frozen=True)
 class DC(Drawing):
     """Gradient matching: the gradients that real and synthetic images of a class give a network on its way.
 
-    The defaults are those of one image per class; for more, take the preset of their number.
-
     Args:
-        outer: updates of the images for each network.
-        inner: epochs the network is trained on the images between two updates.
+        outer: updates of the images for each network; 0 goes by the images per class, see `LOOPS`.
+        inner: epochs the network is trained on the images between two updates; 0 goes by the images per class.
         inner_lr: rate of that training, by plain SGD.
         inner_batch: synthetic images of a step of that training.
         init: what the images start from: "noise", clipped to valid pixels, or "real" images.
     """
 
     strategy: str = "none"
-    outer: Whole = 1
-    inner: Whole = 1
+    outer: Count = 0
+    inner: Count = 0
     inner_lr: Positive = 0.01
     inner_batch: Whole = 256
     init: Literal["noise", "real"] = "noise"
 
     source: ClassVar[str] = "Zhao, Mopuri & Bilen, Dataset Condensation with Gradient Matching, ICLR 2021"
     acts_as: ClassVar[str] = "λ, low-pass, and all-pass on the class signal, as an upper bound"
-    # of the released code's utils.py, get_loops
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "ipc1": {},
-        "ipc10": {"steps": 10_000, "outer": 10, "inner": 50},
-        "ipc20": {"steps": 20_000, "outer": 20, "inner": 25},
-        "ipc30": {"steps": 30_000, "outer": 30, "inner": 20},
-        "ipc40": {"steps": 40_000, "outer": 40, "inner": 15},
-        "ipc50": {"steps": 50_000, "outer": 50, "inner": 10},
+    presets_source: ClassVar[str] = "the released code, utils.py, get_loops"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"ipc1": {}} | {
+        f"ipc{ipc}": {"steps": 1000 * outer, "outer": outer, "inner": inner}
+        for ipc, (outer, inner) in LOOPS.items()
+        if ipc > 1
     }
+
+    def settled(self, data: ImageData, ipc: int | None = None) -> Self:
+        outer, inner = LOOPS[max(known for known in LOOPS if known <= ipc)] if ipc else (self.outer, self.inner)
+        return replace(self, outer=self.outer or outer, inner=self.inner or inner)
 
     def start(self, data: ImageData, run: Run) -> Start:
         start = super().start(data, run)
         return start.noise(data, run.seed) if self.init == "noise" else start
 
     def objective(self, data: ImageData, teacher: Teacher, run: Run) -> "GradientMatching":
-        return GradientMatching(self, data, run)
+        return GradientMatching(self.settled(data, run.ipc), data, run)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class DSA(DC):
     init: Literal["noise", "real"] = "real"
 
     source: ClassVar[str] = "Zhao & Bilen, Dataset Condensation with Differentiable Siamese Augmentation, ICML 2021"
+    presets_source: ClassVar[str] = f"{DC.presets_source}; its readme for the operations of MNIST"
     presets: ClassVar[dict[str, dict[str, Any]]] = DC.presets | {
         f"mnist-{name}": found | {"strategy": DIGITS} for name, found in DC.presets.items()
     }

@@ -30,7 +30,7 @@ class DM(Drawing):
 
     source: ClassVar[str] = "Zhao & Bilen, Dataset Condensation with Distribution Matching, WACV 2023"
     acts_as: ClassVar[str] = "1, all-pass, on the class signal"
-    # of the released code's readme and utils.py
+    presets_source: ClassVar[str] = "the released code, readme and utils.py"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "mnist": {"strategy": DIGITS},
         "cifar10": {},

@@ -48,7 +48,7 @@ class FADRM(Patching, Recovering):
     acts_as: ClassVar[str] = (
         "none said by the theory: its loss is SRe2L's, λ on the diagonal alone, and its start and residual are real"
     )
-    # of the released code's scripts
+    presets_source: ClassVar[str] = "the released code, scripts"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "cifar100": {},
         "tiny-imagenet": {},

@@ -51,7 +51,8 @@ class FRePo(KernelRidge):
     norm: Literal["batch", "instance", "none"] = "batch"
 
     source: ClassVar[str] = "Zhou, Nezhadarya & Ba, Dataset Distillation using Neural Feature Regression, NeurIPS 2022"
-    # of the released code's script/distill.sh
+    presets_source: ClassVar[str] = "the released code, script/distill.sh"
+    network: ClassVar[str] = "convnet-doubling"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "mnist": {"use_flip": False},
         "fashion-mnist": {"use_flip": False},
@@ -60,9 +61,10 @@ class FRePo(KernelRidge):
         "cifar100": {"use_flip": False},
         "tiny-imagenet-ipc1": {"use_flip": True},
         "tiny-imagenet": {"use_flip": False},
+        "imagenet-64": {"use_flip": False},
     }
 
-    def settled(self, data: ImageData) -> "FRePo":
+    def settled(self, data: ImageData, ipc: int | None = None) -> "FRePo":
         return self if self.use_flip is not None else replace(self, use_flip=data.channels > 1)
 
     def descent(self, data: ImageData) -> Descent:
@@ -109,7 +111,7 @@ class FeatureRegression(Prototypes):
     def drawn(self, generator: Generator, age: int = 0) -> Member:
         """Return a network with new weights, said to be of some age."""
         data, seed = self.data, int(torch.randint(2**31, (), generator=generator))
-        config = ModelConfig("convnet-doubling", self.method.net_width, norm=self.method.norm)
+        config = ModelConfig(FRePo.network, self.method.net_width, norm=self.method.norm)
         network = build(config, data.channels, data.size, data.classes, seed).to(data.device, self.descent.dtype)
         return Member(network, torch.optim.Adam(network.parameters(), self.method.net_lr), age)
 

@@ -63,8 +63,10 @@ class MTT(Drawing):
     source: ClassVar[str] = "Cazenavette et al., Dataset Distillation by Matching Training Trajectories, CVPR 2022"
     acts_as: ClassVar[str] = "(1 − (1 − αλ)^t)/λ on the class signal, and (1 − αλ)^t, high-pass, as an upper bound"
     parallel: ClassVar[bool] = False
-    # DC-BENCH, methods/tm, as its authors have them from MTT's; of these, cifar10-ipc50, cifar100-ipc10 and those of
-    # Tiny-ImageNet are for images that are not whitened. ImageNet's subsets, 128 pixels: MTT's readme.
+    presets_source: ClassVar[str] = (
+        "DC-BENCH, methods/tm, as its authors have them from MTT's, found on whitened images but for cifar10-ipc50, "
+        "cifar100-ipc10 and Tiny-ImageNet; ImageNet's subsets, of 128 pixels: MTT's readme"
+    )
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "cifar10-ipc1": {"syn_steps": 50, "max_start_epoch": 2, "lr_lr": 1e-7},
         "cifar10-ipc10": {"syn_steps": 30, "lr_teacher": 0.001},
@@ -119,8 +121,10 @@ class TESLA(MTT):
     """
 
     source: ClassVar[str] = "Cui et al., Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory, ICML 2023"
-    # The last three are of TESLA's readme, at half its lr: the gradient of its code lacks a factor 2. Its code takes
-    # 10,000 steps unless told otherwise.
+    presets_source: ClassVar[str] = (
+        f"{MTT.presets_source}; the last three: TESLA's readme, at half its lr, since the gradient of its code lacks a "
+        "factor 2, and 10,000 steps, which its code takes unless told otherwise"
+    )
     presets: ClassVar[dict[str, dict[str, Any]]] = MTT.presets | {
         "cifar10-ipc1-tesla": {"steps": 10_000, "syn_steps": 50, "max_start_epoch": 5, "lr": 500.0, "lr_lr": 1e-7},
         "cifar100-ipc50-tesla": MTT.presets["cifar100-ipc50"] | {"steps": 10_000, "lr": 500.0},

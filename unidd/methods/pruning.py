@@ -5,7 +5,7 @@ images and the wrong labels, and often fall below a random choice.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -77,6 +77,8 @@ class CCS(Proxied):
     score: Literal["aum", "el2n"] = "aum"
 
     source: ClassVar[str] = "Zheng et al., Coverage-centric Coreset Selection for High Pruning Rates, ICLR 2023"
+    presets_source: ClassVar[str] = "the released code, readme: a tenth and a fifth of CIFAR-10"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"cifar10-ipc500": {}, "cifar10-ipc1000": {"mis_ratio": 0.2}}
 
     def rule(self, data: ImageData, teacher: Teacher, run: Run) -> Rule:
         found, generator = self.dynamics(data, run), Generator().manual_seed(run.seed)

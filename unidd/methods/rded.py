@@ -26,7 +26,7 @@ class RDED(Patching):
         "Paradigm, CVPR 2024"
     )
     acts_as: ClassVar[str] = "none said by the theory: it chooses by the teacher's cross-entropy, and matches nothing"
-    # of the released code's scripts
+    presets_source: ClassVar[str] = "the released code, scripts"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "cifar10": {},
         "cifar100": {},

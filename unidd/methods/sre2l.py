@@ -26,7 +26,7 @@ class SRe2L(Recovering):
         "Yin, Xing & Shen, Squeeze, Recover and Relabel: Dataset Condensation at ImageNet Scale From A New "
         "Perspective, NeurIPS 2023"
     )
-    # of the released scripts, all with ResNet-18
+    presets_source: ClassVar[str] = "the released scripts, all with ResNet-18"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "cifar100": {"crop": False},
         "tiny-imagenet": {"steps": 4000, "lr": 0.1, "r_bn": 1.0},
@@ -52,10 +52,11 @@ class CDA(SRe2L):
     source: ClassVar[str] = (
         "Yin & Shen, Dataset Distillation via Curriculum Data Synthesis in Large Data Era, TMLR 2024"
     )
-    # of the released scripts
+    presets_source: ClassVar[str] = "the released scripts"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "tiny-imagenet": {"steps": 4000, "lr": 0.4, "r_bn": 0.05},
         "imagenet": {"steps": 4000, "shift": 32},
+        "imagenet-21k": {"lr": 0.05, "r_bn": 0.25, "shift": 32},
     }
 
     def smallest(self, t: int, steps: int) -> float:
