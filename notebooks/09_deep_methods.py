@@ -29,6 +29,7 @@ from IPython.display import Markdown, display
 import unidd.methods
 from unidd.bench import promise, tables
 from unidd.bench.effective import effective_filter
+from unidd.bench.promise import Ratio
 from unidd.bench.words import signed
 from unidd.book import chapter, pictures, plots
 from unidd.book.captions import Captioned
@@ -62,6 +63,7 @@ Markdown(
     f"images. Made on {made['date']} on {made['device']} with torch {made['torch']} by "
     f"`python benchmarks/spectra_of_methods.py`: narrow networks, and {promise.lengths(record)}."
     + f" Not run: {', '.join(f'`{m}`' for m in missing)}; the same command goes on with them." * bool(missing)
+    + promise.cautions(record)
     + f" A verdict in words needs {tables.ENOUGH} repetitions: there is none yet." * (n < tables.ENOUGH)
 )
 
@@ -212,6 +214,15 @@ else:
             f"on average over the bands and n = {n} repetitions."
         )
     )
+
+# %% tags=["remove-input", "hide-output"]
+Captioned(
+    promise.transfers(lines("clean"), "random").set_axis(BANDS, axis=1),
+    "T against random real images, by band of the third convolution's inputs: photographs, "
+    f"ten images a class, n = {n}, images as they are, with 95 % intervals. 1 is all gained; "
+    "below 0 a set fits the data less than a random one.",
+    "tab-against-random",
+)
 
 # %% [markdown]
 # A coreset is real images too, chosen by a rule, and no longer unbiased. Does any choose so that the statistics fit?
@@ -369,6 +380,155 @@ listed(
 Markdown("Below × 1 the descent has brought the set nearer; in brackets the 95 % interval. (`dc` begins with noise.)")
 
 # %% [markdown]
+# ### Near the minimum, on a network that stays
+#
+# These methods draw networks anew, so none comes near the minimum of one loss. Now let the network stand still, as the
+# theory has it: an expert before its training, and after ten epochs. Through it random real images descend on one loss
+# alone, over all training images and without augmentation: DC's angles between gradients, MTT's distance to where the
+# expert is two epochs later, DM's class means, and the correlations themselves, of the later layers. No bound ties them
+# closely: DC's loss compares angles, class by class, in every layer, where the theory has one linear head.
+#
+# What a band is off by is here the root of its matching term, as in {eq}`eq-effective`: of Ψ, 1 is as if nothing of it
+# were there; the class signal is in units of $\sqrt{\operatorname{tr}\Psi}$. DC has a control beside it: the same
+# images with the same changes, but of pixels in another order.
+#
+# Before you look: which bands of the features will have come nearer to the data?
+
+# %% tags=["hide-input"]
+near = promise.found(study="minimum")
+every = promise.ends(near)
+ends = every[every.measure == "term"]
+ON = {"gradients": "dc", "trajectory": "mtt", "means": "dm", "correlations": "correlations"}
+STATES = {0: "random weights", 10: "ten epochs"}
+SIGNAL, SPECTRUM = ("head", "class"), (LAYER, "filter")
+repetitions = len(near["seeds"])
+
+
+def places(layer, kind, band, on, epochs):
+    of = ends[ends.on.eq(on) & ends.epochs.eq(epochs) & ends.band.eq(band)]
+    return of[of.layer.eq(layer) & of.kind.eq(kind)]
+
+
+def moved(*place):
+    """What a band is off by at the end, as a part of what it was off by at the start."""
+    of = places(*place)
+    return Ratio.of((of.end / of.start).tolist())
+
+
+own, traces, words = looks(list(ON.values())), [], []
+for on, loss in ON.items():
+    found = [moved(*SIGNAL, band, on, 0) for band in range(len(BANDS))]
+    middle = plots.rounded([ratio.mean for ratio in found], 4)
+    reach = {
+        "array": plots.rounded([ratio.high - ratio.mean for ratio in found], 4),
+        "arrayminus": plots.rounded([ratio.mean - ratio.low for ratio in found], 4),
+    }
+    drawn = {
+        "line": {"color": own[loss].colour, "dash": own[loss].dash},
+        "marker": {"color": own[loss].colour, "symbol": own[loss].symbol, "size": 9},
+    }
+    traces.append(go.Scatter(x=BANDS, y=middle, name=loss, error_y=reach, **drawn))
+    words.append(f"{loss} {', '.join(f'{value:.2g}' for value in middle)}")
+chart = plots.figure(
+    traces,
+    "What the class signal before the head is off by at the end, as a part of the start, "
+    f"low band to high: {'; '.join(words)}.",
+    height=360,
+    xaxis={"title": "band", "showgrid": False},
+    yaxis={"title": "off at the end ÷ at the start", "rangemode": "tozero"},
+)
+Captioned(
+    chart.add_hline(1, line={"color": plots.TEXT, "dash": "dot", "width": 1}),
+    "The class signal before the head: what each band is off by after a descent on one loss, "
+    "as a part of what the random real images were off by; a network with random weights, "
+    f"n = {repetitions}, 95 % intervals. Below 1 is nearer to the data.",
+    "fig-near",
+)
+
+# %% [markdown]
+# DM's line is no finding: its loss *is* that of the class means of these features. What the others leave, and
+# what becomes of the spectrum:
+
+# %% tags=["hide-input"]
+COLUMNS = {
+    ("class signal before the head", "low"): (*SIGNAL, 0),
+    ("class signal before the head", "high"): (*SIGNAL, 3),
+    ("Ψ before the head", "low"): ("head", "filter", 0),
+    ("Ψ before the head", "high"): ("head", "filter", 3),
+    ("Ψ of the third convolution", "low"): (*SPECTRUM, 0),
+    ("Ψ of the third convolution", "high"): (*SPECTRUM, 3),
+}
+
+
+def shown_as(values):
+    return f"{100 * values.mean():.1f} ± {100 * values.std():.1f}"
+
+
+def line_of(epochs, on, side):
+    return {column: shown_as(places(*place, on, epochs)[side]) for column, place in COLUMNS.items()}
+
+
+found = {}
+for epochs, state in STATES.items():
+    found[state, "start"] = line_of(epochs, "gradients", "start")
+    found |= {(state, loss): line_of(epochs, on, "end") for on, loss in ON.items()}
+    found[state, "control of dc"] = line_of(epochs, "gradients", "control")
+by = near["rows"][0]["provenance"]
+Captioned(
+    pd.DataFrame.from_dict(found, orient="index"),
+    "What bands are off by, the lowest and the highest, in %, before and after a descent on "
+    "each loss: 0 is matched. Photographs, ten images a class, mean ± standard deviation, "
+    f"n = {repetitions}; {by['date']}, {by['device']}, python benchmarks/near_minimum.py.",
+    "tab-near",
+)
+
+# %% tags=["remove-input"]
+NEARER = {"less": "nearer", "more": "further off", "not told apart": "not told apart"}
+
+
+def fallen(on, loss, epochs):
+    """A loss after a descent on the same or another one, as a part of what it was."""
+    of = [row for row in near["rows"] if row["on"] == on and row["epochs"] == epochs]
+    return Ratio.of([row["after"][loss] / row["before"][loss] for row in of])
+
+
+def both_ends(place, on, epochs):
+    ratios = {name: moved(*place, band, on, epochs) for name, band in (("low", 0), ("high", 3))}
+    return ", ".join(f"{name} band {NEARER[told(ratio)]} ({ratio})" for name, ratio in ratios.items())
+
+
+def ended(place, band, on):
+    """In words, where a band ends beside its start, through both networks."""
+    seen = {NEARER[told(moved(*place, band, on, epochs))] for epochs in STATES}
+    return seen.pop() if len(seen) == 1 else "nearer or not, by the network"
+
+
+def answer(on):
+    low, high = (ended(SIGNAL, band, on) for band in (0, 3))
+    return (
+        f"After a descent on {ON[on].upper()}'s loss the class signal before the head is, in the "
+        f"low band, {low}, and in the high one {high}; the low band of Ψ before the third "
+        f"convolution is {ended(SPECTRUM, 0, on)}."
+    )
+
+
+if repetitions >= tables.ENOUGH:
+    listed(
+        f"`{ON[on]}`, {STATES[epochs]}, its loss at {fallen(on, on, epochs)} of the start: class "
+        f"signal before the head, {both_ends(SIGNAL, on, epochs)}; Ψ of the third convolution, "
+        f"{both_ends(SPECTRUM, on, epochs)}"
+        for epochs in STATES
+        for on in ("gradients", "trajectory")
+    )
+    listed(
+        f"the other way round, {STATES[epochs]}: the correlations' loss at "
+        f"{fallen('correlations', 'correlations', epochs)}, and DC's at "
+        f"{fallen('correlations', 'gradients', epochs)} of the start"
+        for epochs in STATES
+    )
+    display(Markdown(" ".join(answer(on) for on in ("gradients", "trajectory"))))
+
+# %% [markdown]
 # ## The images
 
 # %% tags=["remove-input"]
@@ -427,27 +587,33 @@ if n >= tables.ENOUGH:
         f"fine detail beside that of random photographs, {word}: {', '.join(ms)}" for word, ms in sides.items() if ms
     )
 
+
 # %% tags=["hide-input"]
-KNOWN = ("random", "classification", "lfm", "hfm", "cfm", "dm", "dc", "mtt")
-shown = [m for m in KNOWN if m in methods]
-its, traces = looks(shown), []
-for m in shown:
-    of = [row["images"]["spectrum"] for row in record["rows"] if row["method"] == m]
-    power = torch.tensor(of).mean(0)
-    frequency = torch.arange(1, len(power) + 1) / (2 * len(power))
-    line = {"color": its[m].colour, "dash": its[m].dash, "width": 2.5}
-    points = {"x": plots.rounded(frequency, 4), "y": plots.rounded(power, 4)}
-    traces.append(go.Scatter(points, name=m, line=line))
-Captioned(
-    plots.figure(
+def power_of(shown, name, which):
+    its, traces = looks(shown), []
+    for m in shown:
+        of = [row["images"]["spectrum"] for row in record["rows"] if row["method"] == m]
+        power = torch.tensor(of).mean(0)
+        frequency = torch.arange(1, len(power) + 1) / (2 * len(power))
+        line = {"color": its[m].colour, "dash": its[m].dash, "width": 2.5}
+        points = {"x": plots.rounded(frequency, 4), "y": plots.rounded(power, 4)}
+        traces.append(go.Scatter(points, name=m, line=line))
+    chart = plots.figure(
         traces,
         f"Share of an image's power over frequency, for {', '.join(shown)}.",
         xaxis={"title": "frequency, cycles a pixel"},
         yaxis={"type": "log", "title": "share of an image's power"},
-    ),
-    f"Where the power of the images lies: the mean of images, each over its own energy, n = {n}.",
-    "fig-methods-power",
-)
+    )
+    caption = f"Where the power of the images lies, {which}: the mean of images, each over its own energy, n = {n}."
+    return Captioned(chart, caption, name)
+
+
+FIRST = [m for m in ("random", "classification", "lfm", "hfm", "cfm", "dm", "dc", "mtt") if m in methods]
+power_of(FIRST, "fig-methods-power", "methods of one filter each")
+
+# %% tags=["remove-input", "hide-output"]
+rest = ["random", *(m for m in methods if m not in FIRST)]
+power_of(rest, "fig-others-power", "all other methods and coresets")
 
 # %% [markdown]
 # ## What this shows, and what not
@@ -459,6 +625,9 @@ Captioned(
 #   them average out: the record has the share of noise.
 # - Where cross-entropy takes a large part of the gradient ({numref}`tab-behaves`), what matching adds shows in
 #   {numref}`tab-unmatched`, in the line of `classification` against the others, more than in the gradient.
+# - {numref}`tab-near` is of one network at a time, and of descents that stopped where the loss still fell a little: the
+#   record has how long the gradient was at the end beside the start. A band that is further off than in random real
+#   images has been moved by what the loss does not look at.
 # - Whether any of this makes a set better to learn from is another question, which {doc}`12_results` asks.
 #
 # ## Exercises
@@ -488,4 +657,5 @@ Captioned(
 #
 # The code of this page: `unidd/core/bands.py` (`residual`, `transfer`, `band_terms`), `unidd/bench/residuals.py`,
 # `unidd/bench/effective.py`, `unidd/bench/promise.py`. Its tests: `tests/core/test_theory_deep.py`,
-# `tests/bench/test_effective.py`. Its record: `benchmarks/spectra_of_methods.py`. Next: {doc}`12_results`.
+# `tests/bench/test_effective.py`, `tests/bench/test_near_minimum.py`. Its records: `benchmarks/spectra_of_methods.py`,
+# `benchmarks/near_minimum.py`. Next: {doc}`12_results`.

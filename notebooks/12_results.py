@@ -141,7 +141,9 @@ def numbers(name, stored=published, where=""):
 #   rule. `full` is all real images, the ceiling with hard labels; it is trained for a few epochs, with the students'
 #   augmentation, and may stay below its teacher. Guessing reaches 10 %.
 # - The {term}`budget` is small, a hundred steps a round on a narrow network, so that a laptop can repeat all of it. The
-#   numbers say how the methods compare *here*, and nothing about the published tables.
+#   numbers say how the methods compare *here*, and nothing about the published tables. But for the suites of protocols,
+#   `dc` and `dsa` drew a network for every step at any number of images; published for ten is that each is trained for
+#   50 epochs between two steps.
 #
 # A method is called better or worse only if there are at least five repetitions that share nothing (no teacher, no
 # experts, no set), and the 95 % interval of the paired difference (Student's t) leaves out zero.
@@ -189,8 +191,7 @@ Markdown(
 # %% [markdown]
 # ## Every method and coreset, on photographs
 #
-# The suite `methods`, some ten hours of one core that had a busy neighbour. `dc` and `dsa` drew a network for every
-# step at either number of images; the published loops for ten train each for 50 epochs between two updates.
+# The suite `methods`, some ten hours of one core that had a busy neighbour.
 
 # %% tags=["remove-input"]
 show("methods")
@@ -338,7 +339,8 @@ def protocols(stored=published, where=""):
         whitened = " ZCA: images were whitened, which ours are not."
         caption += whitened * any(known.published.str.contains("ZCA"))
         display(Captioned(known, caption, f"tab-{where}published"))
-        display(Markdown(f"Published and not run here under its protocol: {paper.not_run(found)}."))
+    if missing := paper.not_run(found):
+        display(Markdown(f"Published and not run here under its protocol: {missing}."))
 
 
 if suite("protocols"):

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import near_minimum as bench
@@ -11,6 +11,7 @@ import torch
 import toys
 from torch import Generator
 
+from unidd.bench import promise
 from unidd.bench.residuals import measure
 from unidd.core.bands import band_terms
 from unidd.data.datasets import Split, load
@@ -188,3 +189,14 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do():
     losses = {"means": lambda x, rate: (torch.tensor(torch.nan), x.detach().clone(), rate.clone())}
     with pytest.raises(ValueError, match="means: the loss is no longer finite after 0 steps: lower lr"):
         bench.descended(place, losses, "means", x, STUDY)
+
+
+def test_the_published_record_has_every_network_and_loss_of_five_repetitions():
+    found, study = promise.found(study="minimum"), bench.Study()
+    assert found["settings"] == json.loads(json.dumps(asdict(study)))
+    names = {"trajectory", "gradients", "means", "correlations"}
+    assert {(row["seed"], row["epochs"], row["on"]) for row in found["rows"]} == {
+        (seed, epochs, name) for seed in range(5) for epochs in study.epochs for name in names
+    }
+    assert all(row["path"][-1]["step"] == study.steps_on(row["on"]) for row in found["rows"])
+    assert all(row["after"][row["on"]] < 0.15 * row["before"][row["on"]] for row in found["rows"]), "near the minimum"

@@ -208,7 +208,9 @@ def test_published_numbers_stand_beside_ours_under_the_same_protocol_alone(evalu
     assert shown.iloc[0].to_dict() == {"published": "26.0", "ours": "25.5 ± 0.7", "n": 2, "width": 32}
     assert paper.beside([]).empty
     missing = paper.not_run(found)
-    assert "CIFAR-10, hard labels: random at IPC 1, 50 · herding at IPC 1, 10, 50 · DC at IPC 1, 10, 50" in missing
-    assert "CIFAR-10, soft labels: RDED at IPC 1, 10, 50 · CFM at IPC 10, 50" in missing
-    assert "CIFAR-100" not in missing
+    assert missing.startswith("CIFAR-10: random at IPC 1, 50 · herding at IPC 1, 10, 50 · DC at IPC 1, 10, 50 · ")
+    assert "FRePo at IPC 1, 10, 50 · RDED" in missing
+    assert "CFM" not in missing, "it has no protocol of its own"
+    assert "FRePo at IPC 1, 50" in paper.not_run([*found, of("frepo", "frepo")])
+    assert "FRePo at IPC 1, 10, 50" in paper.not_run([*found, of("frepo", "")])
     assert paper.not_run([]) == ""

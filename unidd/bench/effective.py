@@ -237,8 +237,8 @@ def effective(
 def draw_seeds(seed: int, draws: int) -> list[int]:
     """Return the seeds of the draws in which a descent is looked at.
 
-    A step and a view of the same seed begin with the same random numbers: CFM and SRe2L augment alike in both, and DM
-    and DC first draw a network, which may be the probe of that draw.
+    A step and a view of the same seed begin with the same random numbers: CFM and SRe2L augment alike in both, and DM,
+    and DC where it draws one, first draw a network, which may be the probe of that draw.
     """
     return [10**6 * (seed + 1) + draw for draw in range(draws)]
 

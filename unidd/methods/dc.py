@@ -33,8 +33,11 @@ LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: 
 class DC(Drawing):
     """Gradient matching: the gradients that real and synthetic images of a class give a network on its way.
 
+    The steps are those of one image per class; the presets of more have the published number, 1000 for each of `outer`.
+
     Args:
-        outer: updates of the images for each network; 0 goes by the images per class, see `LOOPS`.
+        outer: updates of the images for each network; 0 goes by the images per class, as published for 1, 10, 20, 30,
+            40 and 50 of them. A number between has the loops of the one below; the released code refuses it.
         inner: epochs the network is trained on the images between two updates; 0 goes by the images per class.
         inner_lr: rate of that training, by plain SGD.
         inner_batch: synthetic images of a step of that training.

@@ -77,8 +77,8 @@ class CCS(Proxied):
     score: Literal["aum", "el2n"] = "aum"
 
     source: ClassVar[str] = "Zheng et al., Coverage-centric Coreset Selection for High Pruning Rates, ICLR 2023"
-    presets_source: ClassVar[str] = "the released code, readme: a tenth and a fifth of CIFAR-10"
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"cifar10-ipc500": {}, "cifar10-ipc1000": {"mis_ratio": 0.2}}
+    presets_source: ClassVar[str] = "the released code, readme: a tenth of CIFAR-10"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"cifar10-ipc500": {}}
 
     def rule(self, data: ImageData, teacher: Teacher, run: Run) -> Rule:
         found, generator = self.dynamics(data, run), Generator().manual_seed(run.seed)
