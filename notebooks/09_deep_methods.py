@@ -280,7 +280,7 @@ Captioned(
 
 # %% tags=["hide-input"]
 files = {m: promise.picture(m, "bands") for m in methods}
-sheets = {m: pictures.lighter(f, quality=80) for m, f in files.items() if f}
+sheets = {m: pictures.lighter(f) for m, f in files.items() if f}
 Captioned(
     MatchingExplorer(
         record,
@@ -589,31 +589,26 @@ if n >= tables.ENOUGH:
 
 
 # %% tags=["hide-input"]
-def power_of(shown, name, which):
-    its, traces = looks(shown), []
-    for m in shown:
-        of = [row["images"]["spectrum"] for row in record["rows"] if row["method"] == m]
-        power = torch.tensor(of).mean(0)
-        frequency = torch.arange(1, len(power) + 1) / (2 * len(power))
-        line = {"color": its[m].colour, "dash": its[m].dash, "width": 2.5}
-        points = {"x": plots.rounded(frequency, 4), "y": plots.rounded(power, 4)}
-        traces.append(go.Scatter(points, name=m, line=line))
-    chart = plots.figure(
+KNOWN = ("random", "classification", "lfm", "hfm", "cfm", "dm", "dc", "mtt")
+shown = [m for m in KNOWN if m in methods]
+its, traces = looks(shown), []
+for m in shown:
+    of = [row["images"]["spectrum"] for row in record["rows"] if row["method"] == m]
+    power = torch.tensor(of).mean(0)
+    frequency = torch.arange(1, len(power) + 1) / (2 * len(power))
+    line = {"color": its[m].colour, "dash": its[m].dash, "width": 2.5}
+    points = {"x": plots.rounded(frequency, 4), "y": plots.rounded(power, 4)}
+    traces.append(go.Scatter(points, name=m, line=line))
+Captioned(
+    plots.figure(
         traces,
         f"Share of an image's power over frequency, for {', '.join(shown)}.",
         xaxis={"title": "frequency, cycles a pixel"},
         yaxis={"type": "log", "title": "share of an image's power"},
-    )
-    caption = f"Where the power of the images lies, {which}: the mean of images, each over its own energy, n = {n}."
-    return Captioned(chart, caption, name)
-
-
-FIRST = [m for m in ("random", "classification", "lfm", "hfm", "cfm", "dm", "dc", "mtt") if m in methods]
-power_of(FIRST, "fig-methods-power", "methods of one filter each")
-
-# %% tags=["remove-input", "hide-output"]
-rest = ["random", *(m for m in methods if m not in FIRST)]
-power_of(rest, "fig-others-power", "all other methods and coresets")
+    ),
+    f"Where the power of the images lies: the mean of images, each over its own energy, n = {n}.",
+    "fig-methods-power",
+)
 
 # %% [markdown]
 # ## What this shows, and what not
