@@ -587,7 +587,6 @@ if n >= tables.ENOUGH:
         f"fine detail beside that of random photographs, {word}: {', '.join(ms)}" for word, ms in sides.items() if ms
     )
 
-
 # %% tags=["hide-input"]
 KNOWN = ("random", "classification", "lfm", "hfm", "cfm", "dm", "dc", "mtt")
 shown = [m for m in KNOWN if m in methods]

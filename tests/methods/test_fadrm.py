@@ -110,26 +110,12 @@ def test_adam_begins_anew_at_the_end_of_a_stage():
     assert (method.stage, find("fadrm")().stage) == (3, 500)
 
 
-class Interrupted(Checkpoint):
-    """Breaks off after so many states."""
-
-    left = 0
-
-    def save(self, state: dict) -> None:
-        super().save(state)
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("after", range(1, 13, 2))
 def test_killed_anywhere_in_a_stage_it_gives_the_same_bits(after, tmp_path):
     method, task = find("fadrm")(steps=6, stages=2), (toys.data(), toys.teacher())
     whole = method.distill(*task, Run(2))
-    broken = Interrupted(tmp_path)
-    broken.left = after
     with pytest.raises(KeyboardInterrupt):
-        method.distill(*task, Run(2, checkpoint=broken, save_every=1))
+        method.distill(*task, Run(2, checkpoint=toys.Interrupted(tmp_path, after), save_every=1))
     again = method.distill(*task, Run(2, checkpoint=Checkpoint(tmp_path), save_every=1))
     assert torch.equal(again.images, whole.images)
     assert again.history == whole.history

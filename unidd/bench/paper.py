@@ -106,8 +106,11 @@ PUBLISHED = [
 ]
 
 
-_UNDER = {"random": "dc", "herding": "dc", "dc": "dc", "dsa": "dsa", "dm": "dsa", "mtt": "mtt"}  # their protocols
-_OWN = _UNDER | {"frepo": "frepo", "rded": "rded"}
+_UNDER = {  # their protocols
+    **dict.fromkeys(("random", "herding", "dc"), "dc"),
+    **dict.fromkeys(("dsa", "dm"), "dsa"),
+    **{name: name for name in ("mtt", "frepo", "rded")},
+}
 _DATA = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar10-mini": "CIFAR-10"}
 
 
@@ -149,12 +152,12 @@ def not_run(records: Iterable[Record]) -> str:
     """Return in words what is published of ConvNets on the data of some records and lacks one under its protocol."""
     known = [record for record in records if record.dataset in _DATA]
     here = {_DATA[record.dataset] for record in known}
-    run = {(_DATA[r.dataset], r.method, r.ipc) for r in known if r.protocol == _OWN.get(r.method)}
+    run = {(_DATA[r.dataset], r.method, r.ipc) for r in known if r.protocol == _UNDER.get(r.method)}
     missing: dict[str, list[str]] = {}
     for line in PUBLISHED:
         name = line.method.lower().split(",")[0]
         lacking = [str(ipc) for ipc in line.values if (line.dataset, name, ipc) not in run]
-        if line.dataset in here and line.network == "ConvNet" and name in _OWN and lacking:
+        if line.dataset in here and line.network == "ConvNet" and name in _UNDER and lacking:
             missing.setdefault(line.dataset, []).append(f"{line.method} at IPC {', '.join(lacking)}")
     return "; ".join(f"{data}: {' · '.join(lines)}" for data, lines in missing.items())
 

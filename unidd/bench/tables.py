@@ -227,7 +227,7 @@ def _made_with(record: Record) -> str | None:
     except ValueError:  # a set from elsewhere
         cls = None
     if "net_width" in settings and "norm" in settings:  # networks drawn anew
-        return ModelConfig(getattr(cls, "network", "convnet"), norm=settings["norm"]).short
+        return ModelConfig(cls.architecture if cls else "convnet", norm=settings["norm"]).short
     if "proxy" in settings:
         return settings["proxy"]
     if cls and not cls.needs_teacher:

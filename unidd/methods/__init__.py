@@ -95,6 +95,7 @@ class Method(ABC):
         needs_teacher: whether it looks at the data through a trained network.
         presets: name, such as that of a data set → hyper-parameters published for it that differ from the defaults.
         presets_source: where these are from; every method with presets says so.
+        architecture: of the networks that it draws anew, if it does.
         unbudgeted: hyper-parameters that no budget changes, since one value is published for data of all sizes.
     Raises:
         ValueError: a hyper-parameter has a wrong type or is out of range; the message names it.
@@ -109,6 +110,7 @@ class Method(ABC):
     needs_teacher: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     presets_source: ClassVar[str] = ""
+    architecture: ClassVar[str] = "convnet"
     unbudgeted: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):

@@ -57,7 +57,7 @@ class Drawing(Descending):
     def drawn(self, data: ImageData, generator: Generator) -> nn.Module:
         """Return a network with new weights, on the device of the data."""
         seed = int(torch.randint(2**31, (), generator=generator))
-        config = ModelConfig("convnet", self.net_width, norm=self.norm)
+        config = ModelConfig(self.architecture, self.net_width, norm=self.norm)
         return build(config, data.channels, data.size, data.classes, seed).to(data.device)
 
 

@@ -80,7 +80,7 @@ class Looks:
 
     def network(self, i: int, generator: Generator) -> nn.Module:
         method, data = self.method, self.data
-        config = ModelConfig("convnet", method.net_width, norm=method.norm)
+        config = ModelConfig(method.architecture, method.net_width, norm=method.norm)
         seed = int(torch.randint(2**31, (), generator=generator))
         network = build(config, data.channels, data.size, data.classes, seed).to(data.device)
         if age := i % (method.ages + 1):

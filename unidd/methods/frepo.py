@@ -52,7 +52,7 @@ class FRePo(KernelRidge):
 
     source: ClassVar[str] = "Zhou, Nezhadarya & Ba, Dataset Distillation using Neural Feature Regression, NeurIPS 2022"
     presets_source: ClassVar[str] = "the released code, script/distill.sh"
-    network: ClassVar[str] = "convnet-doubling"
+    architecture: ClassVar[str] = "convnet-doubling"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "mnist": {"use_flip": False},
         "fashion-mnist": {"use_flip": False},
@@ -111,7 +111,7 @@ class FeatureRegression(Prototypes):
     def drawn(self, generator: Generator, age: int = 0) -> Member:
         """Return a network with new weights, said to be of some age."""
         data, seed = self.data, int(torch.randint(2**31, (), generator=generator))
-        config = ModelConfig(FRePo.network, self.method.net_width, norm=self.method.norm)
+        config = ModelConfig(self.method.architecture, self.method.net_width, norm=self.method.norm)
         network = build(config, data.channels, data.size, data.classes, seed).to(data.device, self.descent.dtype)
         return Member(network, torch.optim.Adam(network.parameters(), self.method.net_lr), age)
 

@@ -89,7 +89,7 @@ class MTT(Drawing):
         return Siamese(self.strategy).draw(generator, len(images))(images)
 
     def experts_of(self, data: ImageData, run: Run) -> Experts:
-        model = ModelConfig("convnet", self.net_width, norm=self.norm)
+        model = ModelConfig(self.architecture, self.net_width, norm=self.norm)
         config = ExpertConfig(model, self.expert_lr, self.batch, self.strategy)
         return Experts(data, config, self.experts, 0 if self.shared else run.seed)
 
